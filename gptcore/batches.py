@@ -1,0 +1,56 @@
+"""Which window each (seed, step, position in the batch) sees: a pure function, so a resumed run repeats nothing."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Order = Literal["epochs", "crops"]
+
+
+class Batches:
+    """Batches of `batch_size` windows of `block_size` tokens from a token array.
+
+    epochs: the tokens are cut into windows, from an offset that each epoch draws anew, and every window is seen once
+    per epoch in a fresh order. crops: windows start anywhere, drawn with replacement, as nanoGPT's train.py does.
+    """
+
+    def __init__(
+        self, tokens: NDArray[np.unsignedinteger], block_size: int, batch_size: int, order: Order, seed: int
+    ) -> None:
+        self.tokens, self.block_size, self.batch_size, self.order, self.seed = (
+            tokens,
+            block_size,
+            batch_size,
+            order,
+            seed,
+        )
+        # one window less than fits, so that any offset below block_size leaves room for the last target
+        self.windows = (len(tokens) - 1) // block_size - 1
+        self.epoch, self.starts = -1, np.empty(0, np.int64)
+
+    def starts_of(self, step: int) -> NDArray[np.int64]:
+        """Where the windows of batch `step` (0-based) start; shape (batch_size,)."""
+        if self.order == "crops":
+            return self._random(step).integers(0, len(self.tokens) - self.block_size, self.batch_size)
+        first = step * self.batch_size
+        return np.array([self._start(index) for index in range(first, first + self.batch_size)], np.int64)
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        """Ids and targets of batch `step`, each (batch_size, block_size) int64."""
+        positions = self.starts_of(step)[:, None] + np.arange(self.block_size + 1)
+        rows = torch.from_numpy(self.tokens[positions].astype(np.int64))
+        return rows[:, :-1], rows[:, 1:]
+
+    def _start(self, index: int) -> int:
+        epoch, position = divmod(index, self.windows)
+        if epoch != self.epoch:
+            random = self._random(epoch)
+            offset = random.integers(self.block_size)
+            self.epoch, self.starts = epoch, random.permutation(self.windows) * self.block_size + offset
+        return int(self.starts[position])
+
+    def _random(self, counter: int) -> np.random.Generator:
+        return np.random.Generator(np.random.Philox(key=[self.seed, counter]))

@@ -1,0 +1,12 @@
+"""What ends a command on purpose: a user's mistake, or a request to stop."""
+
+STOPPED_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: run it again and it goes on
+MISTAKE_EXIT_CODE = 2
+
+
+class UserError(Exception):
+    """Something the user can mend: one line that says what is wrong, where, and what to do."""
+
+
+class Stopped(Exception):
+    """SIGINT or SIGTERM arrived and the state to go on from has been written."""

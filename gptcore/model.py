@@ -1,0 +1,255 @@
+"""The GPT, whole: embeddings, attention, MLP, block, head, loss, FLOPs.
+
+One model, every departure from GPT-2 a field of its own. All off it is GPT-2 (Radford et al. 2019) with GPT-2's names,
+so weights map one to one; `conf/architecture/modern.yaml` turns them on, each with its source.
+
+Shapes: B batch, T time, C n_embd, H n_head, D head_dim = C / H, V vocab_size.
+"""
+
+import math
+from typing import Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gptcore.params import Section
+
+
+class ModelConfig(Section):
+    n_layer: int = Field(gt=0, description="Blocks")
+    n_head: int = Field(gt=0, description="Attention heads per block")
+    n_embd: int = Field(gt=0, description="Width of the residual stream; a multiple of n_head")
+    block_size: int = Field(gt=0, description="Longest context, in tokens")
+    dropout: float = Field(ge=0, lt=1, description="Share of activations dropped in training; 0 is off")
+    bias: bool = Field(description="Biases in linear layers and LayerNorm, as GPT-2 has them")
+    norm: Literal["layernorm", "rmsnorm"] = Field(description="rmsnorm has no parameters (Zhang & Sennrich 2019)")
+    position: Literal["learned", "rope"] = Field(description="Learned table, or rotary (Su et al. 2021)")
+    rope_base: float = Field(gt=1, description="Longest rotary wavelength over 2 pi, in tokens")
+    activation: Literal["gelu", "relu2"] = Field(description="relu2 is ReLU squared (So et al. 2021, Primer)")
+    qk_norm: bool = Field(description="RMSNorm on queries and keys (Henry et al. 2020)")
+    attention_scale: float = Field(
+        ge=0, description="Factor on q.k; 0 is 1/sqrt(head_dim). 0.12 suits qk_norm (modded-nanogpt)"
+    )
+    tied_head: bool = Field(description="Output head shares the token embedding's weights, as in GPT-2")
+    zero_init: bool = Field(description="Output projections and head start at zero (modded-nanogpt)")
+    embedding_norm: bool = Field(description="Norm right after the embedding (modded-nanogpt)")
+    residual_scalars: bool = Field(description="Each block reads a*x + b*x0, both learned (modded-nanogpt)")
+    value_embeddings: bool = Field(
+        description="Token embeddings mixed into every second block's values (modded-nanogpt)"
+    )
+    bigram_buckets: int = Field(ge=0, description="Rows of a hashed bigram embedding (modded-nanogpt); 0 is off")
+    logit_softcap: float = Field(ge=0, description="Logits pass c*tanh(x/c) (Gemma 2, 2024); 0 is off")
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.n_embd % self.n_head:
+            raise ValueError(f"n_embd {self.n_embd} is not a multiple of n_head {self.n_head}")
+        if self.position == "rope" and self.head_dim % 2:
+            raise ValueError(f"rotary positions need an even head width, n_embd / n_head is {self.head_dim}")
+        return self
+
+    @property
+    def head_dim(self) -> int:
+        return self.n_embd // self.n_head
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary positions on x (B, H, T, D); cos, sin (T, D/2). Su et al. 2021, RoFormer."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+def normalize(x: Tensor) -> Tensor:
+    """RMSNorm without parameters over the last dimension."""
+    return F.rms_norm(x, (x.size(-1),))
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, dropout: float, scale: float | None) -> Tensor:
+    """Causal attention of q, k, v (B, H, T, D); scale None is 1 / sqrt(D)."""
+    if q.device.type == "cpu":
+        # the CPU kernel's backward is three times slower in bfloat16 than in float32
+        with torch.autocast("cpu", enabled=False):
+            q, k, v = q.float(), k.float(), v.float()
+            return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=scale)
+    return F.scaled_dot_product_attention(q, k, v.to(q.dtype), dropout_p=dropout, is_causal=True, scale=scale)
+
+
+class Norm(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.learned = config.norm == "layernorm"
+        if self.learned:
+            self.weight = nn.Parameter(torch.ones(config.n_embd))
+            self.register_parameter("bias", nn.Parameter(torch.zeros(config.n_embd)) if config.bias else None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, 1e-5) if self.learned else normalize(x)
+
+
+class Attention(nn.Module):
+    def __init__(self, config: ModelConfig, has_value_embedding: bool) -> None:
+        super().__init__()
+        self.config = config
+        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)
+        self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
+        self.resid_dropout = nn.Dropout(config.dropout)
+        if has_value_embedding:
+            self.value_mix = nn.Parameter(torch.tensor([0.5, 0.5]))
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, value_embedding: Tensor | None) -> Tensor:
+        B, T, C = x.shape
+        heads = (B, T, self.config.n_head, self.config.head_dim)
+        q, k, v = self.c_attn(x).split(C, dim=-1)
+        if value_embedding is not None:
+            v = self.value_mix[0] * v + self.value_mix[1] * value_embedding
+        q, k, v = (each.view(heads).transpose(1, 2) for each in (q, k, v))  # (B, H, T, D)
+        if self.config.qk_norm:
+            q, k = normalize(q), normalize(k)
+        if rotary:
+            q, k = rotate(q, *rotary), rotate(k, *rotary)
+        y = attend(q, k, v, self.config.dropout if self.training else 0.0, self.config.attention_scale or None)
+        return self.resid_dropout(self.c_proj(y.transpose(1, 2).reshape(B, T, C)))
+
+
+class MLP(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.squared = config.activation == "relu2"
+        self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd, bias=config.bias)
+        self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd, bias=config.bias)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.c_fc(x)
+        x = F.relu(x).square() if self.squared else F.gelu(x)
+        return self.dropout(self.c_proj(x))
+
+
+class Block(nn.Module):
+    def __init__(self, config: ModelConfig, has_value_embedding: bool) -> None:
+        super().__init__()
+        self.ln_1 = Norm(config)
+        self.attn = Attention(config, has_value_embedding)
+        self.ln_2 = Norm(config)
+        self.mlp = MLP(config)
+        if config.residual_scalars:
+            self.residual_mix = nn.Parameter(torch.tensor([1.0, 0.0]))
+
+    def forward(
+        self, x: Tensor, x0: Tensor, rotary: tuple[Tensor, Tensor] | None, value_embedding: Tensor | None
+    ) -> Tensor:
+        if hasattr(self, "residual_mix"):
+            x = self.residual_mix[0] * x + self.residual_mix[1] * x0
+        x = x + self.attn(self.ln_1(x), rotary, value_embedding)
+        return x + self.mlp(self.ln_2(x))
+
+
+class GPT(nn.Module):
+    """`GPT(config, vocab_size)(ids)` gives logits (B, T, V); with targets it gives the mean loss in nats."""
+
+    def __init__(self, config: ModelConfig, vocab_size: int, seed: int = 0) -> None:
+        super().__init__()
+        self.config, self.vocab_size = config, vocab_size
+        with_value = [config.value_embeddings and layer % 2 == 1 for layer in range(config.n_layer)]
+        self.wte = nn.Embedding(vocab_size, config.n_embd)
+        self.wpe = nn.Embedding(config.block_size, config.n_embd) if config.position == "learned" else None
+        self.wbe = nn.Embedding(config.bigram_buckets, config.n_embd) if config.bigram_buckets else None
+        self.wve = nn.ModuleList(nn.Embedding(vocab_size, config.n_embd) for each in with_value if each)
+        self.drop = nn.Dropout(config.dropout)
+        self.h = nn.ModuleList(Block(config, each) for each in with_value)
+        self.ln_f = Norm(config)
+        self.lm_head = nn.Linear(config.n_embd, vocab_size, bias=False)
+        if config.position == "rope":
+            frequency = config.rope_base ** -(torch.arange(0, config.head_dim, 2) / config.head_dim)
+            angle = torch.outer(torch.arange(config.block_size), frequency)
+            self.register_buffer("cos", angle.cos(), persistent=False)
+            self.register_buffer("sin", angle.sin(), persistent=False)
+        self._initialize(torch.Generator().manual_seed(seed))
+        if config.tied_head:
+            self.lm_head.weight = self.wte.weight
+
+    @torch.no_grad()
+    def _initialize(self, generator: torch.Generator) -> None:
+        """GPT-2: normal 0.02, residual projections smaller by sqrt(2 n_layer). zero_init: as in modded-nanogpt."""
+        zero_init = self.config.zero_init
+        for name, parameter in self.named_parameters():
+            if name.endswith("_mix") or ".ln_" in name or name.startswith("ln_f"):
+                continue
+            if name.endswith("bias") or (
+                zero_init and (name.endswith("c_proj.weight") or name in ("lm_head.weight", "wbe.weight"))
+            ):
+                parameter.zero_()
+            elif zero_init and name.startswith(("wte", "wve")):
+                parameter.normal_(0.0, 1.0, generator=generator)
+            elif zero_init and parameter.dim() == 2 and name.startswith("h."):
+                bound = math.sqrt(3 / parameter.size(1))  # uniform of variance 1 / fan_in
+                parameter.uniform_(-bound, bound, generator=generator)
+            else:
+                residual = name.endswith("c_proj.weight")
+                scale = 0.02 / math.sqrt(2 * self.config.n_layer) if residual else 0.02
+                parameter.normal_(0.0, scale, generator=generator)
+
+    def forward(self, ids: Tensor, targets: Tensor | None = None) -> Tensor:
+        """ids, targets (B, T) int64; T at most block_size."""
+        T = ids.size(1)
+        x = self.wte(ids)  # (B, T, C)
+        if self.wpe is not None:
+            x = x + self.wpe.weight[:T]
+        if self.wbe is not None:
+            x = x + self.wbe(self._bigrams(ids))
+        x = normalize(x) if self.config.embedding_norm else x
+        x = x0 = self.drop(x)
+        rotary = (self.cos[:T], self.sin[:T]) if self.config.position == "rope" else None
+        tables = iter(self.wve)
+        for layer, block in enumerate(self.h):
+            value_embedding = next(tables)(ids) if self.config.value_embeddings and layer % 2 == 1 else None
+            x = block(x, x0, rotary, value_embedding)
+        logits = self.lm_head(self.ln_f(x)).float()  # (B, T, V)
+        if self.config.logit_softcap:
+            logits = self.config.logit_softcap * torch.tanh(logits / self.config.logit_softcap)
+        if targets is None:
+            return logits
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+    def _bigrams(self, ids: Tensor) -> Tensor:
+        """A bucket for each (previous id, id); the first position has no previous and takes bucket 0."""
+        buckets = self.config.bigram_buckets
+        pairs = ((ids[:, :-1] * 36313) ^ (ids[:, 1:] * 27191)) % (buckets - 1) + 1
+        return F.pad(pairs, (1, 0))
+
+    @torch.inference_mode()
+    def sample(
+        self, prompt_ids: list[int], n_tokens: int, temperature: float, top_k: int, seed: int, stop_id: int = -1
+    ) -> list[int]:
+        """The ids that follow `prompt_ids`, at most `n_tokens`, `stop_id` ends them. top_k 0 is all of V."""
+        device, training = self.wte.weight.device, self.training
+        self.eval()
+        generator = torch.Generator().manual_seed(seed)
+        ids = list(prompt_ids)
+        for _ in range(n_tokens):
+            context = torch.tensor([ids[-self.config.block_size :]], device=device)
+            logits = self(context)[0, -1].cpu()
+            if temperature == 0:
+                choice = int(logits.argmax())
+            else:
+                if top_k:
+                    logits[logits < logits.topk(min(top_k, self.vocab_size)).values[-1]] = -math.inf
+                choice = int(torch.multinomial((logits / temperature).softmax(0), 1, generator=generator))
+            if choice == stop_id:
+                break
+            ids.append(choice)
+        self.train(training)
+        return ids[len(prompt_ids) :]
+
+    def parameter_count(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def flops_per_token(self) -> int:
+        """Forward and backward: 6 per matrix weight, and 12 n_layer C T for attention (PaLM, 2022, appendix B)."""
+        blocks = sum(
+            parameter.numel() for name, parameter in self.named_parameters() if "h." in name and parameter.dim() == 2
+        )
+        matrices = blocks + self.lm_head.weight.numel()
+        return 6 * matrices + 12 * self.config.n_layer * self.config.n_embd * self.config.block_size

@@ -1,0 +1,197 @@
+"""A training run from token files to an exported model: resume, loss curve, samples, signals, progress."""
+
+import csv
+import hashlib
+import shutil
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import torch
+from pydantic import Field
+
+from gptcore.checkpoint import Progressed, fingerprint, load_checkpoint, save_checkpoint, save_export
+from gptcore.errors import Stopped
+from gptcore.evaluate import window_losses
+from gptcore.files import atomic_path, write_text
+from gptcore.memory import keep_freed_memory
+from gptcore.model import ModelConfig
+from gptcore.optim import OptimConfig
+from gptcore.params import Metrics, Paths, Section
+from gptcore.progress import Progress
+from gptcore.settings import settings
+from gptcore.tokenizer import Tokenizer
+from gptcore.tokens import open_tokens, read_meta, verify_tokens
+from gptcore.train import StepReport, TrainConfig, TrainState, fit
+
+
+class CurveConfig(Section):
+    """How validation loss is followed while a model trains: the same for the model and its baseline."""
+
+    points: int = Field(gt=0, description="Evaluations over the run, evenly spaced")
+    windows: int = Field(gt=0, description="Validation windows per evaluation, spread evenly over the split")
+    block_size: int = Field(gt=0, description="Tokens per window; at most both models' block_size")
+
+
+class TrainMetrics(Metrics):
+    train_loss: float
+    val_loss: float
+    steps: int
+    tokens: int
+    parameters: int
+
+
+class StopRequest:
+    """Set by SIGINT or SIGTERM; the loop looks at it after each step. A second signal ends the process as usual."""
+
+    def __init__(self) -> None:
+        self.made = False
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, self._make)
+
+    def _make(self, number: int, frame: FrameType | None) -> None:
+        self.made = True
+        signal.signal(number, signal.SIG_DFL)
+
+
+@dataclass
+class Run:
+    """One model's training, named by its stage; `folder` takes the results."""
+
+    name: str
+    model: ModelConfig
+    optim: OptimConfig
+    train: TrainConfig
+    curve: CurveConfig
+    paths: Paths
+    folder: Path
+    progressed: Progressed = field(init=False)
+
+    def __post_init__(self) -> None:
+        keep_freed_memory()
+        verify_tokens(self.paths.tokens)
+        self.tokenizer = Tokenizer.load(self.paths.tokens / "tokenizer.json")
+        self.train_tokens = open_tokens(self.paths.tokens, "train")
+        self.val_tokens = open_tokens(self.paths.tokens, "val")
+        meta = read_meta(self.paths.tokens)
+        self.device = settings().torch_device()
+        self.identity = {
+            "model": self.model.model_dump(mode="json"),
+            "optim": self.optim.model_dump(mode="json"),
+            "train": self.train.model_dump(mode="json"),
+            "curve": self.curve.model_dump(mode="json"),
+            "tokens": {"train": meta.train.sha256, "val": meta.val.sha256, "tokenizer": meta.tokenizer_sha256},
+            "code": code_sha256(),
+            "torch": torch.__version__,
+        }
+        self.resume_folder = self.paths.scratch / self.name / fingerprint(self.identity)
+        self.state = TrainState(self.model, self.optim, self.train, self.train_tokens, meta.vocab_size, self.device)
+        self._resume()
+
+    def _resume(self) -> None:
+        found = load_checkpoint(self.resume_folder, self.identity)
+        if found is None:
+            self.progressed = Progressed(step=0, seconds=0.0, loss_sum=0.0, rows=[], samples=[])
+            return
+        tensors, self.progressed = found
+        self.state.load_tensors(tensors, self.progressed.step)
+        print(f"{self.name}: resumed at step {self.progressed.step:,} of {self.train.steps:,}", flush=True)
+
+    def save(self) -> None:
+        save_checkpoint(self.resume_folder, self.identity, self.state.tensors(), self.progressed)
+
+    def to_the_end(self) -> TrainMetrics:
+        """Train, then write the results. Raises Stopped, after a checkpoint, when a signal asked for it."""
+        stop, saved = StopRequest(), time.monotonic()
+        started = time.perf_counter()
+        with Progress(self.name, self.train.steps, "step", self.state.step) as progress:
+            for report in fit(self.state, settings().micro_batch):
+                self._record(report, time.perf_counter() - started, progress)
+                if stop.made:
+                    self.save()
+                    raise Stopped(
+                        f"stopped at step {report.step:,} of {self.train.steps:,}; run it again to go on from there"
+                    )
+                if time.monotonic() - saved > settings().checkpoint_seconds:
+                    self.save()
+                    saved = time.monotonic()
+                started = time.perf_counter()
+        return self._export()
+
+    def _record(self, report: StepReport, seconds: float, progress: Progress) -> None:
+        """Count the step; evaluate and sample where it is time to. `seconds` are those of the step alone."""
+        here = self.progressed
+        here.step, here.seconds, here.loss_sum = report.step, here.seconds + seconds, here.loss_sum + report.loss
+        if _is_due(report.step, self.train.steps, self.curve.points):
+            self._evaluate(report)
+        if _is_due(report.step, self.train.steps, self.train.samples):
+            self._sample(report.step)
+        tokens_per_second = report.step * self.train.batch_tokens / here.seconds
+        val_loss = f"  val {here.rows[-1]['val_loss']:.3f}" if here.rows else ""
+        progress.update(report.step, f"loss {report.loss:.3f}{val_loss}  {tokens_per_second:,.0f} tokens/s")
+
+    def _evaluate(self, report: StepReport) -> None:
+        here = self.progressed
+        since = report.step - (here.rows[-1]["step"] if here.rows else 0)
+        with self.state.autocast():
+            losses, counts = window_losses(self.state.model, self.val_tokens, self.curve.block_size, self.curve.windows)
+        here.rows.append({
+            "step": report.step,
+            "tokens": report.step * self.train.batch_tokens,
+            "learning_rate_factor": report.learning_rate_factor,
+            "train_loss": here.loss_sum / since,
+            "val_loss": float(losses.sum() / counts.sum()),
+            "seconds": here.seconds,
+        })  # fmt: skip
+        here.loss_sum = 0.0
+
+    def _sample(self, step: int) -> None:
+        prompt = self.tokenizer.encode(self.train.sample_prompt).tolist() or [self.tokenizer.eot_id]
+        with self.state.autocast():
+            ids = self.state.model.sample(
+                prompt, self.train.sample_tokens, 0.8, 50, self.train.seed, stop_id=self.tokenizer.eot_id
+            )
+        text = self.train.sample_prompt + self.tokenizer.decode(ids)
+        self.progressed.samples.append({"step": step, "text": text})
+
+    def _export(self) -> TrainMetrics:
+        rows = self.progressed.rows
+        save_export(self.folder / "export", self.state.model, self.tokenizer)
+        _write_csv(self.folder / "curve.csv", [{k: v for k, v in row.items() if k != "seconds"} for row in rows])
+        # apart from the curve: seconds differ from run to run, all else is the same for the same inputs
+        _write_csv(
+            self.folder / "timing.csv", [{"step": row["step"], "seconds": round(row["seconds"], 3)} for row in rows]
+        )
+        if self.train.samples:
+            samples = [
+                f"## Step {each['step']:,}\n\n```text\n{each['text']}\n```\n" for each in self.progressed.samples
+            ]
+            write_text(self.folder / "samples.md", "\n".join(samples))
+        shutil.rmtree(self.resume_folder, ignore_errors=True)
+        return TrainMetrics(
+            train_loss=rows[-1]["train_loss"],
+            val_loss=rows[-1]["val_loss"],
+            steps=self.train.steps,
+            tokens=self.train.steps * self.train.batch_tokens,
+            parameters=self.state.model.parameter_count(),
+        )
+
+
+def _is_due(step: int, steps: int, times: int) -> bool:
+    """Whether one of `times` evenly spaced moments, the last at the end, falls on `step` (1-based)."""
+    return step * times // steps > (step - 1) * times // steps
+
+
+def code_sha256() -> str:
+    """Of the modules that shape a training step: another code never resumes this one's state."""
+    names = ("batches", "model", "optim", "train", "checkpoint", "run")
+    return hashlib.sha256(b"".join(Path(__file__).with_name(f"{each}.py").read_bytes() for each in names)).hexdigest()
+
+
+def _write_csv(path: Path, rows: list[dict[str, float]]) -> None:
+    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,40 @@
+"""How to run, not what to compute: `GPTCORE_*` environment variables. None of them belongs in params.yaml."""
+
+import os
+from functools import cache
+from typing import Literal
+
+import torch
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gptcore.errors import UserError
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="GPTCORE_", frozen=True)
+
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where to compute; auto takes a GPU if there is one"
+    )
+    micro_batch: int = Field(0, ge=0, description="Sequences per forward pass; 0 is the whole batch")
+    checkpoint_seconds: float = Field(20, gt=0, description="Training seconds between two resume checkpoints")
+
+    def torch_device(self) -> torch.device:
+        """Raises UserError when a GPU is asked for and none is there."""
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise UserError("GPTCORE_DEVICE=cuda, but torch finds no GPU here; unset it or use cpu")
+        return torch.device(
+            "cuda" if self.device == "auto" and torch.cuda.is_available() else self.device.replace("auto", "cpu")
+        )
+
+
+@cache
+def settings() -> Settings:
+    """Raises UserError that names the variable."""
+    try:
+        return Settings()  # type: ignore[call-arg]
+    except ValidationError as error:
+        first = error.errors()[0]
+        variable = f"GPTCORE_{str(first['loc'][0]).upper()}"
+        raise UserError(f"{variable}={os.environ.get(variable)}: {first['msg']}") from None

@@ -1,0 +1,40 @@
+"""data/tokens -> data/baseline: nanoGPT's recipe on the same tokens, for the same number of tokens.
+
+The recipe is nanoGPT's train.py through our trainer: GPT-2's architecture, AdamW, warm-up and cosine, random crops.
+"""
+
+from pydantic import Field
+
+from gptcore.model import ModelConfig
+from gptcore.optim import OptimConfig
+from gptcore.params import Paths, Section, View, run_stage
+from gptcore.run import CurveConfig, Run, TrainMetrics
+from gptcore.train import Precision, TrainConfig
+
+
+class BaselineConfig(Section):
+    seed: int = Field(ge=0, description="Of weights, data order and dropout")
+    batch_tokens: int = Field(gt=0, description="Tokens per step; a multiple of baseline.model.block_size")
+    precision: Precision = Field(description="nanoGPT is float32 on CPU and bfloat16 on GPU")
+    model: ModelConfig
+    optim: OptimConfig
+
+
+class TokenBudget(View):
+    """The model's training tokens; the baseline gets as many."""
+
+    steps: int
+    batch_tokens: int
+
+
+def baseline(baseline: BaselineConfig, train: TokenBudget, curve: CurveConfig, paths: Paths) -> TrainMetrics:
+    steps = max(round(train.steps * train.batch_tokens / baseline.batch_tokens), 1)
+    recipe = TrainConfig(
+        seed=baseline.seed, steps=steps, batch_tokens=baseline.batch_tokens, order="crops",
+        precision=baseline.precision, samples=0, sample_prompt="", sample_tokens=0,
+    )  # fmt: skip
+    return Run("baseline", baseline.model, baseline.optim, recipe, curve, paths, paths.baseline).to_the_end()
+
+
+if __name__ == "__main__":
+    run_stage(baseline)

@@ -1,0 +1,155 @@
+"""data/model, data/baseline, data/tokens -> data/evaluation: both models on every validation token, same windows."""
+
+import csv
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from gptcore.checkpoint import load_export
+from gptcore.errors import UserError
+from gptcore.evaluate import Score, score, standard_error, window_losses
+from gptcore.files import atomic_path
+from gptcore.memory import keep_freed_memory
+from gptcore.params import Metrics, Paths, Section, run_stage
+from gptcore.progress import Progress
+from gptcore.settings import settings
+from gptcore.tokens import open_tokens, read_meta, verify_tokens
+
+
+class EvaluateConfig(Section):
+    block_size: int = Field(gt=0, description="Tokens per window; at most both models' block_size")
+
+
+class ModelMetrics(Metrics):
+    """`seconds` are those of training, evaluation and checkpoints apart."""
+
+    loss: float
+    loss_standard_error: float
+    perplexity: float
+    bits_per_byte: float
+    parameters: int
+    tokens: int
+    seconds: float
+    tokens_per_second: float
+
+
+class Difference(Metrics):
+    """Model minus baseline; the standard error is of the paired difference."""
+
+    loss: float
+    loss_standard_error: float
+    perplexity: float
+    bits_per_byte: float
+
+
+class Reached(Metrics):
+    """When the model's validation loss was first at or under the baseline's final one; None when never."""
+
+    steps: int | None
+    seconds: float | None
+    speedup: float | None
+
+
+class Validation(Metrics):
+    tokens: int
+    bytes: int
+
+
+class EvaluateMetrics(Metrics):
+    model: ModelMetrics
+    baseline: ModelMetrics
+    difference: Difference
+    baseline_loss_reached: Reached
+    validation: Validation
+
+
+Curve = list[dict[str, float]]
+
+
+def evaluate(evaluate: EvaluateConfig, paths: Paths) -> EvaluateMetrics:
+    keep_freed_memory()
+    verify_tokens(paths.tokens)
+    n_bytes = read_meta(paths.tokens).val.bytes
+    model, model_losses, counts = _measure(paths, paths.model, evaluate.block_size, n_bytes)
+    baseline, baseline_losses, _ = _measure(paths, paths.baseline, evaluate.block_size, n_bytes)
+    curves = read_curve(paths.model), read_curve(paths.baseline)
+    draw_curves(paths.evaluation / "loss.png", *curves)
+    return EvaluateMetrics(
+        model=model,
+        baseline=baseline,
+        difference=Difference(
+            loss=model.loss - baseline.loss,
+            loss_standard_error=standard_error(model_losses - baseline_losses, counts),
+            perplexity=model.perplexity - baseline.perplexity,
+            bits_per_byte=model.bits_per_byte - baseline.bits_per_byte,
+        ),
+        baseline_loss_reached=reached(*curves),
+        validation=Validation(tokens=int(counts.sum()), bytes=n_bytes),
+    )
+
+
+def _measure(
+    paths: Paths, folder: Path, block_size: int, n_bytes: int
+) -> tuple[ModelMetrics, NDArray[np.float64], NDArray[np.int64]]:
+    model, _ = load_export(folder / "export", settings().torch_device())
+    if block_size > model.config.block_size:
+        raise UserError(f"evaluate.block_size {block_size} is longer than {folder.name}'s {model.config.block_size}")
+    tokens = open_tokens(paths.tokens, "val")
+    with Progress(f"evaluate {folder.name}", -(-(len(tokens) - 1) // block_size), "window") as progress:
+        losses, counts = window_losses(model, tokens, block_size, progress=progress)
+    measured: Score = score(losses, counts, n_bytes)
+    last = read_curve(folder)[-1]
+    metrics = ModelMetrics(
+        **asdict(measured),
+        parameters=model.parameter_count(),
+        tokens=int(last["tokens"]),
+        seconds=last["seconds"],
+        tokens_per_second=round(last["tokens"] / last["seconds"], 1),
+    )
+    return metrics, losses, counts
+
+
+def read_curve(folder: Path) -> Curve:
+    """The rows of curve.csv, each with its `seconds` of timing.csv."""
+    with (folder / "curve.csv").open() as curve, (folder / "timing.csv").open() as timing:
+        rows = zip(csv.DictReader(curve), csv.DictReader(timing), strict=True)
+        return [{key: float(value) for key, value in {**one, **other}.items()} for one, other in rows]
+
+
+def reached(model: Curve, baseline: Curve) -> Reached:
+    goal = baseline[-1]
+    first = next((row for row in model if row["val_loss"] <= goal["val_loss"]), None)
+    if first is None:
+        return Reached(steps=None, seconds=None, speedup=None)
+    speedup = round(goal["seconds"] / first["seconds"], 2)
+    return Reached(steps=int(first["step"]), seconds=first["seconds"], speedup=speedup)
+
+
+def draw_curves(path: Path, model: Curve, baseline: Curve) -> None:
+    """Validation loss of both, over tokens and over seconds of training."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.5), dpi=110, layout="constrained")
+    for axes, key, label in zip(
+        figure.subplots(1, 2, sharey=True), ("tokens", "seconds"), ("tokens", "seconds"), strict=True
+    ):
+        for curve, name, color in ((baseline, "nanoGPT baseline", "#888888"), (model, "gptcore", "#c2410c")):
+            axes.plot(
+                [row[key] for row in curve], [row["val_loss"] for row in curve], color=color, label=name, linewidth=2
+            )
+        axes.axhline(baseline[-1]["val_loss"], color="#888888", linewidth=1, linestyle=":")
+        axes.set_xlabel(f"training {label}")
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+    figure.axes[0].set_ylabel("validation loss, nats per token")
+    figure.axes[0].legend(frameon=False)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    run_stage(evaluate)

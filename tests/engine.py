@@ -1,0 +1,101 @@
+"""Small models, recipes and workspaces for the tests of gptcore."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gptcore.files import write_json
+from gptcore.model import ModelConfig
+from gptcore.optim import OptimConfig
+from gptcore.train import TrainConfig
+
+REPOSITORY = Path(__file__).parents[1]
+SIZE: dict[str, Any] = {"n_layer": 2, "n_head": 2, "n_embd": 32, "block_size": 16, "dropout": 0.0}
+GPT2: dict[str, Any] = {
+    **SIZE, "bias": True, "norm": "layernorm", "position": "learned", "rope_base": 10000.0, "activation": "gelu",
+    "qk_norm": False, "attention_scale": 0.0, "tied_head": True, "zero_init": False, "embedding_norm": False,
+    "residual_scalars": False, "value_embeddings": False, "bigram_buckets": 0, "logit_softcap": 0.0,
+}  # fmt: skip
+MODERN: dict[str, Any] = {
+    **SIZE, "bias": False, "norm": "rmsnorm", "position": "rope", "rope_base": 10000.0, "activation": "relu2",
+    "qk_norm": True, "attention_scale": 0.0, "tied_head": False, "zero_init": True, "embedding_norm": True,
+    "residual_scalars": True, "value_embeddings": True, "bigram_buckets": 64, "logit_softcap": 15.0,
+}  # fmt: skip
+ADAMW: dict[str, Any] = {
+    "matrices": "adamw", "matrix_learning_rate": 3e-3, "embedding_learning_rate": 3e-3, "head_learning_rate": 3e-3,
+    "scalar_learning_rate": 3e-3, "adam_betas": [0.9, 0.99], "adam_eps": 1e-8, "muon_momentum": 0.95,
+    "muon_momentum_warmup_steps": 0, "matrix_weight_decay": 0.1, "embedding_weight_decay": 0.1, "gradient_clip": 1.0,
+    "schedule": "cosine", "warmup_steps": 5, "cooldown_fraction": 0.0, "final_learning_rate_fraction": 0.1,
+}  # fmt: skip
+MUON: dict[str, Any] = {
+    **ADAMW, "matrices": "muon", "matrix_learning_rate": 0.02, "embedding_learning_rate": 0.1,
+    "adam_betas": [0.8, 0.95], "matrix_weight_decay": 0.05, "embedding_weight_decay": 0.0, "schedule": "wsd", "cooldown_fraction": 0.5,
+    "muon_momentum_warmup_steps": 20,
+}  # fmt: skip
+TRAIN: dict[str, Any] = {
+    "seed": 7, "steps": 120, "batch_tokens": 128, "order": "epochs", "precision": "float32", "samples": 2,
+    "sample_prompt": "", "sample_tokens": 8,
+}  # fmt: skip
+CURVE: dict[str, Any] = {"points": 6, "windows": 8, "block_size": 16}
+TEXT = "To be, or not to be, that is the question: whether 'tis nobler in the mind to suffer. " * 40
+
+
+def model_config(values: dict[str, Any], **changes: Any) -> ModelConfig:
+    return ModelConfig(**{**values, **changes})
+
+
+def optim_config(values: dict[str, Any], **changes: Any) -> OptimConfig:
+    merged = {**values, **changes}
+    return OptimConfig(**{**merged, "adam_betas": tuple(merged["adam_betas"])})
+
+
+def train_config(**changes: Any) -> TrainConfig:
+    return TrainConfig(**{**TRAIN, **changes})
+
+
+def some_tokens(n: int = 4000, vocab_size: int = 50, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, vocab_size, n).astype(np.uint16)
+
+
+def make_workspace(root: Path, **params: Any) -> Path:
+    """A folder with params.yaml and byte-level data/tokens, ready for the stages train, baseline and evaluate."""
+    from gptcore.stages.tokenize import TokenizeConfig, tokenize
+
+    from gptcore.params import Paths
+
+    (root / "data/raw").mkdir(parents=True)
+    documents = [
+        f'{{"title": "{title}", "text": {json.dumps(title + TEXT)}}}' for title in ("one", "two", "three", "four")
+    ]
+    (root / "data/raw/documents.jsonl").write_text("\n".join(documents) + "\n")
+    config = TokenizeConfig(tokenizer="byte", vocab_size=257, val_fraction=0.25, val_split="documents", seed=1)
+    tokenize(tokenize=config, paths=Paths(root))
+    baseline = {"seed": 7, "batch_tokens": 64, "precision": "float32", "model": GPT2, "optim": ADAMW}
+    sections = {
+        "model": MODERN,
+        "optim": MUON,
+        "train": TRAIN,
+        "curve": CURVE,
+        "baseline": baseline,
+        "evaluate": {"block_size": 16},
+    }
+    write_json(root / "params.yaml", {**sections, **params})  # JSON is YAML
+    return root
+
+
+def start_stage(stage: str, root: Path, **environment: str) -> subprocess.Popen[str]:
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "GPTCORE_CHECKPOINT_SECONDS": "0.1", **environment}
+    command = [sys.executable, "-m", f"gptcore.stages.{stage}"]
+    return subprocess.Popen(command, cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def run_stage(stage: str, root: Path, **environment: str) -> tuple[int, str]:
+    """Exit code and output."""
+    process = start_stage(stage, root, **environment)
+    output, _ = process.communicate(timeout=120)
+    return process.returncode, output

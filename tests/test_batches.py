@@ -1,0 +1,43 @@
+"""Which tokens a step sees."""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gptcore.batches import Batches
+from tests.engine import some_tokens
+
+
+@given(n=st.integers(50, 400), block=st.integers(1, 16), batch=st.integers(1, 9), seed=st.integers(0, 2**32))
+def test_an_epoch_shows_every_window_once(n: int, block: int, batch: int, seed: int) -> None:
+    batches = Batches(some_tokens(n), block, batch, "epochs", seed)
+    for epoch in range(2):
+        starts = [batches._start(index) for index in range(epoch * batches.windows, (epoch + 1) * batches.windows)]
+        assert len({start // block for start in starts}) == batches.windows or len(set(starts)) == batches.windows
+        gaps = np.diff(sorted(starts))
+        assert (gaps == block).all()  # no overlap, no hole
+        assert min(starts) >= 0 and max(starts) + block < n
+
+
+@given(step=st.integers(0, 60), order=st.sampled_from(["epochs", "crops"]))
+def test_a_batch_depends_on_nothing_but_its_step(step: int, order: str) -> None:
+    fresh, used = (Batches(some_tokens(500), 8, 5, order, 3) for _ in range(2))  # type: ignore[arg-type]
+    for before in range(step):
+        used[before]
+    assert all(torch.equal(one, other) for one, other in zip(fresh[step], used[step], strict=True))
+
+
+def test_targets_are_the_next_tokens_and_epochs_differ() -> None:
+    tokens = np.arange(1000, dtype=np.uint16)
+    batches = Batches(tokens, 10, 7, "epochs", 1)
+    ids, targets = batches[3]
+    assert torch.equal(ids + 1, targets) and ids.shape == (7, 10)
+    first, second = ([batches._start(i + e * batches.windows) for i in range(batches.windows)] for e in (0, 1))
+    assert first != second
+
+
+@given(seed=st.integers(0, 1000), step=st.integers(0, 1000))
+def test_crops_stay_inside(seed: int, step: int) -> None:
+    starts = Batches(some_tokens(30), 16, 8, "crops", seed).starts_of(step)
+    assert starts.min() >= 0 and starts.max() + 16 < 30

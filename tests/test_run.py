@@ -1,0 +1,154 @@
+"""Training as a process: killed, stopped, edited under way; the result is the same to the bit."""
+
+import json
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from gptcore.files import sha256_file
+from tests.engine import GPT2, MODERN, TRAIN, make_workspace, run_stage, start_stage
+
+RESULTS = ("export/model.safetensors", "curve.csv", "samples.md", "metrics.json")
+
+
+def hashes(root: Path) -> dict[str, str]:
+    return {name: sha256_file(root / "data/model" / name) for name in RESULTS}
+
+
+def wait_for_checkpoint(root: Path, process: object, after: int = 0) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:  # type: ignore[attr-defined]
+        steps = [int(each.name.removeprefix("step-")) for each in (root / "data/scratch").glob("train/*/step-*")]
+        if max(steps, default=0) > after:
+            return
+        time.sleep(0.01)
+    pytest.fail("no checkpoint came")
+
+
+def workspace(root: Path, **model: object) -> Path:
+    return make_workspace(root, train={**TRAIN, "steps": 400}, model={**MODERN, "dropout": 0.1, **model})
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    root = workspace(tmp_path_factory.mktemp("uninterrupted"))
+    code, output = run_stage("train", root)
+    assert code == 0, output
+    return hashes(root)
+
+
+def test_killed_again_and_again_it_ends_the_same_to_the_bit(tmp_path: Path, uninterrupted: dict[str, str]) -> None:
+    root = workspace(tmp_path / "killed")
+    pauses, last = random.Random(1), 0
+    for _ in range(3):
+        process = start_stage("train", root)
+        wait_for_checkpoint(root, process, last)
+        last = max(int(each.name.removeprefix("step-")) for each in root.glob("data/scratch/train/*/step-*"))
+        time.sleep(pauses.uniform(0, 0.2))
+        process.kill()
+        process.communicate()
+        assert not (root / "data/model/metrics.json").exists(), "killed too late to test anything"
+    code, output = run_stage("train", root)
+    assert code == 0 and "train: resumed at step" in output
+    assert hashes(root) == uninterrupted
+    assert not list(root.glob("data/scratch/train/*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_signal_leaves_a_checkpoint_and_exit_code_75(
+    tmp_path: Path, uninterrupted: dict[str, str], number: signal.Signals
+) -> None:
+    root = workspace(tmp_path / "stopped")
+    process = start_stage("train", root)
+    wait_for_checkpoint(root, process)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 75 and "run it again to go on" in output and "Traceback" not in output
+    code, output = run_stage("train", root)
+    assert code == 0 and "resumed" in output and hashes(root) == uninterrupted
+
+
+def test_another_identity_starts_anew(tmp_path: Path) -> None:
+    root = workspace(tmp_path / "changed")
+    process = start_stage("train", root)
+    wait_for_checkpoint(root, process)
+    process.kill()
+    process.communicate()
+    params = json.loads((root / "params.yaml").read_text())
+    params["train"] |= {"seed": 8, "steps": 20}
+    (root / "params.yaml").write_text(json.dumps(params))
+    code, output = run_stage("train", root)
+    assert code == 0 and "resumed" not in output
+
+
+def test_a_checkpoint_put_where_another_runs_belongs_is_refused(tmp_path: Path) -> None:
+    root = workspace(tmp_path / "mixed")
+    process = start_stage("train", root)
+    wait_for_checkpoint(root, process)
+    process.kill()
+    process.communicate()
+    (folder,) = root.glob("data/scratch/train/*")
+    params = json.loads((root / "params.yaml").read_text())
+    params["model"]["n_layer"] = 3
+    (root / "params.yaml").write_text(json.dumps(params))
+    process = start_stage("train", root)
+    deadline = time.monotonic() + 60
+    while len(others := [each for each in root.glob("data/scratch/train/*") if each != folder]) == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    shutil.rmtree(others[0])
+    folder.rename(others[0])
+    code, output = run_stage("train", root)
+    assert code == 2 and "belongs to another run (its model.n_layer is 2, this run's is 3)" in output
+    assert "Traceback" not in output
+
+
+def test_micro_batches_add_up_to_the_batch(tmp_path: Path) -> None:
+    losses = []
+    for sequences in ("0", "3"):
+        root = make_workspace(tmp_path / sequences, train={**TRAIN, "steps": 20})
+        assert run_stage("train", root, GPTCORE_MICRO_BATCH=sequences)[0] == 0
+        losses.append(json.loads((root / "data/model/metrics.json").read_text())["val_loss"])
+    assert losses[0] == pytest.approx(losses[1], abs=2e-4)
+
+
+def test_baseline_gets_the_models_token_budget_and_evaluate_compares(tmp_path: Path) -> None:
+    root = make_workspace(tmp_path / "compared")
+    for stage in ("train", "baseline", "evaluate"):
+        code, output = run_stage(stage, root)
+        assert code == 0, output
+    metrics = json.loads((root / "data/evaluation/metrics.json").read_text())
+    assert metrics["model"]["tokens"] == metrics["baseline"]["tokens"] == 120 * 128
+    val = json.loads((root / "data/tokens/meta.json").read_text())["val"]
+    assert metrics["validation"] == {"tokens": val["tokens"] - 1, "bytes": val["bytes"]}
+    difference = metrics["model"]["bits_per_byte"] - metrics["baseline"]["bits_per_byte"]
+    assert metrics["difference"]["bits_per_byte"] == pytest.approx(difference)
+    assert metrics["baseline_loss_reached"]["steps"] <= 120  # the modern recipe gets there
+    assert (root / "data/evaluation/loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({"train": {**TRAIN, "stpes": 3}}, "train.stpes is unknown; known are seed, steps"),
+        ({"train": {**TRAIN, "steps": "many"}}, "train.steps: input should be a valid integer"),
+        ({"train": {**TRAIN, "batch_tokens": 100}}, "batch_tokens 100 is not a multiple of block_size 16"),
+        ({"model": {**GPT2, "n_head": 5}}, "n_embd 32 is not a multiple of n_head 5"),
+        ({"model": {**GPT2, "block_size": 16384}, "train": {**TRAIN, "batch_tokens": 16384}}, "too long for"),
+    ],
+)  # fmt: skip
+def test_bad_params_get_one_line(tmp_path: Path, section: dict, words: str) -> None:
+    code, output = run_stage("train", make_workspace(tmp_path / "bad", **section))
+    assert code == 2 and words in output and len(output.strip().splitlines()) == 1
+    assert not (tmp_path / "bad/data/model").exists()
+
+
+def test_a_missing_gpu_gets_one_line(tmp_path: Path) -> None:
+    code, output = run_stage("train", make_workspace(tmp_path / "gpu"), GPTCORE_DEVICE="cuda", CUDA_VISIBLE_DEVICES="")
+    assert code == 2 and output.startswith("error: train: GPTCORE_DEVICE=cuda, but torch finds no GPU")
