@@ -1,7 +1,9 @@
 """The command `gptcore`: compose presets and values into params.yaml, validate it, show what changed."""
 
 import argparse
+import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,10 @@ def main() -> None:
     arguments = parser.parse_args()
     params = Path("params.yaml")
     try:
-        _help(Path("conf")) if arguments.help else _configure(arguments.overrides, params)
+        if arguments.help:
+            _help(Path("conf"))
+        else:
+            _configure(arguments.overrides, params)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(MISTAKE_EXIT_CODE) from None
@@ -34,24 +39,28 @@ def main() -> None:
 
 def _help(presets: Path) -> None:
     print(f"{USAGE}\n\nPresets:")
-    for group, choices in groups(presets).items():
-        for choice, comment in choices.items():
-            print(f"  {f'{group}={choice}':<28} {comment}")
+    choices = [(group, choice, why) for group, known in groups(presets).items() for choice, why in known.items()]
+    _columns((f"  {group}={choice}", why) for group, choice, why in choices)
 
 
 def _configure(overrides: list[str], params: Path) -> None:
     new = compose(overrides, params)
     if not overrides and params.exists():
-        for field, value in flatten(new).items():
-            print(f"{field:<36} {_shown(value)}")
+        _columns((field, _shown(value)) for field, value in flatten(new).items())
         print(f"{params} is valid")
         return
     changes = differences(_present(params), new)
     if changes:
         write(new, params)
-    for field, before, after in changes:
-        print(f"{field:<36} {_shown(before)} -> {_shown(after)}")
-    print(f"{params}: {len(changes)} values changed" if changes else f"{params}: nothing to change")
+    _columns((field, f"{_shown(old)} -> {_shown(value)}") for field, old, value in changes)
+    print(f"{params}: {len(changes)} changed" if changes else f"{params}: nothing to change")
+
+
+def _columns(rows: Iterable[tuple[str, str]]) -> None:
+    rows = list(rows)
+    width = max((len(first) for first, _ in rows), default=0)
+    for first, second in rows:
+        print(f"{first:<{width}}  {second}")
 
 
 def _present(params: Path) -> dict[str, Any]:
@@ -63,4 +72,4 @@ def _present(params: Path) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    return "(none)" if value is ... else "null" if value is None else str(value)
+    return "(none)" if value is ... else json.dumps(value, ensure_ascii=False)

@@ -19,7 +19,7 @@ from gptcore.params import Section, read_params, stage_sections, validate_sectio
 STAGES = ("download", "tokenize", "train", "baseline", "evaluate")
 HEADER = """\
 # What is made: every value here changes the result, and every value that changes the result is here.
-# Edit it, or `gptcore configure train.steps=2000`; `gptcore configure --help` lists presets. conf/ says why each number.
+# Edit it, or say `gptcore configure train.steps=2000`. `gptcore configure --help` lists presets; conf/ has the reasons.
 """
 
 
@@ -55,7 +55,7 @@ def validate(values: dict[str, Any]) -> dict[str, Any]:
             raise UserError(f"params.yaml: section {name} is unknown{_allowed(name, kinds)}")
     sections = {name: validate_section(values, name, kind) for name, kind in kinds.items()}
     _check_across(sections)
-    return {name: _ordered(values[name], kind) for name, kind in kinds.items()}
+    return {name: _ordered(values[name], section.model_dump()) for name, section in sections.items()}
 
 
 def section_types() -> dict[str, type[BaseModel]]:
@@ -71,7 +71,6 @@ def write(values: dict[str, Any], path: Path) -> None:
 
     yaml = YAML()
     yaml.width = 120
-    yaml.representer.add_representer(type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "null"))
     blocks = []
     for name, section in values.items():
         block = io.StringIO()
@@ -91,8 +90,10 @@ def groups(presets: Path) -> dict[str, dict[str, str]]:
     """group -> choice -> the first line of comment in its file."""
     if not (presets / "config.yaml").is_file():
         raise UserError(f"there are no presets at {presets}; run this in the repository's root folder")
-    folders = sorted(each for each in presets.iterdir() if each.is_dir())
-    return {folder.name: {file.stem: _first_comment(file) for file in sorted(folder.glob("*.yaml"))} for folder in folders}
+    found: dict[str, dict[str, str]] = {}
+    for file in sorted(presets.glob("*/*.yaml")):
+        found.setdefault(file.parent.name, {})[file.stem] = _first_comment(file)
+    return found
 
 
 def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
@@ -122,7 +123,7 @@ def _parse(overrides: list[str], known: dict[str, dict[str, str]]) -> tuple[list
             fields[name] = override.value()
         elif name not in known:
             raise UserError(f"`{text}`: there is no group {name}{_allowed(name, known)}")
-        elif override.value() not in known[name]:
+        elif str(override.value()) not in known[name]:
             raise UserError(f"`{text}`: group {name} has no such choice{_allowed(str(override.value()), known[name])}")
         else:
             choices.append(text)
@@ -149,25 +150,22 @@ def _first_comment(preset: Path) -> str:
 
 def _check_across(sections: dict[str, Any]) -> None:
     """What no section can check alone. Raises UserError."""
-    models = {"model": sections["model"], "baseline.model": sections["baseline"].model}
-    for name in ("curve", "evaluate"):
-        for model, config in models.items():
-            if sections[name].block_size > config.block_size:
-                raise UserError(
-                    f"params.yaml: {name}.block_size {sections[name].block_size} is longer than {model}.block_size "
-                    f"{config.block_size}; windows must fit both models"
-                )
-    for name, block_size in (("train", sections["model"].block_size), ("baseline", sections["baseline"].model.block_size)):
-        if sections[name].batch_tokens % block_size:
+    trained = {"train": ("model", sections["model"]), "baseline": ("baseline.model", sections["baseline"].model)}
+    for section, (name, model) in trained.items():
+        if (tokens := sections[section].batch_tokens) % model.block_size:
             raise UserError(
-                f"params.yaml: {name}.batch_tokens {sections[name].batch_tokens} is not a multiple of its model's "
-                f"block_size {block_size}"
+                f"params.yaml: {section}.batch_tokens {tokens} is not a multiple of {name}.block_size {model.block_size}"
             )
+        for measure in ("curve", "evaluate"):
+            if (window := sections[measure].block_size) > model.block_size:
+                raise UserError(
+                    f"params.yaml: {measure}.block_size {window} is longer than {name}.block_size {model.block_size}; "
+                    "it must fit both models"
+                )
 
 
-def _ordered(values: dict[str, Any], kind: type[BaseModel]) -> dict[str, Any]:
-    nested = {name: field.annotation for name, field in kind.model_fields.items() if isinstance(values[name], dict)}
-    return {name: _ordered(values[name], nested[name]) if name in nested else values[name] for name in kind.model_fields}
+def _ordered(values: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:
+    return {name: _ordered(values[name], like[name]) if isinstance(like[name], dict) else values[name] for name in like}
 
 
 def _allowed(given: str, known: Iterable[str]) -> str:
