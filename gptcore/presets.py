@@ -152,14 +152,15 @@ def _check_across(sections: dict[str, Any]) -> None:
     """What no section can check alone. Raises UserError."""
     trained = {"train": ("model", sections["model"]), "baseline": ("baseline.model", sections["baseline"].model)}
     for section, (name, model) in trained.items():
-        if (tokens := sections[section].batch_tokens) % model.block_size:
+        tokens, length = sections[section].batch_tokens, model.block_size
+        if tokens % length:
             raise UserError(
-                f"params.yaml: {section}.batch_tokens {tokens} is not a multiple of {name}.block_size {model.block_size}"
+                f"params.yaml: {section}.batch_tokens {tokens} is not a multiple of {name}.block_size {length}"
             )
         for measure in ("curve", "evaluate"):
-            if (window := sections[measure].block_size) > model.block_size:
+            if (window := sections[measure].block_size) > length:
                 raise UserError(
-                    f"params.yaml: {measure}.block_size {window} is longer than {name}.block_size {model.block_size}; "
+                    f"params.yaml: {measure}.block_size {window} is longer than {name}.block_size {length}; "
                     "it must fit both models"
                 )
 
@@ -170,4 +171,4 @@ def _ordered(values: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:
 
 def _allowed(given: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(given, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
+    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"

@@ -1,0 +1,43 @@
+# What a person types; `make` alone lists it. Everything runs in .venv, made from requirements.lock.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+UI_PORT ?= 5000
+.PHONY: help train test check ui clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 12
+
+train: $(READY) ## train, evaluate and promote a GPT; ARGS='train.steps=200' changes values for this run alone
+	@$(BIN)/python -m flows.train_gpt $(ARGS)
+
+test: $(READY) ## run the tests; ARGS='-k resume' picks some
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## lint, formatting, types, and which layer may import which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+ui: $(READY) ## Prefect and MLflow in the browser, until Ctrl-C
+	@echo "Prefect  http://127.0.0.1:4200  (runs started meanwhile report there)"
+	@echo "MLflow   http://127.0.0.1:$(UI_PORT)"
+	@export PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=1 MLFLOW_DISABLE_TELEMETRY=true; \
+	$(BIN)/prefect server start >/dev/null & prefect=$$!; \
+	$(BIN)/mlflow server --backend-store-uri sqlite:///mlflow.db --workers 1 --port $(UI_PORT) >/dev/null & mlflow=$$!; \
+	trap 'kill $$prefect $$mlflow 2>/dev/null; wait; exit 0' INT TERM; wait
+
+clean: ## remove what can be made again (.venv, tool caches, data/scratch); results, DVC cache and mlflow.db stay
+	rm -rf .venv data/scratch build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last, so an interrupted installation is taken up again
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed, \
+	$(PYTHON) is %d.%d; name another: make PYTHON=python3.12" % v[:2])'
+	@echo "Setting up .venv from requirements.lock: a few minutes, once"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $(READY)
