@@ -1,0 +1,1 @@
+"""Mirrors the tree; test_contracts.py holds what must agree across files."""
