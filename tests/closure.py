@@ -6,9 +6,9 @@ inside functions count, for they run too.
 
 import ast
 from pathlib import Path
-from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 
 from gptcore.files import atomic_path
 from gptcore.presets import STAGES
@@ -31,11 +31,12 @@ def closure(stage: str) -> list[str]:
     return sorted(found)
 
 
-def with_code(dvc_yaml: dict[str, Any]) -> dict[str, Any]:
-    """The content of dvc.yaml, each stage's code dependencies replaced by its closure."""
+def with_code(dvc_yaml: CommentedMap) -> CommentedMap:
+    """The content of dvc.yaml, each stage's code dependencies replaced by its closure, one a line."""
     for stage in STAGES:
         dependencies = dvc_yaml["stages"][stage]["deps"]
         dependencies[:] = closure(stage) + [each for each in dependencies if not each.endswith(".py")]
+        dependencies.fa.set_block_style()
     return dvc_yaml
 
 
