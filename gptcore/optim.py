@@ -189,5 +189,5 @@ def _owns(optimizer: torch.optim.Optimizer, parameter: Tensor) -> bool:
 
 
 def bfloat16_is_fast_on_cpu() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware (AMX or AVX512-BF16); elsewhere it is slower than float32."""
+    """Whether this processor multiplies bfloat16 in hardware (AMX, AVX512-BF16); else it is slower than float32."""
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()

@@ -1,5 +1,7 @@
 """Small models, recipes and workspaces for the tests of gptcore."""
 
+import contextlib
+import importlib
 import json
 import os
 import subprocess
@@ -9,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+import gptcore.params
 from gptcore.files import write_json
 from gptcore.model import ModelConfig
 from gptcore.optim import OptimConfig
@@ -34,8 +37,8 @@ ADAMW: dict[str, Any] = {
 }  # fmt: skip
 MUON: dict[str, Any] = {
     **ADAMW, "matrices": "muon", "matrix_learning_rate": 0.02, "embedding_learning_rate": 0.1,
-    "adam_betas": [0.8, 0.95], "matrix_weight_decay": 0.05, "embedding_weight_decay": 0.0, "schedule": "wsd", "cooldown_fraction": 0.5,
-    "muon_momentum_warmup_steps": 20,
+    "adam_betas": [0.8, 0.95], "matrix_weight_decay": 0.05, "embedding_weight_decay": 0.0, "schedule": "wsd",
+    "cooldown_fraction": 0.5, "muon_momentum_warmup_steps": 20,
 }  # fmt: skip
 TRAIN: dict[str, Any] = {
     "seed": 7, "steps": 120, "batch_tokens": 128, "order": "epochs", "precision": "float32", "samples": 2,
@@ -64,9 +67,8 @@ def some_tokens(n: int = 4000, vocab_size: int = 50, seed: int = 0) -> np.ndarra
 
 def make_workspace(root: Path, **params: Any) -> Path:
     """A folder with params.yaml and byte-level data/tokens, ready for the stages train, baseline and evaluate."""
-    from gptcore.stages.tokenize import TokenizeConfig, tokenize
-
     from gptcore.params import Paths
+    from gptcore.stages.tokenize import TokenizeConfig, tokenize
 
     (root / "data/raw").mkdir(parents=True)
     documents = [
@@ -95,7 +97,18 @@ def start_stage(stage: str, root: Path, **environment: str) -> subprocess.Popen[
 
 
 def run_stage(stage: str, root: Path, **environment: str) -> tuple[int, str]:
-    """Exit code and output."""
+    """Exit code and output, in a process of its own."""
     process = start_stage(stage, root, **environment)
     output, _ = process.communicate(timeout=120)
     return process.returncode, output
+
+
+def run_stage_here(stage: str, root: Path) -> int:
+    """Exit code, in this process: no seconds for importing torch."""
+    function = getattr(importlib.import_module(f"gptcore.stages.{stage}"), stage)
+    with contextlib.chdir(root):
+        try:
+            gptcore.params.run_stage(function)
+        except SystemExit as end:
+            return int(end.code or 0)
+    return 0

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from gptcore.tokenizer import Tokenizer
 
 from gptcore.checkpoint import Progressed, load_checkpoint, load_export, save_checkpoint, save_export
 from gptcore.errors import UserError
 from gptcore.files import read_json, write_json
 from gptcore.model import GPT
+from gptcore.tokenizer import Tokenizer
 from tests.engine import GPT2, MODERN, make_workspace, model_config
 
 IDENTITY = {"model": {"n_layer": 2}, "seed": 1}

@@ -5,12 +5,24 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from gptcore.files import sha256_file
-from tests.engine import GPT2, MODERN, TRAIN, make_workspace, run_stage, start_stage
+from gptcore.settings import settings
+from tests.engine import GPT2, MODERN, TRAIN, make_workspace, run_stage, run_stage_here, start_stage
+
+
+@pytest.fixture(autouse=True)
+def fresh_settings() -> Iterator[None]:
+    """Settings are read from the environment once a process; tests change it."""
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
 
 RESULTS = ("export/model.safetensors", "curve.csv", "samples.md", "metrics.json")
 
@@ -30,7 +42,7 @@ def wait_for_checkpoint(root: Path, process: object, after: int = 0) -> None:
 
 
 def workspace(root: Path, **model: object) -> Path:
-    return make_workspace(root, train={**TRAIN, "steps": 400}, model={**MODERN, "dropout": 0.1, **model})
+    return make_workspace(root, train={**TRAIN, "steps": 250}, model={**MODERN, "dropout": 0.1, **model})
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +65,7 @@ def test_killed_again_and_again_it_ends_the_same_to_the_bit(tmp_path: Path, unin
         process.communicate()
         assert not (root / "data/model/metrics.json").exists(), "killed too late to test anything"
     code, output = run_stage("train", root)
-    assert code == 0 and "train: resumed at step" in output
+    assert code == 0 and "train: resumed at step" in output, output
     assert hashes(root) == uninterrupted
     assert not list(root.glob("data/scratch/train/*"))
 
@@ -109,20 +121,20 @@ def test_a_checkpoint_put_where_another_runs_belongs_is_refused(tmp_path: Path) 
     assert "Traceback" not in output
 
 
-def test_micro_batches_add_up_to_the_batch(tmp_path: Path) -> None:
+def test_micro_batches_add_up_to_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = []
     for sequences in ("0", "3"):
+        monkeypatch.setenv("GPTCORE_MICRO_BATCH", sequences)
+        settings.cache_clear()
         root = make_workspace(tmp_path / sequences, train={**TRAIN, "steps": 20})
-        assert run_stage("train", root, GPTCORE_MICRO_BATCH=sequences)[0] == 0
+        assert run_stage_here("train", root) == 0
         losses.append(json.loads((root / "data/model/metrics.json").read_text())["val_loss"])
     assert losses[0] == pytest.approx(losses[1], abs=2e-4)
 
 
 def test_baseline_gets_the_models_token_budget_and_evaluate_compares(tmp_path: Path) -> None:
     root = make_workspace(tmp_path / "compared")
-    for stage in ("train", "baseline", "evaluate"):
-        code, output = run_stage(stage, root)
-        assert code == 0, output
+    assert [run_stage_here(stage, root) for stage in ("train", "baseline", "evaluate")] == [0, 0, 0]
     metrics = json.loads((root / "data/evaluation/metrics.json").read_text())
     assert metrics["model"]["tokens"] == metrics["baseline"]["tokens"] == 120 * 128
     val = json.loads((root / "data/tokens/meta.json").read_text())["val"]
@@ -133,22 +145,31 @@ def test_baseline_gets_the_models_token_budget_and_evaluate_compares(tmp_path: P
     assert (root / "data/evaluation/loss.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize(
-    ("section", "words"),
-    [
-        ({"train": {**TRAIN, "stpes": 3}}, "train.stpes is unknown; known are seed, steps"),
-        ({"train": {**TRAIN, "steps": "many"}}, "train.steps: input should be a valid integer"),
-        ({"train": {**TRAIN, "batch_tokens": 100}}, "batch_tokens 100 is not a multiple of block_size 16"),
-        ({"model": {**GPT2, "n_head": 5}}, "n_embd 32 is not a multiple of n_head 5"),
-        ({"model": {**GPT2, "block_size": 16384}, "train": {**TRAIN, "batch_tokens": 16384}}, "too long for"),
-    ],
-)  # fmt: skip
-def test_bad_params_get_one_line(tmp_path: Path, section: dict, words: str) -> None:
-    code, output = run_stage("train", make_workspace(tmp_path / "bad", **section))
-    assert code == 2 and words in output and len(output.strip().splitlines()) == 1
-    assert not (tmp_path / "bad/data/model").exists()
+BAD_PARAMS = {
+    "train.stpes is unknown; known are seed, steps": {"train": {**TRAIN, "stpes": 3}},
+    "train.steps: input should be a valid integer": {"train": {**TRAIN, "steps": "many"}},
+    "batch_tokens 100 is not a multiple of block_size 16": {"train": {**TRAIN, "batch_tokens": 100}},
+    "n_embd 32 is not a multiple of n_head 5": {"model": {**GPT2, "n_head": 5}},
+    "too long for": {"model": {**GPT2, "block_size": 16384}, "train": {**TRAIN, "batch_tokens": 16384}},
+}
 
 
-def test_a_missing_gpu_gets_one_line(tmp_path: Path) -> None:
-    code, output = run_stage("train", make_workspace(tmp_path / "gpu"), GPTCORE_DEVICE="cuda", CUDA_VISIBLE_DEVICES="")
-    assert code == 2 and output.startswith("error: train: GPTCORE_DEVICE=cuda, but torch finds no GPU")
+@pytest.mark.parametrize(("words", "sections"), BAD_PARAMS.items(), ids=["unknown", "type", "batch", "heads", "block"])
+def test_bad_params_get_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, sections: dict[str, object]
+) -> None:
+    root = make_workspace(tmp_path / "bad", **sections)
+    capsys.readouterr()
+    assert run_stage_here("train", root) == 2
+    said = capsys.readouterr()
+    assert words in said.err and len((said.out + said.err).strip().splitlines()) == 1
+    assert not (root / "data/model").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_a_missing_gpu_gets_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPTCORE_DEVICE", "cuda")
+    assert run_stage_here("train", make_workspace(tmp_path / "gpu")) == 2
+    assert capsys.readouterr().err.startswith("error: train: GPTCORE_DEVICE=cuda, but torch finds no GPU")
