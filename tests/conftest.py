@@ -16,7 +16,7 @@ def pytest_configure(config: pytest.Config) -> None:
     home = Path(config.stash[FOLDER].name)
     for name in [each for each in os.environ if each.startswith(NOT_OURS)]:
         del os.environ[name]
-    (home / "gitconfig").write_text("[user]\n\tname = test\n\temail = test@example.org\n[init]\n\tdefaultBranch = main\n")
+    (home / "gitconfig").write_text("[user]\n\tname = test\n\temail = test@example.org\n")
     os.environ |= {
         "PREFECT_HOME": str(home / "prefect"),
         "GIT_CONFIG_GLOBAL": str(home / "gitconfig"),

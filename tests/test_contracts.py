@@ -1,0 +1,150 @@
+"""What several files say must be the same thing everywhere: dvc.yaml, signatures, Paths, tasks, flow, README."""
+
+import importlib
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.train_gpt import STAGES as FLOW_ORDER
+from gptcore.params import Paths, Section, read_params, stage_sections
+from gptcore.presets import STAGES, compose, section_types
+from tests.closure import ROOT, closure
+
+DVC = read_params(ROOT / "dvc.yaml")["stages"]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAX_LINES = 400
+SOURCES = (".py", ".yaml", ".yml", ".toml", ".md", "")  # "" is Makefile, LICENSE and friends
+
+
+def outputs(stage: str) -> list[str]:
+    return [*DVC[stage].get("outs", []), *DVC[stage].get("metrics", [])]
+
+
+def function(stage: str) -> Any:
+    return getattr(importlib.import_module(f"gptcore.stages.{stage}"), stage)
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    return [ROOT / name for name in listed if (ROOT / name).is_file()]
+
+
+def test_one_word_for_the_stages() -> None:
+    assert list(DVC) == list(STAGES)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_one_word_for_a_stage(stage: str) -> None:
+    """dvc.yaml = module = function = task = params section."""
+    assert DVC[stage]["cmd"] == f"python -m gptcore.stages.{stage}"
+    assert function(stage).__name__ == stage
+    assert getattr(importlib.import_module(f"tasks.{stage}"), stage).name == stage
+    assert stage in section_types()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_code_dependencies_are_the_import_closure(stage: str) -> None:
+    code = [path for path in DVC[stage]["deps"] if path.endswith(".py")]
+    assert code == closure(stage), "mend it with `python -m tests.closure`"
+
+
+@pytest.mark.parametrize("stage", ["download", "train"])
+def test_the_closure_holds_all_that_is_imported(stage: str) -> None:
+    """Python itself says which modules an import of the stage brings in."""
+    ask = f"import sys, gptcore.stages.{stage}; print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", ask], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    modules = {f"{name.replace('.', '/')}.py" for name in said.split() if name.startswith("gptcore.")}
+    modules -= {"gptcore/stages.py"}
+    assert modules <= set(closure(stage))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_params_are_the_signature(stage: str) -> None:
+    """A section as a whole, of a view only its fields."""
+    expected = []
+    for name, kind in stage_sections(function(stage)).items():
+        expected += [name] if issubclass(kind, Section) else [f"{name}.{field}" for field in kind.model_fields]
+    assert sorted(DVC[stage]["params"]) == sorted(expected)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_paths_are_those_of_paths(stage: str) -> None:
+    folder = Paths(Path()).of(stage)
+    assert all(Path(path).is_relative_to(folder) for path in outputs(stage))
+    assert any((folder / "metrics.json").is_relative_to(path) for path in outputs(stage))
+    made = [output for other in STAGES if other != stage for output in outputs(other)]
+    data = [path for path in DVC[stage]["deps"] if not path.endswith(".py")]
+    assert all(any(Path(path).is_relative_to(output) for output in made) for path in data)
+
+
+def test_the_flow_runs_stages_after_what_they_need() -> None:
+    order = [task.name for task in FLOW_ORDER]
+    assert sorted(order) == sorted(STAGES)
+    for stage in STAGES:
+        for path in DVC[stage]["deps"]:
+            makers = [other for other in STAGES if any(Path(path).is_relative_to(each) for each in outputs(other))]
+            assert all(order.index(maker) < order.index(stage) for maker in makers), f"{stage} reads {path}"
+
+
+def test_params_yaml_is_what_the_presets_compose(tmp_path: Path) -> None:
+    """Expected to fail while you experiment with params.yaml; `gptcore configure model=nano` goes back."""
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    assert read_params(ROOT / "params.yaml") == compose([], tmp_path / "params.yaml")
+
+
+def test_no_file_is_too_long() -> None:
+    lines = {path.name: path.read_text(encoding="utf-8").count("\n") for path in tracked() if path.suffix in SOURCES}
+    assert {name: count for name, count in lines.items() if count > MAX_LINES} == {}
+
+
+def test_nothing_reaches_outside_the_repository() -> None:
+    """A clone anywhere is whole: no file names a folder above it or a place on somebody's machine."""
+    outside = re.compile(r"(?<![\w./])(?:[.]{2}/|/(?:home|root|Users|opt|mnt|srv)/)")
+    texts = {path: path.read_text(encoding="utf-8") for path in tracked() if path.suffix in SOURCES}
+    assert {path.name: found for path, text in texts.items() if (found := outside.findall(text))} == {}
+
+
+def commands() -> list[str]:
+    """The lines of README's console blocks, comments and prompts of other languages apart."""
+    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    return [line.split("  #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_readme_commands_exist(command: str, tmp_path: Path) -> None:
+    words = [word for word in command.split() if not re.fullmatch(r"[A-Z_]+=\S+", word)]
+    match words:
+        case ["make", target, *_]:
+            assert subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True).returncode == 0
+        case ["gptcore", "configure", *overrides]:
+            shutil.copytree(ROOT / "conf", tmp_path / "conf")
+            compose([each for each in overrides if each != "--help"], tmp_path / "params.yaml")
+        case ["python", "-m", module, *_]:
+            assert importlib.util.find_spec(module)
+        case ["dvc", subcommand, *_]:
+            asked = subprocess.run([sys.executable, "-m", "dvc", subcommand, "--help"], capture_output=True)
+            assert asked.returncode == 0
+        case [program, *_]:
+            assert program in ("git", "cd", "pip", "prefect", "mlflow", "export"), f"no test knows `{command}`"
+
+
+def test_the_readmes_tree_is_the_repository() -> None:
+    """Every path of the tree exists, and every module of gptcore, tasks and flows has its line."""
+    tree = re.search(r"```text\n(gptcore/.*?)```", README, re.DOTALL)
+    assert tree
+    named, folder = set(), ""
+    for line in tree[1].splitlines():
+        indented, name = line.startswith(" "), line.split()[0]
+        folder = folder if indented else name
+        named.add(folder + name if indented else name)
+    made = {"dvc.lock", "data/"}  # by the first run
+    assert [name for name in sorted(named - made) if not (ROOT / name).exists()] == []
+    folders = ("gptcore", "tasks", "flows")
+    modules = {str(path.relative_to(ROOT)) for top in folders for path in (ROOT / top).glob("*.py")}
+    assert {name for name in modules if "__" not in name} - named == set()
