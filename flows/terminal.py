@@ -1,0 +1,80 @@
+"""A flow as a command: overrides from the command line, the server that is up, and one clear line when it fails."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from prefect import Flow
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings.legacy import Setting
+from rich.console import Console
+from rich.markdown import Markdown
+
+from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE, UserError
+
+EPILOG = """\
+examples:
+  python -m flows.train_gpt                               in this checkout, by params.yaml
+  python -m flows.train_gpt model=baby train.steps=2000   in a workspace of its own; `dvc exp show` lists it
+
+`gptcore configure --help` lists the presets. Exit codes: 0 done, 2 a mistake to mend, 75 stopped, run it again."""
+
+
+def main(flow: Flow[[Sequence[str]], str]) -> None:
+    """Run `flow` with the overrides of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.train_gpt", description=(flow.description or "").split("\n\n")[0], epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("overrides", nargs="*", metavar="override", help="a preset or a value, for this run alone")
+    overrides = parser.parse_args().overrides
+    signal.signal(signal.SIGTERM, _stop)  # Prefect hands a SIGTERM on to this when it has ended the run
+    try:
+        _check(overrides)
+        with temporary_settings(_server()):
+            report = flow(overrides)
+    except UserError as error:
+        notes = [f" ({note})" for note in getattr(error, "__notes__", ())]
+        _end(f"error: {error}{''.join(notes)}", MISTAKE_EXIT_CODE)
+    except KeyboardInterrupt:
+        _end("stopped; run it again and it goes on from the last checkpoint", STOPPED_EXIT_CODE)
+    except Exception as error:  # not foreseen; Prefect has logged where it was raised
+        _end(f"error: {type(error).__name__}: {error}", 1)
+    Console().print(Markdown(report))
+
+
+def _check(overrides: list[str]) -> None:
+    """A slip in an override is said at once, before a server is started for it."""
+    if overrides:
+        from gptcore.presets import compose
+
+        compose(overrides, Path("params.yaml"))
+
+
+def _server() -> dict[Setting, str]:
+    """Settings that lead to a `prefect server start` at its usual place, unless the user has named a server."""
+    if PREFECT_API_URL.value():
+        return {}
+    connection = HTTPConnection("127.0.0.1", 4200, timeout=1)
+    try:
+        connection.request("GET", "/api/health")
+        found = connection.getresponse().read() == b"true"
+    except (OSError, HTTPException):
+        found = False
+    finally:
+        connection.close()
+    return {PREFECT_API_URL: "http://127.0.0.1:4200/api"} if found else {}
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _end(line: str, code: int) -> NoReturn:
+    print(line, file=sys.stderr, flush=True)
+    raise SystemExit(code)

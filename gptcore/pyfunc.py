@@ -1,0 +1,29 @@
+"""What MLflow serves: the file it loads as code (no pickle) for `mlflow.pyfunc.load_model("models:/gpt@champion")`."""
+
+from pathlib import Path
+from typing import Any
+
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+from gptcore.checkpoint import load_export
+
+
+class TextGenerator(PythonModel):
+    """Prompts in, prompts with their continuation out. `params` may hold n_tokens, temperature, top_k, seed."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        self.model, self.tokenizer = load_export(Path(context.artifacts["export"]))
+
+    def predict(
+        self, context: PythonModelContext, model_input: list[str], params: dict[str, Any] | None = None
+    ) -> list[str]:
+        wanted = {"n_tokens": 200, "temperature": 0.8, "top_k": 50, "seed": 0, **(params or {})}
+        return [prompt + self._continue(prompt, wanted) for prompt in model_input]
+
+    def _continue(self, prompt: str, wanted: dict[str, Any]) -> str:
+        ids = self.tokenizer.encode(prompt).tolist() or [self.tokenizer.eot_id]
+        return str(self.tokenizer.decode(self.model.sample(ids, **wanted, stop_id=self.tokenizer.eot_id)))
+
+
+set_model(TextGenerator())

@@ -1,0 +1,13 @@
+"""The stage `baseline`."""
+
+from prefect import task
+from prefect.client.schemas.objects import State
+
+from tasks.stage import STAGE, reproduce
+from tasks.workspace import Workspace
+
+
+@task(name="baseline", tags=["gpu"], **STAGE)
+def baseline(workspace: Workspace) -> State[None]:
+    """Train nanoGPT's recipe on the same tokens; a retry goes on from its last checkpoint."""
+    return reproduce("baseline", workspace)

@@ -1,0 +1,13 @@
+"""The stage `download`."""
+
+from prefect import task
+from prefect.client.schemas.objects import State
+
+from tasks.stage import STAGE, reproduce
+from tasks.workspace import Workspace
+
+
+@task(name="download", **STAGE)
+def download(workspace: Workspace) -> State[None]:
+    """Fetch the corpus and verify it."""
+    return reproduce("download", workspace)

@@ -1,0 +1,13 @@
+"""The stage `evaluate`."""
+
+from prefect import task
+from prefect.client.schemas.objects import State
+
+from tasks.stage import STAGE, reproduce
+from tasks.workspace import Workspace
+
+
+@task(name="evaluate", tags=["gpu"], **STAGE)
+def evaluate(workspace: Workspace) -> State[None]:
+    """Compare both models on every validation token."""
+    return reproduce("evaluate", workspace)

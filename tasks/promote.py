@@ -1,0 +1,163 @@
+"""The step `promote`: an effect on the world outside, so a Prefect task alone and no DVC stage.
+
+The model becomes a version of the registered model `gpt` and its `challenger`; it becomes `champion` if its bits per
+byte beat the baseline's and those of the champion so far.
+"""
+
+import csv
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from gptcore.files import read_json, sha256_file, write_json
+from gptcore.params import Paths, read_params
+from tasks.workspace import Workspace, flat
+
+if TYPE_CHECKING:  # 2 s of imports that a run in which nothing changed does not pay
+    from gptcore.tracking import Point, Registry, Version
+
+
+@task(name="promote", cache_policy=NO_CACHE)
+def promote(workspace: Workspace, experiment: str | None) -> State[None]:
+    """Register the model; make it champion if it beats the baseline and the champion. The state says why or why not."""
+    uri = tracking_uri(workspace.checkout)
+    receipt = workspace.paths.scratch / "promote" / "receipt.json"
+    question = {**_question(workspace), "tracking_uri": uri}
+    if sentence := _answered(receipt, question, uri):
+        return Completed(name="Cached", message=sentence)
+    with _one_at_a_time(workspace.checkout):
+        sentence, is_new = _settle(workspace, experiment, uri)
+    write_json(receipt, {"question": question, "registry": _stamp(uri), "sentence": sentence})
+    if not is_new:
+        return Completed(name="Cached", message=sentence)
+    return Completed(message=sentence)
+
+
+def tracking_uri(checkout: Path) -> str:
+    """MLFLOW_TRACKING_URI, or a database in the checkout."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{checkout}/mlflow.db"
+
+
+def judge(tags: dict[str, str], champion: "Version | None") -> tuple[bool, str]:
+    """Whether a version with `tags` should become champion, and why or why not."""
+    ours, baseline = float(tags["bits_per_byte"]), float(tags["baseline_bits_per_byte"])
+    if not ours < baseline:
+        return False, f"its {ours:.4f} bits per byte do not beat the nanoGPT baseline's {baseline:.4f}"
+    won = f"its {ours:.4f} bits per byte beat the nanoGPT baseline's {baseline:.4f}"
+    if champion is None:
+        return True, f"{won}, and there was no champion yet"
+    name = f"the champion, version {champion.number},"
+    if champion.tags.get("validation_text_sha256") != tags["validation_text_sha256"]:
+        return False, f"{won}, but {name} was measured on other validation text; set the alias by hand if you want it"
+    theirs = float(champion.tags["bits_per_byte"])
+    if not ours < theirs:
+        return False, f"{won}, but not the {theirs:.4f} of {name.rstrip(',')}"
+    return True, f"{won} and the {theirs:.4f} of version {champion.number}, the champion so far"
+
+
+def _settle(workspace: Workspace, experiment: str | None, uri: str) -> tuple[str, bool]:
+    """Do at the registry what is still to be done: (the sentence, whether anything was done)."""
+    from gptcore.tracking import Registry
+
+    registry = Registry(uri, workspace.checkout / "mlartifacts")
+    tags = _tags(workspace, experiment)
+    version = registry.find(tags["model_sha256"])
+    if version and "promotion" in version.tags and version.tags["stage_key.evaluate"] == tags["stage_key.evaluate"]:
+        return version.tags["promotion"], False
+    if version is None:
+        version = _register(registry, workspace, tags)
+    else:
+        registry.tag(version.number, tags)
+    sentence = f"gpt version {version.number} {_place(registry, version.number, tags)}."
+    registry.tag(version.number, {"promotion": sentence})  # last: it says that all of the above is done
+    return sentence, True
+
+
+def _place(registry: "Registry", number: int, tags: dict[str, str]) -> str:
+    """Give version `number` the aliases it deserves, and say so."""
+    champion = registry.holder("champion")
+    if champion and champion.number == number:
+        return "is the champion already"
+    registry.give("challenger", number)
+    wins, because = judge(tags, champion)
+    if wins:
+        registry.give("champion", number)
+    return f"{'is the new champion' if wins else 'is not promoted'}: {because}"
+
+
+def _register(registry: "Registry", workspace: Workspace, tags: dict[str, str]) -> "Version":
+    metrics = {name: float(value) for name, value in workspace.metrics("evaluate").items() if value is not None}
+    params = {name: str(value) for name, value in flat(read_params(workspace.paths.params))}
+    export = workspace.paths.model / "export"
+    return registry.register(tags["flow_run_name"], export, tags, params, metrics, list(_curve(workspace.paths.model)))
+
+
+def _curve(folder: Path) -> "Iterator[Point]":
+    from gptcore.tracking import Point
+
+    with (folder / "curve.csv").open() as curve, (folder / "timing.csv").open() as timing:
+        for row, times in zip(csv.DictReader(curve), csv.DictReader(timing), strict=True):
+            step, seconds = int(row.pop("step")), float(times["seconds"])
+            yield from (Point(name, float(value), step, seconds) for name, value in row.items())
+
+
+def _tags(workspace: Workspace, experiment: str | None) -> dict[str, str]:
+    """What leads from a version to the flow run, the experiment, the data and the code that made it."""
+    verdicts = workspace.verdicts
+    hashes = {f"data.{path}": value for verdict in verdicts.values() for path, value in verdict.outputs.items()}
+    return {
+        "flow_run_name": flow_run.name,
+        "flow_run_id": flow_run.id,
+        **({"dvc_experiment": experiment} if experiment else {}),
+        "git_commit": workspace.commit(),
+        **hashes,
+        **_question(workspace),
+    }
+
+
+def _question(workspace: Workspace) -> dict[str, str]:
+    """All that the decision depends on, the registry apart."""
+    metrics = workspace.metrics("evaluate")
+    return {
+        "model_sha256": sha256_file(workspace.paths.model / "export" / "model.safetensors"),
+        "bits_per_byte": str(metrics["model.bits_per_byte"]),
+        "baseline_bits_per_byte": str(metrics["baseline.bits_per_byte"]),
+        "validation_text_sha256": read_json(workspace.paths.tokens / "meta.json")["val"]["text_sha256"],
+        **{f"stage_key.{stage}": str(verdict.key) for stage, verdict in workspace.verdicts.items()},
+    }
+
+
+def _answered(receipt: Path, question: dict[str, str], uri: str) -> str | None:
+    """The sentence of the last time, if neither the question nor the registry has changed since."""
+    if not receipt.is_file():
+        return None
+    known = read_json(receipt)
+    same = known["question"] == question and known["registry"] and known["registry"] == _stamp(uri)
+    return str(known["sentence"]) if same else None
+
+
+def _stamp(uri: str) -> list[int] | None:
+    """What changes when the registry's database does; None where a server keeps it, which must be asked each time."""
+    database = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or not database.exists():
+        return None
+    return [database.stat().st_mtime_ns, database.stat().st_size]
+
+
+@contextmanager
+def _one_at_a_time(checkout: Path) -> Iterator[None]:
+    """Between two runs on this machine: each must see the champion that the other made."""
+    path = Paths(checkout).scratch / "promote" / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,13 @@
+"""The stage `train`."""
+
+from prefect import task
+from prefect.client.schemas.objects import State
+
+from tasks.stage import STAGE, reproduce
+from tasks.workspace import Workspace
+
+
+@task(name="train", tags=["gpu"], **STAGE)
+def train(workspace: Workspace) -> State[None]:
+    """Train the model; a retry goes on from its last checkpoint."""
+    return reproduce("train", workspace)
