@@ -23,9 +23,9 @@ check: $(READY) ## lint, formatting, types, and which layer may import which
 ui: $(READY) ## Prefect and MLflow in the browser, until Ctrl-C
 	@echo "Prefect  http://127.0.0.1:4200  (runs started meanwhile report there)"
 	@echo "MLflow   http://127.0.0.1:$(UI_PORT)"
-	@export PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=1 MLFLOW_DISABLE_TELEMETRY=true; \
-	$(BIN)/prefect server start >/dev/null & prefect=$$!; \
-	$(BIN)/mlflow server --backend-store-uri sqlite:///mlflow.db --workers 1 --port $(UI_PORT) >/dev/null & mlflow=$$!; \
+	@export PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=1 MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false; \
+	$(BIN)/prefect server start & prefect=$$!; \
+	$(BIN)/mlflow server --backend-store-uri sqlite:///mlflow.db --workers 1 --port $(UI_PORT) & mlflow=$$!; \
 	trap 'kill $$prefect $$mlflow 2>/dev/null; wait; exit 0' INT TERM; wait
 
 clean: ## remove what can be made again (.venv, tool caches, data/scratch); results, DVC cache and mlflow.db stay
