@@ -92,7 +92,8 @@ def read_documents(path: Path) -> Iterator[Document]:
         raise UserError(f"{path} is missing; the download stage makes it: `dvc repro download`") from None
     except ValidationError as error:
         what = error.errors()[0]["msg"]
-        raise UserError(f"{path} is damaged: {what}; make it anew: `dvc repro -f download`") from None
+        remedy = f"make it anew: `chmod u+w {path} && touch {path} && dvc repro download`"  # as for token files
+        raise UserError(f"{path} is damaged: {what}; {remedy}") from None
 
 
 def _package_documents(name: str, version: str, pattern: str, scratch: Path) -> Iterator[Document]:

@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
+import numpy as np
+import numpy.typing as npt
 import tiktoken
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -46,15 +48,21 @@ class Tokenizer:
         special = {END_OF_TEXT: self.eot_id}
         return tiktoken.Encoding(self.kind, pat_str=self.pattern, mergeable_ranks=ranks, special_tokens=special)
 
-    def encode(self, text: str) -> list[int]:
-        """The ids of `text`; <|endoftext|> in it is ordinary text. Raises UserError if char lacks a character."""
+    def encode(self, text: str) -> npt.NDArray[np.uint32]:
+        """The ids of `text`, shape (tokens,); <|endoftext|> in it is ordinary text.
+
+        Raises UserError for a character that char does not know, and for a run of a million newlines.
+        """
         if self.kind == "char" and (unknown := set(text) - self._characters):
             raise UserError(f"the vocabulary has no {min(unknown)!r}; char knows the corpus' characters alone")
-        return self.encoding.encode_ordinary(text)
+        try:
+            return self.encoding.encode_to_numpy(text, disallowed_special=())
+        except ValueError as error:  # tiktoken's pattern needs stack for white space
+            raise UserError(f"tiktoken cannot split a text of {len(text):,} characters: {error}") from None
 
-    def decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Sequence[int] | npt.NDArray[np.unsignedinteger]) -> str:
         """The text of `ids`; bytes that are no UTF-8 become U+FFFD."""
-        return self.encoding.decode(ids, errors="replace")
+        return self.encoding.decode(list(ids), errors="replace")
 
     def save(self, path: Path) -> None:
         tokens = [base64.b64encode(token).decode() for token in self.tokens]

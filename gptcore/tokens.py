@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Literal, TypedDict
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gptcore.errors import UserError
@@ -21,7 +22,6 @@ Split = Literal["train", "val"]
 PIECE_CHARACTERS = 1 << 20
 # A piece may end after a character that is no white space if a space or newline follows: all patterns split there.
 CUT = re.compile(r"\S(?=[ \n])")
-REMEDY = "make it anew: `dvc repro -f tokenize`"
 
 
 class SplitMeta(BaseModel):
@@ -71,7 +71,7 @@ def read_meta(folder: Path) -> TokensMeta:
     except FileNotFoundError:
         raise UserError(f"{path} is missing; the tokenize stage makes it: `dvc repro tokenize`") from None
     except ValidationError as error:
-        raise UserError(f"{path} is damaged: {error.errors()[0]['msg']}; {REMEDY}") from None
+        raise _damaged(path, error.errors()[0]["msg"]) from None
 
 
 def open_tokens(folder: Path, split: Split) -> "np.memmap[tuple[int], np.dtype[np.unsignedinteger]]":
@@ -86,10 +86,20 @@ def verify_tokens(folder: Path) -> TokensMeta:
     for name, sha256 in expected.items():
         path = folder / name
         if not path.is_file():
-            raise UserError(f"{path} is missing; {REMEDY}")
+            raise UserError(f"{path} is missing; the tokenize stage makes it: `dvc repro tokenize`")
         if (found := sha256_file(path)) != sha256:
-            raise UserError(f"{path} is damaged: its sha256 is {found}, not {sha256} as in meta.json; {REMEDY}")
+            raise _damaged(path, f"its sha256 is {found}, not {sha256} as in meta.json")
+    splits: tuple[Split, Split] = ("train", "val")
+    if max(int(open_tokens(folder, split).max()) for split in splits) >= meta.vocab_size:
+        raise _damaged(folder / "meta.json", f"there are ids beyond its vocab_size {meta.vocab_size:,}")
     return meta
+
+
+def _damaged(path: Path, what: str) -> UserError:
+    # DVC believes a linked file to be whole while it is read-only and its time has not changed, and then restores the
+    # damaged one from its cache even under `dvc repro -f`; chmod and touch reach the cached file through the link.
+    remedy = f"make it anew: `chmod u+w {path} && touch {path} && dvc repro tokenize`"
+    return UserError(f"{path} is damaged: {what}; {remedy}")
 
 
 def write_tokens(folder: Path, tokenizer: Tokenizer, texts: Iterable[tuple[Split, str, str]]) -> TokensMeta:
@@ -142,10 +152,10 @@ class _Writer:
 
     def add(self, title: str, text: str) -> None:
         start, size = self.tokens, 0
-        self._write([self.tokenizer.eot_id])
+        self._write(np.array([self.tokenizer.eot_id]))
         for piece in pieces(text):
             ids, encoded = self.tokenizer.encode(piece), piece.encode()
-            if self.tokenizer.encoding.decode_bytes(ids) != encoded:
+            if self.tokenizer.encoding.decode_bytes(ids.tolist()) != encoded:
                 raise UserError(f"document {title!r}: decoding its {self.tokenizer.kind} tokens gives another text")
             self._write(ids)
             self.text_sha256.update(encoded)
@@ -161,9 +171,9 @@ class _Writer:
             text_sha256=self.text_sha256.hexdigest(),
         )
 
-    def _write(self, ids: list[int]) -> None:
-        # numpy raises OverflowError for an id that the type cannot hold; it never wraps a Python int
-        raw = np.array(ids, dtype=np.dtype(self.dtype).newbyteorder("<")).tobytes()
+    def _write(self, ids: npt.NDArray[np.integer]) -> None:
+        assert ids.size == 0 or ids.max() < self.tokenizer.n_vocab, "an id beyond the vocabulary would wrap"
+        raw = ids.astype(np.dtype(self.dtype).newbyteorder("<")).tobytes()
         self.file.write(raw)
         self.sha256.update(raw)
         self.tokens += len(ids)

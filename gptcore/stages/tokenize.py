@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from gptcore.corpus import read_documents
+from gptcore.corpus import Document, read_documents
 from gptcore.params import Metrics, Paths, run_stage
 from gptcore.progress import Progress
 from gptcore.split import TokenizeConfig, split_text, training_bytes
@@ -25,7 +25,8 @@ def tokenize(tokenize: TokenizeConfig, paths: Paths) -> TokenizeMetrics:
     corpus = paths.raw / "documents.jsonl"
     training = training_bytes((document.text for document in read_documents(corpus)), tokenize)
     tokenizer = _make_tokenizer(tokenize, corpus, training, paths.raw / "gpt2.tiktoken")
-    meta = write_tokens(paths.tokens, tokenizer, _with_progress(_parts(corpus, training), corpus))
+    with Progress("tokenize", len(training), "document") as progress:
+        meta = write_tokens(paths.tokens, tokenizer, _parts(_counted(read_documents(corpus), progress), training))
     return TokenizeMetrics(
         vocab_size=meta.vocab_size,
         train_tokens=meta.train.tokens,
@@ -43,13 +44,13 @@ def _make_tokenizer(config: TokenizeConfig, corpus: Path, training: list[int], g
         case "gpt2":
             return gpt2_tokenizer(gpt2_ranks)
         case "bpe":
-            texts = (text for split, _, text in _parts(corpus, training) if split == "train")
+            texts = (text for split, _, text in _parts(read_documents(corpus), training) if split == "train")
             return train_bpe(texts, config.vocab_size)
 
 
-def _parts(corpus: Path, training: list[int]) -> Iterator[tuple[Split, str, str]]:
+def _parts(documents: Iterator[Document], training: list[int]) -> Iterator[tuple[Split, str, str]]:
     """Split, title and text of each part of each document that is not empty."""
-    for document, training_size in zip(read_documents(corpus), training, strict=True):
+    for document, training_size in zip(documents, training, strict=True):
         head, tail = split_text(document.text, training_size)
         if head:
             yield "train", document.title, head
@@ -57,13 +58,10 @@ def _parts(corpus: Path, training: list[int]) -> Iterator[tuple[Split, str, str]
             yield "val", document.title, tail
 
 
-def _with_progress(parts: Iterator[tuple[Split, str, str]], corpus: Path) -> Iterator[tuple[Split, str, str]]:
-    done = 0
-    with Progress("tokenize", corpus.stat().st_size, "byte") as progress:
-        for split, title, text in parts:
-            yield split, title, text
-            done += len(text.encode())
-            progress.update(done, title)
+def _counted(documents: Iterator[Document], progress: Progress) -> Iterator[Document]:
+    for done, document in enumerate(documents, start=1):
+        yield document
+        progress.update(done, document.title)
 
 
 if __name__ == "__main__":
