@@ -20,11 +20,13 @@ check: $(READY) ## lint, formatting, types, and which layer may import which
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# --no-prompt: else it makes this server the default of all later runs, also when it is not up
 ui: $(READY) ## Prefect and MLflow in the browser, until Ctrl-C
 	@echo "Prefect  http://127.0.0.1:4200  (runs started meanwhile report there)"
 	@echo "MLflow   http://127.0.0.1:$(UI_PORT)"
-	@export PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=1 MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false; \
-	$(BIN)/prefect server start & prefect=$$!; \
+	@export DO_NOT_TRACK=1 PREFECT_SERVER_ANALYTICS_ENABLED=false; \
+	export MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false; \
+	$(BIN)/prefect --no-prompt server start & prefect=$$!; \
 	$(BIN)/mlflow server --backend-store-uri sqlite:///mlflow.db --workers 1 --port $(UI_PORT) & mlflow=$$!; \
 	trap 'kill $$prefect $$mlflow 2>/dev/null; wait; exit 0' INT TERM; wait
 
