@@ -66,4 +66,5 @@ def _commands(workspace: Workspace, experiment: str | None) -> Iterable[list[str
     yield ["runs and logs (Prefect)", served or "`prefect server start`"]
     yield ["models (MLflow)", uri if uri.startswith("http") else f"`mlflow ui --backend-store-uri {shlex.quote(uri)}`"]
     yield ["experiments", "`dvc exp show`"]
-    yield ["loss curves", f"`dvc plots diff HEAD {experiment} --open`" if experiment else "`dvc plots show --open`"]
+    is_apart = workspace.root != workspace.checkout
+    yield ["loss curves", f"`dvc plots diff workspace {experiment} --open`" if is_apart else "`dvc plots show --open`"]

@@ -37,6 +37,8 @@ def main(flow: Flow[[Sequence[str]], str]) -> None:
     try:
         _check(overrides)
         with temporary_settings(_server()):
+            if not PREFECT_API_URL.value():
+                _start_embedded_server()
             report = flow(overrides)
     except UserError as error:
         notes = [f" ({note})" for note in getattr(error, "__notes__", ())]
@@ -69,6 +71,17 @@ def _server() -> dict[Setting, str]:
     finally:
         connection.close()
     return {PREFECT_API_URL: "http://127.0.0.1:4200/api"} if found else {}
+
+
+def _start_embedded_server() -> None:
+    """Prefect would start it too, but Ctrl-C in a terminal would reach it, and nobody could record how the run ended."""
+    from prefect.server.api.server import SubprocessASGIServer
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which processes inherit
+    try:
+        SubprocessASGIServer().start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:

@@ -20,14 +20,12 @@ ENVIRONMENT = {
 }
 
 
-def _without_traceback(record: logging.LogRecord) -> bool:
-    """A UserError's one line says it all; where in our code it was raised helps nobody."""
-    if record.exc_info and isinstance(record.exc_info[1], UserError):
-        record.exc_info = None
-    return True
+def _is_no_traceback_of_a_mistake(record: logging.LogRecord) -> bool:
+    """The state that the run ends in says a UserError's one line; where in our code it was raised helps nobody."""
+    return not (record.exc_info and isinstance(record.exc_info[1], UserError))
 
 
 for name, value in ENVIRONMENT.items():
     os.environ.setdefault(name, value)
 for logger in ("prefect.flow_runs", "prefect.task_runs"):
-    logging.getLogger(logger).addFilter(_without_traceback)
+    logging.getLogger(logger).addFilter(_is_no_traceback_of_a_mistake)

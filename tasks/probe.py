@@ -4,7 +4,7 @@ The only importer of dvc. What is private to DVC 3.67 here (the stage key) has a
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def probe(root: Path) -> Graph:
     with _open(root) as repo:
         made = {out.fs_path for stage in repo.index.stages for out in stage.outs}
         verdicts = {stage.name: _verdict(stage, made) for stage in _in_order(repo)}
-        return Graph(verdicts, Path(repo.cache.local.path), has_remote="remote" in repo.config["core"])
+        return Graph(verdicts, Path(repo.cache.legacy.path), has_remote="remote" in repo.config["core"])
 
 
 def record(root: Path, stage: str) -> None:
@@ -55,7 +55,8 @@ def _open(root: Path) -> Iterator[Any]:
     from dvc.repo import Repo, lock_repo
 
     try:
-        with Repo(str(root), _wait_for_lock=True) as repo, lock_repo(repo):
+        # DVC reads stage names and prints paths relative to the current folder, which is the checkout
+        with chdir(root), Repo(str(root), _wait_for_lock=True) as repo, lock_repo(repo):
             yield repo
     except DvcException as error:
         raise UserError(f"DVC cannot work in {root}: {' '.join(str(error).split())}") from error
@@ -70,8 +71,8 @@ def _in_order(repo: Any) -> Iterator[Any]:
 def _verdict(stage: Any, made: set[str]) -> Verdict:
     from dvc.stage.cache import _can_hash, _get_stage_hash
 
-    why = tuple(line for entry in stage.status().get(stage.addressing, []) for line in _explain(entry))
-    outputs = {str(out): str(out.hash_info.value) for out in stage.outs if out.hash_info}
+    why = tuple(_why(stage))
+    outputs = {out.def_path: str(out.hash_info.value) for out in stage.outs if out.hash_info}
     stage.save_deps(allow_missing=True)  # in memory: today's hashes in place of those of dvc.lock
     can_hash = all(dep.exists for dep in stage.deps) and _can_hash(stage)
     key = _get_stage_hash(stage) if can_hash else None
@@ -79,14 +80,11 @@ def _verdict(stage: Any, made: set[str]) -> Verdict:
     return Verdict(why, key, inputs, outputs)
 
 
-def _explain(entry: str | dict[str, Any]) -> Iterator[str]:
-    """One entry of `dvc status` -> lines such as `params.yaml: train.steps modified` or `data/model deleted`."""
-    if isinstance(entry, str):
-        yield {"changed checksum": "the command or its list of dependencies changed"}.get(entry, entry)
-        return
-    for paths in entry.values():
-        for path, change in paths.items():
-            if isinstance(change, dict):
-                yield from (f"{path}: {name} {what}" for name, what in change.items())
-            else:
-                yield f"{path} {change}"
+def _why(stage: Any) -> Iterator[str]:
+    """Lines such as `params.yaml: train.steps modified` or `data/model/export deleted`."""
+    for path in (*stage.deps, *stage.outs):
+        for change in path.status().values():
+            named = change.items() if isinstance(change, dict) else [("", change)]
+            yield from (f"{path.def_path}{f': {name}' if name else ''} {what}" for name, what in named)
+    if stage.changed_stage():
+        yield "the command or its list of dependencies changed"

@@ -1,0 +1,107 @@
+"""The five stages in little, for the tests of tasks/ and flows/: same files, same exit codes, no torch.
+
+`python stages.py train`. Files that are no dependency steer it: `trouble-<stage>` says what goes wrong, `steps-<stage>`
+is the log of steps that were really taken.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE
+
+HERE = Path(__file__).parent
+FOLDERS = {"download": "raw", "tokenize": "tokens", "train": "model", "baseline": "baseline", "evaluate": "evaluation"}
+
+
+def main(stage: str) -> None:
+    params = YAML(typ="safe").load((HERE / "params.yaml").read_text())
+    folder = HERE / "data" / FOLDERS[stage]
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"{stage} begins", flush=True)
+    metrics = globals()[stage](params, folder)
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    print(f"{stage} 100% |####| step 1/1", flush=True)
+
+
+def download(params: dict, folder: Path) -> dict:
+    if trouble("download"):
+        print("error: download: no such corpus; choose another", file=sys.stderr)
+        raise SystemExit(MISTAKE_EXIT_CODE)
+    (folder / "documents.jsonl").write_text("To be\n")
+    return {"documents": 1}
+
+
+def tokenize(params: dict, folder: Path) -> dict:
+    (folder / "meta.json").write_text(json.dumps({"val": {"text_sha256": params["tokenize"]["tokenizer"] * 8}}))
+    return {"tokens": 5}
+
+
+def train(params: dict, folder: Path) -> dict:
+    """Goes on from a count of steps in a scratch file. The weights are the model's bits per byte: better with steps."""
+    checkpoint = HERE / "data" / "scratch" / "step"
+    checkpoint.parent.mkdir(exist_ok=True)
+    signal.signal(signal.SIGINT, lambda *_: (print("train: stopped", flush=True), sys.exit(STOPPED_EXIT_CODE)))
+    first = int(checkpoint.read_text()) if checkpoint.exists() else 0
+    for step in range(first + 1, params["train"]["steps"] + 1):
+        with (HERE / "steps-train").open("a") as log:
+            log.write(f"{step}\n")
+        checkpoint.write_text(str(step))
+        happen("train", step)
+    checkpoint.unlink(missing_ok=True)
+    model(folder, 2 + 1 / params["train"]["steps"])
+    return {"val_loss": 1.5, "steps": params["train"]["steps"]}
+
+
+def happen(stage: str, step: int) -> None:
+    """What the test has asked for: `kill 3`, `edit 2`, `wait 2`, each once."""
+    what, at = (trouble(stage) or "nothing 0").split()
+    if step != int(at):
+        return
+    if what == "wait":
+        time.sleep(60)
+    (HERE / f"trouble-{stage}").unlink()
+    if what == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "edit":
+        (HERE / "code.py").write_text("edited = True\n")
+
+
+def trouble(stage: str) -> str | None:
+    path = HERE / f"trouble-{stage}"
+    return path.read_text() if path.exists() else None
+
+
+def baseline(params: dict, folder: Path) -> dict:
+    model(folder, 2.1)
+    return {"val_loss": 1.5}
+
+
+def model(folder: Path, bits_per_byte: float) -> None:
+    (folder / "export").mkdir(parents=True, exist_ok=True)
+    (folder / "export" / "model.safetensors").write_text(str(bits_per_byte))
+    (folder / "curve.csv").write_text("step,tokens,val_loss\n1,10,2.0\n2,20,1.5\n")
+    (folder / "timing.csv").write_text("step,seconds\n1,0.5\n2,1.0\n")
+    if folder.name == "model":
+        (folder / "samples.md").write_text("## Step 2\n\n```text\nROMEO: to be\n```\n")
+
+
+def evaluate(params: dict, folder: Path) -> dict:
+    exports = (HERE / "data" / each / "export" / "model.safetensors" for each in ("model", "baseline"))
+    ours, theirs = (float(each.read_text()) for each in exports)
+    common = {"perplexity": 4.5, "parameters": 100, "tokens": 20, "seconds": 1.0, "tokens_per_second": 20.0}
+    losses = {name: {"loss": bits / 2, "loss_standard_error": 0.01, "bits_per_byte": bits, **common}
+              for name, bits in (("model", ours), ("baseline", theirs))}  # fmt: skip
+    (folder / "loss.png").write_bytes(b"png")
+    found = (1, 0.5, 2.0) if ours <= theirs else (None, None, None)
+    reached = dict(zip(("steps", "seconds", "speedup"), found, strict=True))
+    return {**losses, "baseline_loss_reached": reached, "validation": {"tokens": 5, "bytes": 6}}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
