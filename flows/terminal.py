@@ -74,7 +74,7 @@ def _server() -> dict[Setting, str]:
 
 
 def _start_embedded_server() -> None:
-    """Prefect would start it too, but Ctrl-C in a terminal would reach it, and nobody could record how the run ended."""
+    """Prefect would start it too, but Ctrl-C in a terminal would reach it, and none could record how the run ended."""
     from prefect.server.api.server import SubprocessASGIServer
 
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which processes inherit

@@ -6,13 +6,13 @@ from typing import Any
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from gptcore.checkpoint import load_export
-
 
 class TextGenerator(PythonModel):
     """Prompts in, prompts with their continuation out. `params` may hold n_tokens, temperature, top_k, seed."""
 
     def load_context(self, context: PythonModelContext) -> None:
+        from gptcore.checkpoint import load_export  # torch: 2 s that registering a model does not pay
+
         self.model, self.tokenizer = load_export(Path(context.artifacts["export"]))
 
     def predict(
