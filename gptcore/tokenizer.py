@@ -55,8 +55,9 @@ class Tokenizer:
         """
         if self.kind == "char" and (unknown := set(text) - self._characters):
             raise UserError(f"the vocabulary has no {min(unknown)!r}; char knows the corpus' characters alone")
+        encoding = self.encoding
         try:
-            return self.encoding.encode_to_numpy(text, disallowed_special=())
+            return encoding.encode_to_numpy(text, disallowed_special=())
         except ValueError as error:  # tiktoken's pattern needs stack for white space
             raise UserError(f"tiktoken cannot split a text of {len(text):,} characters: {error}") from None
 

@@ -1,0 +1,109 @@
+"""The stage as DVC runs it, against a package index on loopback."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gptcore.fetch
+import gptcore.stages.download
+from gptcore.files import write_json
+from tests.engine import run_stage, run_stage_here
+from tests.package_index import PackageIndex, serve, source_distribution
+
+LEAR, HAMLET = "KING LEAR\n\nNothing will come of nothing.\n", "HAMLET\n\nTo be, or not to be.\n"
+SHA256 = hashlib.sha256((HAMLET + LEAR).encode()).hexdigest()
+METADATA = "[lear_gut]\ntitle = King Lear\nnotes = 100% his\n\n[other]\ntitle = Other\n"
+PLAYS = source_distribution(
+    "plays-1.0",
+    {"data/lear_gut.txt": LEAR, "data/metadata.txt": METADATA, "data/hamlet_gut.txt": HAMLET, "data/hamlet_f.txt": "?"},
+)
+RANKS = b"IQ== 0\nIg== 1\n"
+WHISPER = source_distribution("openai_whisper-20250625", {"whisper/assets/gpt2.tiktoken": RANKS})
+
+
+@pytest.fixture
+def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[PackageIndex]:
+    monkeypatch.setattr(gptcore.fetch, "RETRY_WAITS_SECONDS", (0.01, 0.01))
+    with serve(PackageIndex({"plays-1.0.tar.gz": PLAYS, "openai_whisper-20250625.tar.gz": WHISPER})) as index:
+        monkeypatch.setenv("PIP_INDEX_URL", index.endpoint)
+        yield index
+
+
+def workspace(root: Path, tokenizer: str = "bpe", **download: Any) -> Path:
+    section = {"source": "package://plays/1.0/data/*_gut.txt", "sha256": SHA256, **download}
+    write_json(root / "params.yaml", {"download": section, "tokenize": {"tokenizer": tokenizer, "seed": 1}})
+    return root
+
+
+def error_of(capsys: pytest.CaptureFixture[str]) -> str:
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    return line
+
+
+def documents(root: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in (root / "data/raw/documents.jsonl").read_text().splitlines()]
+
+
+def test_documents_of_a_package_with_their_titles(index: PackageIndex, tmp_path: Path) -> None:
+    assert run_stage_here("download", workspace(tmp_path)) == 0
+    assert documents(tmp_path) == [{"title": "HAMLET", "text": HAMLET}, {"title": "King Lear", "text": LEAR}]
+    metrics = json.loads((tmp_path / "data/raw/metrics.json").read_text())
+    assert metrics == {"documents": 2, "bytes": len(HAMLET + LEAR)}
+    assert {path.name for path in (tmp_path / "data/raw").iterdir()} == {"documents.jsonl", "metrics.json"}
+
+
+def test_a_text_not_pinned_is_refused_until_its_sha256_is_pasted(
+    index: PackageIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_stage_here("download", workspace(tmp_path, sha256="0" * 64)) == 2
+    assert f"has the sha256 {SHA256}, not 000" in error_of(capsys)
+    assert not list((tmp_path / "data/raw").iterdir())
+    index.faults = [503] * 9
+    assert run_stage_here("download", workspace(tmp_path)) == 0, "the archive was kept, so no network is needed"
+
+
+def test_an_address(index: PackageIndex, tmp_path: Path) -> None:
+    index.files["input.txt"] = HAMLET.encode()
+    sha256 = hashlib.sha256(HAMLET.encode()).hexdigest()
+    assert run_stage_here("download", workspace(tmp_path, source=index.url("input.txt"), sha256=sha256)) == 0
+    assert documents(tmp_path) == [{"title": "HAMLET", "text": HAMLET}]
+
+
+def test_the_vocabulary_of_gpt2_comes_only_when_it_is_asked_for(
+    index: PackageIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_stage_here("download", workspace(tmp_path, tokenizer="gpt2")) == 2
+    assert "gpt2.tiktoken of openai-whisper 20250625 has the sha256" in error_of(capsys)
+    monkeypatch.setattr(gptcore.stages.download, "GPT2_SHA256", hashlib.sha256(RANKS).hexdigest())
+    assert run_stage_here("download", workspace(tmp_path, tokenizer="gpt2")) == 0
+    assert (tmp_path / "data/raw/gpt2.tiktoken").read_bytes() == RANKS
+
+
+def test_a_pattern_that_finds_nothing(index: PackageIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_stage_here("download", workspace(tmp_path, source="package://plays/1.0/data/*.md")) == 2
+    assert "the source distribution of plays 1.0 has no files data/*.md" in error_of(capsys)
+
+
+def test_no_package_index(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve(PackageIndex({})) as gone:
+        pass
+    monkeypatch.setattr(gptcore.fetch, "RETRY_WAITS_SECONDS", (0.01,))
+    monkeypatch.setenv("PIP_INDEX_URL", gone.endpoint)
+    assert run_stage_here("download", workspace(tmp_path)) == 2
+    assert "error: download: the package index http://127.0.0.1" in error_of(capsys)
+    assert not list((tmp_path / "data").rglob("*.*"))
+
+
+def test_the_command_that_dvc_runs(tmp_path: Path) -> None:
+    (tmp_path / "hamlet.txt").write_text(HAMLET)
+    sha256 = hashlib.sha256(HAMLET.encode()).hexdigest()
+    assert run_stage("download", workspace(tmp_path, source="hamlet.txt", sha256=sha256)) == (0, "")
+    assert documents(tmp_path) == [{"title": "HAMLET", "text": HAMLET}]
+    code, output = run_stage("download", workspace(tmp_path, source="hamlet.txt", sha256="none"))
+    assert (code, output.count("\n")) == (2, 1)
+    assert "download.sha256" in output
