@@ -1,7 +1,9 @@
 """The end of a run, as people read it in the terminal and in Prefect's UI: Markdown."""
 
-import shlex
+import shutil
+import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact
@@ -61,10 +63,23 @@ def _sample(workspace: Workspace) -> str:
 
 
 def _commands(workspace: Workspace, experiment: str | None) -> Iterable[list[str]]:
-    uri = tracking_uri(workspace.checkout)
+    prefect, mlflow, dvc = (_program(name, workspace.checkout) for name in ("prefect", "mlflow", "dvc"))
     served = str(PREFECT_API_URL.value() or "").removesuffix("/api")
-    yield ["runs and logs (Prefect)", served or "`prefect server start`"]
-    yield ["models (MLflow)", uri if uri.startswith("http") else f"`mlflow ui --backend-store-uri {shlex.quote(uri)}`"]
-    yield ["experiments", "`dvc exp show`"]
+    yield ["runs and logs (Prefect)", served or f"`{prefect} server start`"]
+    uri = tracking_uri(workspace.checkout)
+    database = uri.replace(f"{workspace.checkout}/", "")
+    yield ["models (MLflow)", uri if uri.startswith("http") else f"`{mlflow} ui --backend-store-uri {database}`"]
+    yield ["experiments", f"`{dvc} exp show`"]
     is_apart = workspace.root != workspace.checkout
-    yield ["loss curves", f"`dvc plots diff workspace {experiment} --open`" if is_apart else "`dvc plots show --open`"]
+    yield [
+        "loss curves",
+        f"`{dvc} plots diff workspace {experiment} --open`" if is_apart else f"`{dvc} plots show --open`",
+    ]
+
+
+def _program(name: str, checkout: Path) -> str:
+    """What to type for `name` in the checkout, whether or not the environment is activated."""
+    program = Path(sys.executable).with_name(name)
+    if shutil.which(name) == str(program):
+        return name
+    return str(program.relative_to(checkout) if program.is_relative_to(checkout) else program)

@@ -8,7 +8,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 
 class TextGenerator(PythonModel):
-    """Prompts in, prompts with their continuation out. `params` may hold n_tokens, temperature, top_k, seed."""
+    """Prompts in, prompts with their continuation out. `params` are those of GPT.sample, see `tracking.SAMPLING`."""
 
     def load_context(self, context: PythonModelContext) -> None:
         from gptcore.checkpoint import load_export  # torch: 2 s that registering a model does not pay
@@ -18,12 +18,11 @@ class TextGenerator(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: list[str], params: dict[str, Any] | None = None
     ) -> list[str]:
-        wanted = {"n_tokens": 200, "temperature": 0.8, "top_k": 50, "seed": 0, **(params or {})}
-        return [prompt + self._continue(prompt, wanted) for prompt in model_input]
+        return [prompt + self._continue(prompt, params or {}) for prompt in model_input]
 
-    def _continue(self, prompt: str, wanted: dict[str, Any]) -> str:
+    def _continue(self, prompt: str, params: dict[str, Any]) -> str:
         ids = self.tokenizer.encode(prompt).tolist() or [self.tokenizer.eot_id]
-        return str(self.tokenizer.decode(self.model.sample(ids, **wanted, stop_id=self.tokenizer.eot_id)))
+        return str(self.tokenizer.decode(self.model.sample(ids, **params, stop_id=self.tokenizer.eot_id)))
 
 
 set_model(TextGenerator())

@@ -16,10 +16,18 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 import mlflow  # it reads the settings above when it is imported
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
+from mlflow.models import infer_signature, set_signature
 
 MODEL = "gpt"
 EXPERIMENT = "train-gpt"
 REQUIREMENTS = ("torch", "numpy", "pydantic", "safetensors", "tiktoken")
+
+SAMPLING = {
+    "n_tokens": 200,
+    "temperature": 0.8,
+    "top_k": 50,
+    "seed": 0,
+}  # what `predict(prompts, params=...)` may change
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,9 @@ class Registry:
                 artifacts={"export": str(export)},
                 pip_requirements=[f"{each}=={installed(each)}" for each in REQUIREMENTS],
             )
+            assert logged.signature  # from the types of `predict`, which cannot say this:
+            logged.signature.params = infer_signature(params=SAMPLING).params
+            set_signature(logged.model_uri, logged.signature)
             with redirect_stderr(io.StringIO()):  # it talks past the log
                 made = mlflow.register_model(logged.model_uri, MODEL, tags=tags)
         return Version(int(made.version), tags)

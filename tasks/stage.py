@@ -79,7 +79,7 @@ class _Output:
         self.talking = self.talking and not BOOKKEEPING.match(line)
         if not self.talking or not line or line.startswith(("Running stage ", "> ", "ERROR: failed to reproduce")):
             return
-        self.log.info(line)
+        self.log.info(line.removeprefix(f"{self.stage} ").lstrip())  # the log says the stage's name itself
         if match := PROGRESS.match(line):
             self._progress(float(match[1]), line)
 
