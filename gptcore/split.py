@@ -66,7 +66,7 @@ def _documents(sizes: list[int], draws: list[bytes], val_fraction: float) -> lis
     if not any(training):
         raise UserError(
             f"tokenize.val_fraction={val_fraction} leaves none of the corpus' {len(sizes):,} document(s) for training; "
-            "set tokenize.val_split=tail to cut inside a document, or a smaller fraction"
+            "set tokenize.val_split=tail to cut inside a document, or another fraction or seed"
         )
     return training
 
