@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -74,6 +74,7 @@ def test_files_that_are_no_corpus(tmp_path: Path) -> None:
         documents("plays", tmp_path)
 
 
+@settings(deadline=None)
 @given(st.lists(st.builds(Document, title=st.text(max_size=9), text=st.text(max_size=30)), max_size=5))
 def test_written_and_read(tmp_path_factory: pytest.TempPathFactory, corpus: list[Document]) -> None:
     path = tmp_path_factory.mktemp("corpus") / "documents.jsonl"

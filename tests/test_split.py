@@ -1,7 +1,7 @@
 """The split loses no text, shares none between its sides, and is the same each time."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -25,6 +25,7 @@ FRACTIONS = st.floats(0.05, 0.6)
 SEEDS = st.integers(0, 99)
 
 
+@settings(deadline=None)
 @given(TEXTS, FRACTIONS, SEEDS)
 def test_whole_documents_fall_on_one_side(texts: list[str], fraction: float, seed: int) -> None:
     size = sum(len(text.encode()) for text in texts)
@@ -54,6 +55,7 @@ def test_another_seed_keeps_other_documents_and_another_order_of_the_corpus_the_
     assert val == of_reversed[::-1]
 
 
+@settings(deadline=None)
 @given(TEXTS, FRACTIONS)
 def test_the_tail_is_the_end_of_the_text(texts: list[str], fraction: float) -> None:
     size = len("".join(texts).encode())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import tokenizers
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers.pre_tokenizers import ByteLevel
 
@@ -37,6 +37,7 @@ def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     return gpt2_tokenizer(path)
 
 
+@settings(deadline=None)  # the first example builds tokenizers, and machines are busy
 @given(texts)
 def test_round_trip_of_any_text(gpt2: Tokenizer, text: str) -> None:
     for tokenizer in (BPE, gpt2, byte_tokenizer(), char_tokenizer([TEXT, text])):
@@ -90,6 +91,7 @@ def trained() -> tokenizers.Tokenizer:
     return trained
 
 
+@settings(deadline=None)  # the first example builds tokenizers, and machines are busy
 @given(texts)
 def test_trained_bpe_splits_text_as_the_library_that_trained_it(trained: tokenizers.Tokenizer, text: str) -> None:
     theirs = [len(token) for token in trained.encode(text).tokens]  # a character of its alphabet is a byte
