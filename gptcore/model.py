@@ -43,11 +43,13 @@ class ModelConfig(Section):
     logit_softcap: float = Field(ge=0, description="Logits pass c*tanh(x/c) (Gemma 2, 2024); 0 is off")
 
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
+    def _parts_fit(self) -> Self:
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd {self.n_embd} is not a multiple of n_head {self.n_head}")
         if self.position == "rope" and self.head_dim % 2:
             raise ValueError(f"rotary positions need an even head width, n_embd / n_head is {self.head_dim}")
+        if self.bigram_buckets == 1:
+            raise ValueError("bigram_buckets is 0 (off) or at least 2: bucket 0 is for the first position")
         return self
 
     @property
@@ -79,13 +81,16 @@ def attend(q: Tensor, k: Tensor, v: Tensor, dropout: float, scale: float | None)
 class Norm(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.learned = config.norm == "layernorm"
-        if self.learned:
+        self.weight: nn.Parameter | None = None
+        self.bias: nn.Parameter | None = None
+        if config.norm == "layernorm":
             self.weight = nn.Parameter(torch.ones(config.n_embd))
-            self.register_parameter("bias", nn.Parameter(torch.zeros(config.n_embd)) if config.bias else None)
+            self.bias = nn.Parameter(torch.zeros(config.n_embd)) if config.bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, 1e-5) if self.learned else normalize(x)
+        if self.weight is None:
+            return normalize(x)
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, 1e-5)
 
 
 class Attention(nn.Module):
@@ -110,7 +115,8 @@ class Attention(nn.Module):
         if rotary:
             q, k = rotate(q, *rotary), rotate(k, *rotary)
         y = attend(q, k, v, self.config.dropout if self.training else 0.0, self.config.attention_scale or None)
-        return self.resid_dropout(self.c_proj(y.transpose(1, 2).reshape(B, T, C)))
+        output: Tensor = self.resid_dropout(self.c_proj(y.transpose(1, 2).reshape(B, T, C)))
+        return output
 
 
 class MLP(nn.Module):
@@ -124,7 +130,8 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.c_fc(x)
         x = F.relu(x).square() if self.squared else F.gelu(x)
-        return self.dropout(self.c_proj(x))
+        output: Tensor = self.dropout(self.c_proj(x))
+        return output
 
 
 class Block(nn.Module):
@@ -143,11 +150,15 @@ class Block(nn.Module):
         if hasattr(self, "residual_mix"):
             x = self.residual_mix[0] * x + self.residual_mix[1] * x0
         x = x + self.attn(self.ln_1(x), rotary, value_embedding)
-        return x + self.mlp(self.ln_2(x))
+        output: Tensor = x + self.mlp(self.ln_2(x))
+        return output
 
 
 class GPT(nn.Module):
     """`GPT(config, vocab_size)(ids)` gives logits (B, T, V); with targets it gives the mean loss in nats."""
+
+    cos: Tensor
+    sin: Tensor
 
     def __init__(self, config: ModelConfig, vocab_size: int, seed: int = 0) -> None:
         super().__init__()
@@ -206,7 +217,7 @@ class GPT(nn.Module):
         for layer, block in enumerate(self.h):
             value_embedding = next(tables)(ids) if self.config.value_embeddings and layer % 2 == 1 else None
             x = block(x, x0, rotary, value_embedding)
-        logits = self.lm_head(self.ln_f(x)).float()  # (B, T, V)
+        logits: Tensor = self.lm_head(self.ln_f(x)).float()  # (B, T, V)
         if self.config.logit_softcap:
             logits = self.config.logit_softcap * torch.tanh(logits / self.config.logit_softcap)
         if targets is None:

@@ -77,7 +77,8 @@ class Paths:
 
 def read_params(path: Path) -> dict[str, Any]:
     """params.yaml as plain values (YAML 1.2, as DVC reads it). Raises UserError."""
-    from ruamel.yaml import YAML, YAMLError
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     try:
         values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
