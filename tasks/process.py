@@ -49,3 +49,4 @@ def _end(process: subprocess.Popen[str], on_line: Callable[[str], None]) -> None
                 on_line(line)
         finally:  # out of time, or a second Ctrl-C
             os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

@@ -1,10 +1,15 @@
 """Tests touch nothing of the machine but their own folders, and behave alike whatever the environment says."""
 
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tasks import ENVIRONMENT
+from tests import scratch
 
 FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 NOT_OURS = ("GPTCORE_", "PREFECT_", "MLFLOW_", "DVC_", "GIT_")
@@ -18,6 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]
     (home / "gitconfig").write_text("[user]\n\tname = test\n\temail = test@example.org\n")
     os.environ |= {
+        **ENVIRONMENT,
         "PREFECT_HOME": str(home / "prefect"),
         "GIT_CONFIG_GLOBAL": str(home / "gitconfig"),
         "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc"),
@@ -38,3 +44,53 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in needing:
             item.add_marker(pytest.mark.skip(reason="torch finds no GPU"))
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The address of a Prefect server; flows called in this process report there."""
+    from prefect.settings import PREFECT_API_URL
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield str(PREFECT_API_URL.value())
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scratch project in which no stage has run, and an MLflow database that is empty but has its tables."""
+    import mlflow
+
+    root = scratch.make(tmp_path_factory.mktemp("template") / "project")
+    mlflow.MlflowClient(f"sqlite:///{root}/mlflow.db").search_experiments()
+    return root
+
+
+@pytest.fixture(scope="session")
+def finished_template(template: Path, server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scratch project through which the flow went once."""
+    root = shutil.copytree(template, tmp_path_factory.mktemp("finished") / "project", symlinks=True)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        settle(root, server, monkeypatch)
+        scratch.run(root, *scratch.flow_command())
+    return root
+
+
+@pytest.fixture
+def project(template: Path, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the scratch project in which nothing has run, the current folder of the test."""
+    return settle(shutil.copytree(template, tmp_path / "project", symlinks=True), server, monkeypatch)
+
+
+@pytest.fixture
+def finished(finished_template: Path, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the scratch project through which the flow went once, the current folder of the test."""
+    return settle(shutil.copytree(finished_template, tmp_path / "project", symlinks=True), server, monkeypatch)
+
+
+def settle(root: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("PREFECT_API_URL", server)
+    monkeypatch.setenv("PYTHONPATH", str(scratch.CHECKOUT))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # MLflow sets it for the children of a process in which it is used
+    return root

@@ -1,0 +1,60 @@
+"""A command as a process group: nothing of it may stay behind."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tasks.process import run_group
+from tests import scratch
+
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+)
+
+
+def test_lines_and_exit_code(tmp_path: Path) -> None:
+    lines: list[str] = []
+    code = run_group(["sh", "-c", "echo one; echo two >&2; exit 3"], tmp_path, lines.append)
+    assert (code, lines) == (3, ["one", "two"])
+
+
+def test_python_of_the_child_is_this_one(tmp_path: Path) -> None:
+    lines: list[str] = []
+    run_group(["python", "-c", "import sys; print(sys.executable)"], tmp_path, lines.append)
+    assert os.path.samefile(lines[0], sys.executable)
+
+
+class TooLong(BaseException):
+    """Like Prefect's TerminationSignal: no Exception."""
+
+
+@pytest.mark.parametrize("handler", ["echo saving; exit", "sleep 0.3; echo saving; exit"])
+def test_interrupted_group_ends_and_its_last_words_are_heard(tmp_path: Path, handler: str) -> None:
+    lines: list[str] = []
+
+    def on_line(line: str) -> None:
+        lines.append(line)
+        if line == "begun":
+            raise TooLong
+
+    script = f"trap '{handler}' INT; echo begun; sleep 60 & wait"
+    with pytest.raises(TooLong):
+        run_group(["bash", "-c", script], tmp_path, on_line)
+    assert lines == ["begun", "saving"]
+    assert scratch.processes_in(tmp_path) == []
+
+
+def test_deaf_group_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.process.GRACE_SECONDS", 0.5)
+
+    def on_line(line: str) -> None:
+        raise TooLong
+
+    began = time.monotonic()
+    with pytest.raises(TooLong):
+        run_group(["sh", "-c", f'{sys.executable} -c "{STUBBORN}"; true'], tmp_path, on_line)
+    assert time.monotonic() - began < 5
+    scratch.wait_until(lambda: scratch.processes_in(tmp_path) == [], seconds=1)
