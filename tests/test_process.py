@@ -1,6 +1,5 @@
 """A command as a process group: nothing of it may stay behind."""
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -24,7 +23,7 @@ def test_lines_and_exit_code(tmp_path: Path) -> None:
 def test_python_of_the_child_is_this_one(tmp_path: Path) -> None:
     lines: list[str] = []
     run_group(["python", "-c", "import sys; print(sys.executable)"], tmp_path, lines.append)
-    assert os.path.samefile(lines[0], sys.executable)
+    assert Path(lines[0]).samefile(sys.executable)
 
 
 class TooLong(BaseException):
