@@ -48,7 +48,7 @@ def workspace(root: Path, **model: object) -> Path:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     root = workspace(tmp_path_factory.mktemp("uninterrupted"))
-    code, output = run_stage("train", root)
+    code, output = run_stage("train", root, GPTCORE_CHECKPOINT_SECONDS="1000")
     assert code == 0, output
     return hashes(root)
 
