@@ -10,7 +10,7 @@ from types import FrameType
 from typing import NoReturn
 
 from prefect import Flow
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_API_HOST, PREFECT_SERVER_API_PORT, temporary_settings
 from prefect.settings.legacy import Setting
 from rich.console import Console
 from rich.markdown import Markdown
@@ -59,10 +59,11 @@ def _check(overrides: list[str]) -> None:
 
 
 def _server() -> dict[Setting, str]:
-    """Settings that lead to a `prefect server start` at its usual place, unless the user has named a server."""
+    """Settings that lead to what `prefect server start` has started, unless the user has named a server."""
     if PREFECT_API_URL.value():
         return {}
-    connection = HTTPConnection("127.0.0.1", 4200, timeout=1)
+    host, port = PREFECT_SERVER_API_HOST.value(), PREFECT_SERVER_API_PORT.value()
+    connection = HTTPConnection(host, port, timeout=1)
     try:
         connection.request("GET", "/api/health")
         found = connection.getresponse().read() == b"true"
@@ -70,7 +71,7 @@ def _server() -> dict[Setting, str]:
         found = False
     finally:
         connection.close()
-    return {PREFECT_API_URL: "http://127.0.0.1:4200/api"} if found else {}
+    return {PREFECT_API_URL: f"http://{host}:{port}/api"} if found else {}
 
 
 def _start_embedded_server() -> None:
