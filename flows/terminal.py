@@ -41,8 +41,7 @@ def main(flow: Flow[[Sequence[str]], str]) -> None:
                 _start_embedded_server()
             report = flow(overrides)
     except UserError as error:
-        notes = [f" ({note})" for note in getattr(error, "__notes__", ())]
-        _end(f"error: {error}{''.join(notes)}", MISTAKE_EXIT_CODE)
+        _end(f"error: {error}", MISTAKE_EXIT_CODE)
     except KeyboardInterrupt:
         _end("stopped; run it again and it goes on from the last checkpoint", STOPPED_EXIT_CODE)
     except Exception as error:  # not foreseen; Prefect has logged where it was raised

@@ -3,16 +3,21 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from prefect import get_run_logger
 
 from gptcore.errors import UserError
 from gptcore.files import read_json
 from gptcore.params import Paths
 from tasks.probe import Verdict, probe, record
 from tasks.process import child_environment
+
+# whatever the user's git configuration says, `git apply` must understand it
+GIT_DIFF = ["git", "diff", "--binary", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/"]
 
 
 class Workspace:
@@ -80,24 +85,27 @@ def open_workspace(overrides: list[str], name: str) -> Iterator[Workspace]:
     if not overrides:
         yield Workspace(checkout, checkout)
         return
-    from gptcore.presets import compose, write  # torch: 2 s that a run without overrides does not pay
+    from gptcore.presets import STAGES, compose, write  # torch: 2 s that a run without overrides does not pay
 
     values = compose(overrides, Paths(checkout).params)
     root = Paths(checkout).scratch / "workspaces" / name
     try:
         _clone(checkout, root)
+        _share_scratch(checkout, root, STAGES)
         write(values, Paths(root).params)
         yield Workspace(root, checkout)
-    except BaseException as error:
-        error.add_note(f"its workspace is kept: {root}")
+    except BaseException:
+        get_run_logger().warning(f"the workspace is kept: {root}")
         raise
     shutil.rmtree(root)
 
 
 def _clone(checkout: Path, root: Path) -> None:
+    if root.exists():  # of the same flow run, which is being retried
+        shutil.rmtree(root)
     root.parent.mkdir(parents=True, exist_ok=True)
     _run(["git", "clone", "--quiet", "--shared", str(checkout), str(root)], checkout)
-    edits = _run(["git", "diff", "HEAD", "--binary"], checkout)
+    edits = _run([*GIT_DIFF, "HEAD"], checkout)
     if edits:  # carried as edits, so that the experiment's parent stays the checkout's commit
         _run(["git", "apply", "--whitespace=nowarn"], root, edits)
     local = checkout / ".dvc" / "config.local"
@@ -106,8 +114,21 @@ def _clone(checkout: Path, root: Path) -> None:
     _run(["dvc", "cache", "dir", "--local", str(probe(checkout).cache)], root)
 
 
+def _share_scratch(checkout: Path, root: Path, stages: Iterable[str]) -> None:
+    """A later run with the same overrides goes on from the checkpoints of this one; their folders bear its identity."""
+    for stage in stages:
+        shared = Paths(checkout).scratch / stage
+        shared.mkdir(exist_ok=True)
+        link = Paths(root).scratch / stage
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(shared)
+
+
 def _run(command: list[str], folder: Path, given: str | None = None) -> str:
-    done = subprocess.run(command, cwd=folder, env=child_environment(), input=given, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=folder, env=child_environment(), input=given, capture_output=True,
+        encoding="utf-8", errors="surrogateescape", check=False,
+    )  # fmt: skip
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())
         raise UserError(f"`{' '.join(command)}` failed in {folder}: {said}")
