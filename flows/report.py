@@ -65,7 +65,7 @@ def _sample(workspace: Workspace) -> str:
 def _commands(workspace: Workspace, experiment: str | None) -> Iterable[list[str]]:
     prefect, mlflow, dvc = (_program(name, workspace.checkout) for name in ("prefect", "mlflow", "dvc"))
     served = str(PREFECT_API_URL.value() or "").removesuffix("/api")
-    yield ["runs and logs (Prefect)", served or f"`{prefect} server start`"]
+    yield ["runs and logs (Prefect)", served or f"`{prefect} --no-prompt server start`"]
     uri = tracking_uri(workspace.checkout)
     database = uri.replace(f"{workspace.checkout}/", "")
     yield ["models (MLflow)", uri if uri.startswith("http") else f"`{mlflow} ui --backend-store-uri {database}`"]

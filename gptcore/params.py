@@ -83,11 +83,11 @@ def read_params(path: Path) -> dict[str, Any]:
     try:
         values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path.name} is missing; `gptcore configure` writes one") from None
+        raise UserError(f"{path.name} is missing; `gptcore configure model=nano` writes one") from None
     except YAMLError as error:
         raise UserError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
-        raise UserError(f"{path.name} must hold sections such as `train:`; `gptcore configure` writes one")
+        raise UserError(f"{path.name} must hold sections such as `train:`; `gptcore configure model=nano` writes one")
     return values
 
 
@@ -100,7 +100,7 @@ def stage_sections(stage: Callable[..., Metrics]) -> dict[str, type[BaseModel]]:
 def validate_section(values: dict[str, Any], name: str, kind: type[BaseModel]) -> BaseModel:
     """Raises UserError that names each wrong field and what is allowed."""
     if name not in values:
-        raise UserError(f"params.yaml has no section `{name}`; `gptcore configure` writes a whole one")
+        raise UserError(f"params.yaml has no section `{name}`; `gptcore configure model=nano` writes a whole file")
     try:
         # through JSON: there a list is a fine tuple, while strictness still tells 1 from "1" and true
         return kind.model_validate_json(json.dumps(values[name]))
@@ -111,12 +111,21 @@ def validate_section(values: dict[str, Any], name: str, kind: type[BaseModel]) -
 def _explain(section: str, kind: type[BaseModel], error: Any) -> str:
     field = ".".join([section, *map(str, error["loc"])])
     if error["type"] == "extra_forbidden":
-        return f"params.yaml: {field} is unknown; known are {', '.join(kind.model_fields)}"
+        return f"params.yaml: {field} is unknown; known are {', '.join(_fields_beside(kind, error['loc']))}"
     if error["type"] == "missing":
         return f"params.yaml: {field} is missing"
     message = error["msg"].removeprefix("Value error, ")
     got = f", got {error['input']!r}" if error["loc"] and not isinstance(error["input"], dict) else ""
     return f"params.yaml: {field}: {message[0].lower()}{message[1:]}{got}"
+
+
+def _fields_beside(kind: type[BaseModel], location: tuple[str, ...]) -> list[str]:
+    """The fields that the last name of `location` could have been, sections inside a section included."""
+    for name in location[:-1]:
+        inner = kind.model_fields[name].annotation
+        assert inner is not None
+        kind = inner
+    return list(kind.model_fields)
 
 
 def run_stage(stage: Callable[..., Metrics]) -> None:

@@ -147,6 +147,7 @@ def test_baseline_gets_the_models_token_budget_and_evaluate_compares(tmp_path: P
 
 BAD_PARAMS = {
     "train.stpes is unknown; known are seed, steps": {"train": {**TRAIN, "stpes": 3}},
+    "model.n_layr is unknown; known are n_layer, n_head": {"model": {**GPT2, "n_layr": 3}},
     "train.steps: input should be a valid integer": {"train": {**TRAIN, "steps": "many"}},
     "batch_tokens 100 is not a multiple of block_size 16": {"train": {**TRAIN, "batch_tokens": 100}},
     "n_embd 32 is not a multiple of n_head 5": {"model": {**GPT2, "n_head": 5}},
@@ -154,7 +155,7 @@ BAD_PARAMS = {
 }
 
 
-@pytest.mark.parametrize(("words", "sections"), BAD_PARAMS.items(), ids=["unknown", "type", "batch", "heads", "block"])
+@pytest.mark.parametrize(("words", "sections"), BAD_PARAMS.items(), ids=str)
 def test_bad_params_get_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, sections: dict[str, object]
 ) -> None:
