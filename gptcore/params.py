@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -122,9 +122,7 @@ def _explain(section: str, kind: type[BaseModel], error: Any) -> str:
 def _fields_beside(kind: type[BaseModel], location: tuple[str, ...]) -> list[str]:
     """The fields that the last name of `location` could have been, sections inside a section included."""
     for name in location[:-1]:
-        inner = kind.model_fields[name].annotation
-        assert inner is not None
-        kind = inner
+        kind = cast("type[BaseModel]", kind.model_fields[name].annotation)
     return list(kind.model_fields)
 
 

@@ -155,7 +155,7 @@ BAD_PARAMS = {
 }
 
 
-@pytest.mark.parametrize(("words", "sections"), BAD_PARAMS.items(), ids=str)
+@pytest.mark.parametrize(("words", "sections"), BAD_PARAMS.items(), ids=BAD_PARAMS)
 def test_bad_params_get_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, sections: dict[str, object]
 ) -> None:
