@@ -164,11 +164,8 @@ class Run:
         _write_csv(
             self.folder / "timing.csv", [{"step": row["step"], "seconds": round(row["seconds"], 3)} for row in rows]
         )
-        if self.train.samples:
-            samples = [
-                f"## Step {each['step']:,}\n\n```text\n{each['text']}\n```\n" for each in self.progressed.samples
-            ]
-            write_text(self.folder / "samples.md", "\n".join(samples))
+        samples = [f"## Step {each['step']:,}\n\n```text\n{each['text']}\n```\n" for each in self.progressed.samples]
+        write_text(self.folder / "samples.md", "\n".join(samples))
         shutil.rmtree(self.resume_folder, ignore_errors=True)
         return TrainMetrics(
             train_loss=rows[-1]["train_loss"],
