@@ -142,6 +142,7 @@ def draw_curves(path: Path, model: Curve, baseline: Curve) -> None:
             )
         axes.axhline(baseline[-1]["val_loss"], color="#888888", linewidth=1, linestyle=":")
         axes.set_xlabel(f"training {label}")
+        axes.locator_params(axis="x", nbins=5)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.set_major_formatter("{x:,.0f}")
