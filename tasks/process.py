@@ -4,8 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 GRACE_SECONDS = 25.0  # Prefect kills a cancelled flow 30 s after asking it to stop
@@ -18,10 +18,11 @@ def run_group(command: list[str], folder: Path, on_line: Callable[[str], None]) 
     terminal, and 25 s to write a checkpoint. SIGTERM to dvc alone would leave the trainer running without a parent.
     The lines are read in the caller's thread, which is the one whose log reaches Prefect.
     """
-    process = subprocess.Popen(
-        command, cwd=folder, env=child_environment(), start_new_session=True, text=True, errors="replace", bufsize=1,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    with _interruptible():
+        process = subprocess.Popen(
+            command, cwd=folder, env=child_environment(), start_new_session=True, text=True, errors="replace",
+            bufsize=1, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
     assert process.stdout
     try:
         for line in process.stdout:
@@ -32,6 +33,19 @@ def run_group(command: list[str], folder: Path, on_line: Callable[[str], None]) 
         raise
     finally:
         process.stdout.close()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """A child started here hears SIGINT, also under `nohup` or as a script's background job, which ignore it."""
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def child_environment() -> dict[str, str]:
