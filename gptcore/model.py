@@ -27,7 +27,10 @@ class ModelConfig(Section):
     norm: Literal["layernorm", "rmsnorm"] = Field(description="rmsnorm has no parameters (Zhang & Sennrich 2019)")
     position: Literal["learned", "rope"] = Field(description="Learned table, or rotary (Su et al. 2021)")
     rope_base: float = Field(gt=1, description="Longest rotary wavelength over 2 pi, in tokens")
-    activation: Literal["gelu", "relu2"] = Field(description="relu2 is ReLU squared (So et al. 2021, Primer)")
+    activation: Literal["gelu", "gelu_tanh", "relu2"] = Field(
+        description="gelu_tanh is GPT-2's approximation, nanoGPT takes the exact gelu; relu2 is ReLU squared "
+        "(So et al. 2021, Primer)"
+    )
     qk_norm: bool = Field(description="RMSNorm on queries and keys (Henry et al. 2020)")
     attention_scale: float = Field(
         ge=0, description="Factor on q.k; 0 is 1/sqrt(head_dim). 0.12 suits qk_norm (modded-nanogpt)"
@@ -41,6 +44,12 @@ class ModelConfig(Section):
     )
     bigram_buckets: int = Field(ge=0, description="Rows of a hashed bigram embedding (modded-nanogpt); 0 is off")
     logit_softcap: float = Field(ge=0, description="Logits pass c*tanh(x/c) (Gemma 2, 2024); 0 is off")
+    sliding_window: int = Field(
+        ge=0, description="Tokens each query sees in all but every fourth block and the last (Gemma 2, 2024); 0 is all"
+    )
+    activation_checkpointing: bool = Field(
+        description="Recompute each block in the backward pass: less memory, a third more arithmetic (Chen et al. 2016)"
+    )
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -122,14 +131,17 @@ class Attention(nn.Module):
 class MLP(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.squared = config.activation == "relu2"
+        self.activation = config.activation
         self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd, bias=config.bias)
         self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd, bias=config.bias)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.c_fc(x)
-        x = F.relu(x).square() if self.squared else F.gelu(x)
+        if self.activation == "relu2":
+            x = F.relu(x).square()
+        else:
+            x = F.gelu(x, approximate="tanh" if self.activation == "gelu_tanh" else "none")
         output: Tensor = self.dropout(self.c_proj(x))
         return output
 

@@ -23,11 +23,13 @@ GPT2: dict[str, Any] = {
     **SIZE, "bias": True, "norm": "layernorm", "position": "learned", "rope_base": 10000.0, "activation": "gelu",
     "qk_norm": False, "attention_scale": 0.0, "tied_head": True, "zero_init": False, "embedding_norm": False,
     "residual_scalars": False, "value_embeddings": False, "bigram_buckets": 0, "logit_softcap": 0.0,
+    "sliding_window": 0, "activation_checkpointing": False,
 }  # fmt: skip
 MODERN: dict[str, Any] = {
     **SIZE, "bias": False, "norm": "rmsnorm", "position": "rope", "rope_base": 10000.0, "activation": "relu2",
     "qk_norm": True, "attention_scale": 0.0, "tied_head": False, "zero_init": True, "embedding_norm": True,
     "residual_scalars": True, "value_embeddings": True, "bigram_buckets": 64, "logit_softcap": 15.0,
+    "sliding_window": 0, "activation_checkpointing": False,
 }  # fmt: skip
 ADAMW: dict[str, Any] = {
     "matrices": "adamw", "matrix_learning_rate": 3e-3, "embedding_learning_rate": 3e-3, "head_learning_rate": 3e-3,

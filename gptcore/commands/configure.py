@@ -1,0 +1,70 @@
+"""Compose presets and values into params.yaml, validate it, show what changed."""
+
+import argparse
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from gptcore.errors import UserError
+from gptcore.params import read_params
+from gptcore.presets import compose, differences, flatten, groups, write
+
+USAGE = """\
+gptcore configure                               show params.yaml and check every field
+gptcore configure train.steps=200               change one value of params.yaml
+gptcore configure model=baby train.steps=2000   compose everything anew from presets, then change one value
+
+Values follow Hydra's override grammar, as `dvc exp run -S` does."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("overrides", nargs="*")
+    parser.format_help = lambda: _help(Path("conf"))  # type: ignore[method-assign]
+
+
+def run(arguments: argparse.Namespace) -> None:
+    _configure(arguments.overrides, Path("params.yaml"))
+
+
+def _help(presets: Path) -> str:
+    """Read when it is asked for: the presets are files that a user adds to."""
+    try:
+        choices = [(group, choice, why) for group, known in groups(presets).items() for choice, why in known.items()]
+    except UserError:
+        return f"{USAGE}\n"
+    return "\n".join(
+        [USAGE, "", "Presets:", *_columns((f"  {group}={choice}", why) for group, choice, why in choices), ""]
+    )
+
+
+def _configure(overrides: list[str], params: Path) -> None:
+    new = compose(overrides, params)
+    if not overrides and params.exists():
+        print(*_columns((field, _shown(value)) for field, value in flatten(new).items()), sep="\n")
+        print(f"{params} is valid")
+        return
+    changes = differences(_present(params), new)
+    if changes:
+        write(new, params)
+    for line in _columns((field, f"{_shown(old)} -> {_shown(value)}") for field, old, value in changes):
+        print(line)
+    print(f"{params}: {len(changes)} changed" if changes else f"{params}: nothing to change")
+
+
+def _columns(rows: Iterable[tuple[str, str]]) -> list[str]:
+    rows = list(rows)
+    width = max((len(first) for first, _ in rows), default=0)
+    return [f"{first:<{width}}  {second}" for first, second in rows]
+
+
+def _present(params: Path) -> dict[str, Any]:
+    """What params.yaml holds now; nothing when it cannot be read, for it is about to be composed anew."""
+    try:
+        return read_params(params)
+    except UserError:
+        return {}
+
+
+def _shown(value: Any) -> str:
+    return "(none)" if value is ... else json.dumps(value, ensure_ascii=False)
