@@ -7,14 +7,19 @@ Shapes: B batch, T time, C n_embd, H n_head, D head_dim = C / H, V vocab_size.
 """
 
 import math
+from functools import lru_cache
 from typing import Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
+from gptcore.loss import linear_cross_entropy
 from gptcore.params import Section
+
+QUERY_BLOCK = 128  # of attention on a CPU; shorter ones skip more unseen keys, longer ones multiply faster
 
 
 class ModelConfig(Section):
@@ -65,6 +70,14 @@ class ModelConfig(Section):
     def head_dim(self) -> int:
         return self.n_embd // self.n_head
 
+    def has_value_embedding(self, layer: int) -> bool:
+        return self.value_embeddings and layer % 2 == 1
+
+    def window(self, layer: int) -> int:
+        """Tokens that a query of block `layer` sees; 0 is all."""
+        sees_all = layer % 4 == 3 or layer == self.n_layer - 1
+        return 0 if sees_all else self.sliding_window
+
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary positions on x (B, H, T, D); cos, sin (T, D/2). Su et al. 2021, RoFormer."""
@@ -77,14 +90,42 @@ def normalize(x: Tensor) -> Tensor:
     return F.rms_norm(x, (x.size(-1),))
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, dropout: float, scale: float | None) -> Tensor:
-    """Causal attention of q, k, v (B, H, T, D); scale None is 1 / sqrt(D)."""
-    if q.device.type == "cpu":
-        # the CPU kernel's backward is three times slower in bfloat16 than in float32
-        with torch.autocast("cpu", enabled=False):
-            q, k, v = q.float(), k.float(), v.float()
-            return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=scale)
-    return F.scaled_dot_product_attention(q, k, v.to(q.dtype), dropout_p=dropout, is_causal=True, scale=scale)
+def attend(q: Tensor, k: Tensor, v: Tensor, dropout: float, scale: float, window: int) -> Tensor:
+    """Causal attention of q, k, v (B, H, T, D), each query to the last `window` positions (0: to all)."""
+    if q.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        return _attend_in_blocks(q, k, v, dropout, scale, window)
+    v = v.to(q.dtype)
+    if not window or window >= q.size(2):
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=scale)
+    bias = _causal_bias(0, q.size(2), 0, q.size(2), window, q.dtype, q.device)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=scale)
+
+
+def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, dropout: float, scale: float, window: int) -> Tensor:
+    """The same in bfloat16 matrix products, a block of queries at a time, without the keys that none of it sees.
+
+    Torch's own CPU kernel computes in float32 and its backward pass takes two to three times as long.
+    """
+    T = q.size(2)
+    q, k, v = ((q * scale).bfloat16(), k.bfloat16(), v.bfloat16())
+    blocks = []
+    for first in range(0, T, QUERY_BLOCK):
+        last = min(first + QUERY_BLOCK, T)
+        start = max(first - window + 1, 0) if window else 0
+        scores = q[:, :, first:last] @ k[:, :, start:last].mT
+        scores += _causal_bias(first, last, start, last, window, scores.dtype, scores.device)
+        blocks.append(F.dropout(scores.softmax(-1), dropout) @ v[:, :, start:last])
+    return torch.cat(blocks, dim=2) if len(blocks) > 1 else blocks[0]
+
+
+@lru_cache(maxsize=64)
+def _causal_bias(
+    first: int, last: int, start: int, end: int, window: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """What is added to the scores of queries first..last against keys start..end: 0, or -inf where unseen."""
+    ahead = torch.arange(first, last, device=device)[:, None] - torch.arange(start, end, device=device)
+    seen = (ahead >= 0) & (ahead < window) if window else ahead >= 0
+    return torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen, -math.inf)
 
 
 class Norm(nn.Module):
@@ -103,13 +144,15 @@ class Norm(nn.Module):
 
 
 class Attention(nn.Module):
-    def __init__(self, config: ModelConfig, has_value_embedding: bool) -> None:
+    def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         self.config = config
+        self.scale = config.attention_scale or config.head_dim**-0.5
+        self.window = config.window(layer)
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)
         self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
         self.resid_dropout = nn.Dropout(config.dropout)
-        if has_value_embedding:
+        if config.has_value_embedding(layer):
             self.value_mix = nn.Parameter(torch.tensor([0.5, 0.5]))
 
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, value_embedding: Tensor | None) -> Tensor:
@@ -123,7 +166,7 @@ class Attention(nn.Module):
             q, k = normalize(q), normalize(k)
         if rotary:
             q, k = rotate(q, *rotary), rotate(k, *rotary)
-        y = attend(q, k, v, self.config.dropout if self.training else 0.0, self.config.attention_scale or None)
+        y = attend(q, k, v, self.config.dropout if self.training else 0.0, self.scale, self.window)
         output: Tensor = self.resid_dropout(self.c_proj(y.transpose(1, 2).reshape(B, T, C)))
         return output
 
@@ -147,10 +190,10 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, config: ModelConfig, has_value_embedding: bool) -> None:
+    def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         self.ln_1 = Norm(config)
-        self.attn = Attention(config, has_value_embedding)
+        self.attn = Attention(config, layer)
         self.ln_2 = Norm(config)
         self.mlp = MLP(config)
         if config.residual_scalars:
@@ -175,13 +218,16 @@ class GPT(nn.Module):
     def __init__(self, config: ModelConfig, vocab_size: int, seed: int = 0) -> None:
         super().__init__()
         self.config, self.vocab_size = config, vocab_size
-        with_value = [config.value_embeddings and layer % 2 == 1 for layer in range(config.n_layer)]
         self.wte = nn.Embedding(vocab_size, config.n_embd)
         self.wpe = nn.Embedding(config.block_size, config.n_embd) if config.position == "learned" else None
         self.wbe = nn.Embedding(config.bigram_buckets, config.n_embd) if config.bigram_buckets else None
-        self.wve = nn.ModuleList(nn.Embedding(vocab_size, config.n_embd) for each in with_value if each)
+        self.wve = nn.ModuleList(
+            nn.Embedding(vocab_size, config.n_embd)
+            for layer in range(config.n_layer)
+            if config.has_value_embedding(layer)
+        )
         self.drop = nn.Dropout(config.dropout)
-        self.h = nn.ModuleList(Block(config, each) for each in with_value)
+        self.h = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.ln_f = Norm(config)
         self.lm_head = nn.Linear(config.n_embd, vocab_size, bias=False)
         if config.position == "rope":
@@ -227,14 +273,20 @@ class GPT(nn.Module):
         rotary = (self.cos[:T], self.sin[:T]) if self.config.position == "rope" else None
         tables = iter(self.wve)
         for layer, block in enumerate(self.h):
-            value_embedding = next(tables)(ids) if self.config.value_embeddings and layer % 2 == 1 else None
-            x = block(x, x0, rotary, value_embedding)
-        logits: Tensor = self.lm_head(self.ln_f(x)).float()  # (B, T, V)
+            value_embedding = next(tables)(ids) if self.config.has_value_embedding(layer) else None
+            if self.config.activation_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, x0, rotary, value_embedding, use_reentrant=False)
+            else:
+                x = block(x, x0, rotary, value_embedding)
+        x = self.ln_f(x)
+        if targets is not None:
+            return linear_cross_entropy(
+                x.flatten(0, 1), self.lm_head.weight, targets.flatten(), self.config.logit_softcap
+            )
+        logits: Tensor = self.lm_head(x).float()  # (B, T, V)
         if self.config.logit_softcap:
             logits = self.config.logit_softcap * torch.tanh(logits / self.config.logit_softcap)
-        if targets is None:
-            return logits
-        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        return logits
 
     def _bigrams(self, ids: Tensor) -> Tensor:
         """A bucket for each (previous id, id); the first position has no previous and takes bucket 0."""
