@@ -8,7 +8,7 @@ Shapes: B batch, T time, C n_embd, H n_head, D head_dim = C / H, V vocab_size.
 
 import math
 from functools import lru_cache
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -80,14 +80,40 @@ class ModelConfig(Section):
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions on x (B, H, T, D); cos, sin (T, D/2). Su et al. 2021, RoFormer."""
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    """Rotary positions on x (B, T, .., D), pair by pair; cos, sin (T, .., D/2). Su et al. 2021, RoFormer."""
+    pairs = x.unflatten(-1, (-1, 2))
+    if x.device.type == "cpu":  # one pass; compilers for GPUs cannot take complex numbers apart
+        rotated: Tensor = torch.view_as_real(torch.view_as_complex(pairs.float()) * torch.complex(cos, sin))
+    else:
+        first, second = pairs.unbind(-1)
+        rotated = torch.stack((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    return rotated.flatten(-2)
 
 
 def normalize(x: Tensor) -> Tensor:
-    """RMSNorm without parameters over the last dimension."""
-    return F.rms_norm(x, (x.size(-1),))
+    """RMSNorm without parameters over the last dimension; float32 out (Zhang & Sennrich 2019)."""
+    if x.device.type == "cpu":
+        normalized: Tensor = _Normalize.apply(x)  # type: ignore[no-untyped-call]
+        return normalized
+    return F.rms_norm(x.float(), (x.size(-1),))
+
+
+class _Normalize(torch.autograd.Function):
+    """RMSNorm in four passes and its gradient in four: torch has no kernel of its own for CPUs and takes twice that."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).square_()
+        scale = square.div_(x.size(-1)).add_(torch.finfo(torch.float32).eps).sqrt_()
+        y = x / scale
+        ctx.save_for_backward(y, scale)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        y, scale = ctx.saved_tensors
+        along = (gradients[0] * y).mean(-1, keepdim=True)
+        return torch.addcmul(gradients[0], y, along, value=-1).div_(scale)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, dropout: float, scale: float, window: int) -> Tensor:
@@ -157,15 +183,18 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, value_embedding: Tensor | None) -> Tensor:
         B, T, C = x.shape
-        heads = (B, T, self.config.n_head, self.config.head_dim)
-        q, k, v = self.c_attn(x).split(C, dim=-1)
-        if value_embedding is not None:
-            v = self.value_mix[0] * v + self.value_mix[1] * value_embedding
-        q, k, v = (each.view(heads).transpose(1, 2) for each in (q, k, v))  # (B, H, T, D)
+        heads = (self.config.n_head, self.config.head_dim)
+        qk, v = (
+            self.c_attn(x).view(B, T, 3, *heads).split((2, 1), dim=2)
+        )  # queries and keys go together as far as they can
         if self.config.qk_norm:
-            q, k = normalize(q), normalize(k)
+            qk = normalize(qk)
         if rotary:
-            q, k = rotate(q, *rotary), rotate(k, *rotary)
+            qk = rotate(qk, *rotary)
+        v = v.squeeze(2)
+        if value_embedding is not None:
+            v = self.value_mix[0] * v + self.value_mix[1] * value_embedding.view(v.shape)
+        q, k, v = (each.transpose(1, 2) for each in (*qk.unbind(2), v))  # (B, H, T, D)
         y = attend(q, k, v, self.config.dropout if self.training else 0.0, self.scale, self.window)
         output: Tensor = self.resid_dropout(self.c_proj(y.transpose(1, 2).reshape(B, T, C)))
         return output
@@ -270,7 +299,7 @@ class GPT(nn.Module):
             x = x + self.wbe(self._bigrams(ids))
         x = normalize(x) if self.config.embedding_norm else x
         x = x0 = self.drop(x)
-        rotary = (self.cos[:T], self.sin[:T]) if self.config.position == "rope" else None
+        rotary = (self.cos[:T, None, None], self.sin[:T, None, None]) if self.config.position == "rope" else None
         tables = iter(self.wve)
         for layer, block in enumerate(self.h):
             value_embedding = next(tables)(ids) if self.config.has_value_embedding(layer) else None
