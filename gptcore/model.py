@@ -105,7 +105,7 @@ class _Normalize(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor) -> Tensor:
         square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).square_()
         scale = square.div_(x.size(-1)).add_(torch.finfo(torch.float32).eps).sqrt_()
-        y = x / scale
+        y: Tensor = x / scale
         ctx.save_for_backward(y, scale)
         return y
 
