@@ -40,6 +40,7 @@ class TrainMetrics(Metrics):
     val_loss: float
     steps: int
     tokens: int
+    skipped_batches: int
     parameters: int
 
 
@@ -123,6 +124,8 @@ class Run:
     def _record(self, report: StepReport, seconds: float, progress: Progress) -> None:
         """Count the step; evaluate and sample where it is time to. `seconds` are those of the step alone."""
         here = self.progressed
+        for each in report.skipped:
+            print(f"{self.name}: {each}", flush=True)
         here.step, here.seconds, here.loss_sum = report.step, here.seconds + seconds, here.loss_sum + report.loss
         if _is_due(report.step, self.train.steps, self.curve.points):
             self._evaluate(report)
@@ -172,6 +175,7 @@ class Run:
             val_loss=rows[-1]["val_loss"],
             steps=self.train.steps,
             tokens=self.train.steps * self.train.batch_tokens,
+            skipped_batches=len(self.state.guard.skipped),
             parameters=self.state.model.parameter_count(),
         )
 
@@ -183,7 +187,7 @@ def _is_due(step: int, steps: int, times: int) -> bool:
 
 def code_sha256() -> str:
     """Of the modules that shape a training step: another code never resumes this one's state."""
-    names = ("batches", "model", "loss", "optim", "train", "checkpoint", "run")
+    names = ("batches", "guard", "loss", "model", "optim", "train", "checkpoint", "run")
     return hashlib.sha256(b"".join(Path(__file__).with_name(f"{each}.py").read_bytes() for each in names)).hexdigest()
 
 
