@@ -17,6 +17,7 @@ from gptcore.errors import Stopped
 from gptcore.evaluate import window_losses
 from gptcore.files import atomic_path, write_text
 from gptcore.memory import keep_freed_memory
+from gptcore.micro_batch import largest_micro_batch
 from gptcore.model import ModelConfig
 from gptcore.optim import OptimConfig
 from gptcore.params import Metrics, Paths, Section
@@ -90,6 +91,10 @@ class Run:
         self.resume_folder = self.paths.scratch / self.name / fingerprint(self.identity)
         self.state = TrainState(self.model, self.optim, self.train, self.train_tokens, meta.vocab_size, self.device)
         self._resume()
+        if settings().micro_batch:
+            self.state.micro_batch = settings().micro_batch
+        elif self.state.step == 0:  # a resumed run goes on with what it had
+            self.state.micro_batch = largest_micro_batch(self.state)
 
     def _resume(self) -> None:
         found = load_checkpoint(self.resume_folder, self.identity)
@@ -108,7 +113,7 @@ class Run:
         stop, saved = StopRequest(), time.monotonic()
         started = time.perf_counter()
         with Progress(self.name, self.train.steps, "step", self.state.step) as progress:
-            for report in fit(self.state, settings().micro_batch):
+            for report in fit(self.state):
                 self._record(report, time.perf_counter() - started, progress)
                 if stop.made:
                     self.save()

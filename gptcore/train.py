@@ -1,7 +1,7 @@
 """One training run as a generator of step reports. No files here, no clock, no printing: see run.py."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from gptcore.batches import Batches, Order
+from gptcore.batches import Batches, Order, prepared
 from gptcore.errors import UserError
 from gptcore.guard import STEPS_BETWEEN_COPIES, Copy, Guard, SkippedBatch
 from gptcore.model import GPT, ModelConfig
@@ -49,6 +49,8 @@ class StepReport:
 class TrainState:
     """All that a run has in memory: weights, optimizer, step, and what its guard remembers.
 
+    `micro_batch` sequences go through the model at once: another number gives other float sums, so it is kept as well.
+
     There is no random stream to keep: batches and dropout are pure functions of the seed and the step.
     """
 
@@ -65,6 +67,7 @@ class TrainState:
         self.model = GPT(model, vocab_size, train.seed).to(device)
         self.optimizer = Optimizer(optim, self.model, train.steps)
         self.batches = Batches(tokens, model.block_size, batch_size, train.order, train.seed)
+        self.micro_batch = batch_size
         self.guard = Guard(train.spike_nats, train.skipped_batches_limit)
         self.bfloat16 = uses_bfloat16(train.precision, device)
 
@@ -76,7 +79,7 @@ class TrainState:
         weights = {f"model/{name}": each for name, each in self.model.named_parameters()}
         moments = {f"optimizer/{name}": each for name, each in self.optimizer.tensors(self.model).items()}
         guard = {f"guard/{name}": each for name, each in self.guard.tensors().items()}
-        return weights | moments | guard
+        return weights | moments | guard | {"micro_batch": torch.tensor(self.micro_batch)}
 
     def load_tensors(self, tensors: dict[str, Tensor], step: int) -> None:
         """Go to the state of `tensors()` at `step`. The optimizer may keep the tensors as its own."""
@@ -87,7 +90,7 @@ class TrainState:
             each.state.clear()
         self.optimizer.load_tensors(self.model, _under("optimizer/", tensors))
         self.guard.load_tensors(_under("guard/", tensors))
-        self.step = step
+        self.step, self.micro_batch = step, int(tensors["micro_batch"])
 
     def go_back(self, copy: Copy) -> None:
         """To the state of `copy`, but for what has been skipped since."""
@@ -111,18 +114,18 @@ def step_seed(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0] >> 1)
 
 
-def gradients(state: TrainState, batch: int, micro_batch: int = 0) -> Tensor:
-    """Add the gradients of `batch` to what the parameters hold, `micro_batch` sequences at once (0: all).
+def loss_and_gradients(state: TrainState, ids: Tensor, targets: Tensor, micro_batch: int) -> Tensor:
+    """Forward and backward of ids, targets (B, T), `micro_batch` sequences at once; gradients add up in the parameters.
 
     Returns, not waiting for it, (2,): the loss in nats per token and one gradient's sum. That gradient is the first
     block's: whatever goes wrong in the backward pass above comes by there, and the others need not be read.
     """
-    torch.manual_seed(step_seed(state.seed, state.step, rank=0))
-    ids, targets = (each.to(state.device, non_blocking=True) for each in state.batches[batch])
-    loss, size = torch.zeros((), device=state.device), micro_batch or len(ids)
-    for part, part_targets in zip(ids.split(size), targets.split(size), strict=True):
+    loss = torch.zeros((), device=state.device)
+    for part, part_targets in zip(ids.split(micro_batch), targets.split(micro_batch), strict=True):
         with state.autocast():
-            part_loss = state.model(part, part_targets) * (len(part) / len(ids))
+            part_loss = state.model(
+                part.to(state.device, non_blocking=True), part_targets.to(state.device, non_blocking=True)
+            ) * (len(part) / len(ids))
         part_loss.backward()
         loss += part_loss.detach()
     gradient = next(state.model.h.parameters()).grad
@@ -130,7 +133,7 @@ def gradients(state: TrainState, batch: int, micro_batch: int = 0) -> Tensor:
     return torch.stack((loss, gradient.sum()))
 
 
-def fit(state: TrainState, micro_batch: int = 0) -> Iterator[StepReport]:
+def fit(state: TrainState) -> Iterator[StepReport]:
     """Train from `state.step` to the end. After each report `state` is whole and may be saved.
 
     After a bad batch the steps since the last copy are done again and not reported again: they are the same.
@@ -140,21 +143,30 @@ def fit(state: TrainState, micro_batch: int = 0) -> Iterator[StepReport]:
     reported, skipped, copy = state.step, list[SkippedBatch](), Copy()
     copy.take(state.tensors(), state.step)
     while state.step < state.steps:
-        batch = state.guard.batch_of(state.step)
-        measured = gradients(state, batch, micro_batch)
-        # a copy only of weights that this batch's loss has vouched for; the other steps do not wait for their loss here
-        if state.step >= copy.step + STEPS_BETWEEN_COPIES and state.guard.accepts(*measured.tolist()):
-            copy.take(state.tensors(), state.step)
-        factor = state.optimizer.step(state.step)
-        loss, gradient = measured.tolist()
-        if not state.guard.accepts(loss, gradient):
-            state.guard.skip(batch, state.step + 1, loss)
-            skipped.append(SkippedBatch(state.step + 1, batch, loss, copy.step))
-            state.go_back(copy)
-            continue
-        state.guard.losses.append(loss)
-        state.step += 1
-        if state.step > reported:
-            reported = state.step
+        for report in _until_a_bad_batch(state, copy, skipped):
+            if report.step > reported:
+                reported = report.step
+                yield report
+                skipped.clear()
+
+
+def _until_a_bad_batch(state: TrainState, copy: Copy, skipped: list[SkippedBatch]) -> Iterator[StepReport]:
+    """Steps to the end, or to the first that is bad: then `state` is that of the copy, and `skipped` tells."""
+    indices = [state.guard.batch_of(step) for step in range(state.step, state.steps)]
+    with closing(prepared(state.batches, indices, pin_memory=state.device.type == "cuda")) as batches:
+        for index, (ids, targets) in zip(indices, batches, strict=True):
+            torch.manual_seed(step_seed(state.seed, state.step, rank=0))
+            measured = loss_and_gradients(state, ids, targets, state.micro_batch)
+            # a copy only of weights that this batch's loss has vouched for; other steps do not wait for their loss here
+            if state.step >= copy.step + STEPS_BETWEEN_COPIES and state.guard.accepts(*measured.tolist()):
+                copy.take(state.tensors(), state.step)
+            factor = state.optimizer.step(state.step)
+            loss, gradient = measured.tolist()
+            if not state.guard.accepts(loss, gradient):
+                state.guard.skip(index, state.step + 1, loss)
+                skipped.append(SkippedBatch(state.step + 1, index, loss, copy.step))
+                state.go_back(copy)
+                return
+            state.guard.losses.append(loss)
+            state.step += 1
             yield StepReport(state.step, loss, factor, tuple(skipped))
-            skipped.clear()
