@@ -1,5 +1,9 @@
 """Which window each (seed, step, position in the batch) sees: a pure function, so a resumed run repeats nothing."""
 
+from collections import deque
+from collections.abc import Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -8,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Order = Literal["epochs", "crops"]
+AHEAD = 2  # one is ready when the step wants it, one is in the making
 
 
 class Batches:
@@ -54,3 +59,24 @@ class Batches:
 
     def _random(self, counter: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(key=[self.seed, counter]))
+
+
+def prepared(
+    batches: Batches, indices: Iterable[int], pin_memory: bool
+) -> Generator[tuple[Tensor, Tensor], None, None]:
+    """`batches[index]` of each index, in order, made by a thread while the reader works; pinned for copies to a GPU.
+
+    Closing the iterator ends the thread. What goes wrong in it is raised here.
+    """
+    left = iter(indices)
+
+    def make(index: int) -> tuple[Tensor, Tensor]:
+        ids, targets = batches[index]
+        return (ids.contiguous().pin_memory(), targets.contiguous().pin_memory()) if pin_memory else (ids, targets)
+
+    with ThreadPoolExecutor(1, "batches") as maker:
+        coming = deque(maker.submit(make, index) for index in islice(left, AHEAD))
+        while coming:
+            batch = coming.popleft().result()
+            coming.extend(maker.submit(make, index) for index in islice(left, 1))
+            yield batch

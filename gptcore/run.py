@@ -17,6 +17,7 @@ from gptcore.errors import Stopped
 from gptcore.evaluate import window_losses
 from gptcore.files import atomic_path, write_text
 from gptcore.memory import keep_freed_memory
+from gptcore.micro_batch import largest_micro_batch
 from gptcore.model import ModelConfig
 from gptcore.optim import OptimConfig
 from gptcore.params import Metrics, Paths, Section
@@ -40,6 +41,7 @@ class TrainMetrics(Metrics):
     val_loss: float
     steps: int
     tokens: int
+    skipped_batches: int
     parameters: int
 
 
@@ -89,6 +91,10 @@ class Run:
         self.resume_folder = self.paths.scratch / self.name / fingerprint(self.identity)
         self.state = TrainState(self.model, self.optim, self.train, self.train_tokens, meta.vocab_size, self.device)
         self._resume()
+        if settings().micro_batch:
+            self.state.micro_batch = settings().micro_batch
+        elif self.state.step == 0:  # a resumed run goes on with what it had
+            self.state.micro_batch = largest_micro_batch(self.state)
 
     def _resume(self) -> None:
         found = load_checkpoint(self.resume_folder, self.identity)
@@ -107,7 +113,7 @@ class Run:
         stop, saved = StopRequest(), time.monotonic()
         started = time.perf_counter()
         with Progress(self.name, self.train.steps, "step", self.state.step) as progress:
-            for report in fit(self.state, settings().micro_batch):
+            for report in fit(self.state):
                 self._record(report, time.perf_counter() - started, progress)
                 if stop.made:
                     self.save()
@@ -123,6 +129,8 @@ class Run:
     def _record(self, report: StepReport, seconds: float, progress: Progress) -> None:
         """Count the step; evaluate and sample where it is time to. `seconds` are those of the step alone."""
         here = self.progressed
+        for each in report.skipped:
+            print(f"{self.name}: {each}", flush=True)
         here.step, here.seconds, here.loss_sum = report.step, here.seconds + seconds, here.loss_sum + report.loss
         if _is_due(report.step, self.train.steps, self.curve.points):
             self._evaluate(report)
@@ -172,6 +180,7 @@ class Run:
             val_loss=rows[-1]["val_loss"],
             steps=self.train.steps,
             tokens=self.train.steps * self.train.batch_tokens,
+            skipped_batches=len(self.state.guard.skipped),
             parameters=self.state.model.parameter_count(),
         )
 
@@ -183,7 +192,7 @@ def _is_due(step: int, steps: int, times: int) -> bool:
 
 def code_sha256() -> str:
     """Of the modules that shape a training step: another code never resumes this one's state."""
-    names = ("batches", "model", "loss", "optim", "train", "checkpoint", "run")
+    names = ("batches", "guard", "loss", "model", "optim", "train", "checkpoint", "run")
     return hashlib.sha256(b"".join(Path(__file__).with_name(f"{each}.py").read_bytes() for each in names)).hexdigest()
 
 

@@ -17,7 +17,7 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where to compute; auto takes a GPU if there is one"
     )
-    micro_batch: int = Field(0, ge=0, description="Sequences per forward pass; 0 is the whole batch")
+    micro_batch: int = Field(0, ge=0, description="Sequences per forward pass; 0 is as many as fit")
     checkpoint_seconds: float = Field(20, gt=0, description="Training seconds between two resume checkpoints")
 
     def torch_device(self) -> torch.device:

@@ -1,8 +1,7 @@
 """One training run as a generator of step reports. No files here, no clock, no printing: see run.py."""
 
-import math
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,8 +11,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from gptcore.batches import Batches, Order
+from gptcore.batches import Batches, Order, prepared
 from gptcore.errors import UserError
+from gptcore.guard import STEPS_BETWEEN_COPIES, Copy, Guard, SkippedBatch
 from gptcore.model import GPT, ModelConfig
 from gptcore.optim import OptimConfig, Optimizer, bfloat16_is_fast_on_cpu
 from gptcore.params import Section
@@ -27,6 +27,12 @@ class TrainConfig(Section):
     batch_tokens: int = Field(gt=0, description="Tokens per step, over all devices; a multiple of model.block_size")
     order: Order = Field(description="epochs: every window once per epoch; crops: nanoGPT's random crops")
     precision: Precision = Field(description="Of matrix products; auto is bfloat16 where the hardware has it")
+    spike_nats: float = Field(
+        ge=0, description="A batch whose loss is so far above the mean of the last 20 is left out; 0 is off"
+    )
+    skipped_batches_limit: int = Field(
+        ge=0, description="Batches left out for a spike or a loss that is no number; one more ends the run"
+    )
     samples: int = Field(ge=0, description="How often in the run text is sampled, evenly spaced")
     sample_prompt: str = Field(description="What the samples go on from; empty starts a document")
     sample_tokens: int = Field(ge=0, description="Tokens per sample")
@@ -37,10 +43,16 @@ class StepReport:
     step: int  # steps done
     loss: float  # nats per token, mean of the batch
     learning_rate_factor: float  # of each group's peak
+    skipped: tuple[SkippedBatch, ...]  # on the way to this step
 
 
 class TrainState:
-    """All that a run has in memory: weights, optimizer, step and random stream."""
+    """All that a run has in memory: weights, optimizer, step, and what its guard remembers.
+
+    `micro_batch` sequences go through the model at once: another number gives other float sums, so it is kept as well.
+
+    There is no random stream to keep: batches and dropout are pure functions of the seed and the step.
+    """
 
     def __init__(
         self, model: ModelConfig, optim: OptimConfig, train: TrainConfig,
@@ -51,11 +63,12 @@ class TrainState:
             raise UserError(f"batch_tokens {train.batch_tokens} is not a multiple of block_size {model.block_size}")
         if len(tokens) <= 2 * model.block_size:
             raise UserError(f"block_size {model.block_size} is too long for {len(tokens):,} training tokens")
-        torch.manual_seed(train.seed)
-        self.device, self.steps, self.step = device, train.steps, 0
+        self.device, self.steps, self.step, self.seed = device, train.steps, 0, train.seed
         self.model = GPT(model, vocab_size, train.seed).to(device)
         self.optimizer = Optimizer(optim, self.model, train.steps)
         self.batches = Batches(tokens, model.block_size, batch_size, train.order, train.seed)
+        self.micro_batch = batch_size
+        self.guard = Guard(train.spike_nats, train.skipped_batches_limit)
         self.bfloat16 = uses_bfloat16(train.precision, device)
 
     def autocast(self) -> AbstractContextManager[object]:
@@ -65,23 +78,29 @@ class TrainState:
         """Everything that a resumed run needs, by name."""
         weights = {f"model/{name}": each for name, each in self.model.named_parameters()}
         moments = {f"optimizer/{name}": each for name, each in self.optimizer.tensors(self.model).items()}
-        random = {"random/cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            random["random/cuda"] = torch.cuda.get_rng_state(self.device)
-        return weights | moments | random
+        guard = {f"guard/{name}": each for name, each in self.guard.tensors().items()}
+        return weights | moments | guard | {"micro_batch": torch.tensor(self.micro_batch)}
 
     def load_tensors(self, tensors: dict[str, Tensor], step: int) -> None:
+        """Go to the state of `tensors()` at `step`. The optimizer may keep the tensors as its own."""
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 parameter.copy_(tensors[f"model/{name}"])
-        moments = {
-            name.removeprefix("optimizer/"): each for name, each in tensors.items() if name.startswith("optimizer/")
-        }
-        self.optimizer.load_tensors(self.model, moments)
-        torch.set_rng_state(tensors["random/cpu"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["random/cuda"], self.device)
-        self.step = step
+        for each in self.optimizer.optimizers:
+            each.state.clear()
+        self.optimizer.load_tensors(self.model, _under("optimizer/", tensors))
+        self.guard.load_tensors(_under("guard/", tensors))
+        self.step, self.micro_batch = step, int(tensors["micro_batch"])
+
+    def go_back(self, copy: Copy) -> None:
+        """To the state of `copy`, but for what has been skipped since."""
+        skipped = self.guard.skipped
+        self.load_tensors({name: each.clone() for name, each in copy.tensors.items()}, copy.step)
+        self.guard.skipped = skipped
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
 
 
 def uses_bfloat16(precision: Precision, device: torch.device) -> bool:
@@ -90,25 +109,64 @@ def uses_bfloat16(precision: Precision, device: torch.device) -> bool:
     return precision == "bfloat16"
 
 
-def fit(state: TrainState, micro_batch: int = 0) -> Iterator[StepReport]:
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """63 bits for the dropout of one step on one rank: nothing to save, and a resumed run draws the same."""
+    return int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0] >> 1)
+
+
+def loss_and_gradients(state: TrainState, ids: Tensor, targets: Tensor, micro_batch: int) -> Tensor:
+    """Forward and backward of ids, targets (B, T), `micro_batch` sequences at once; gradients add up in the parameters.
+
+    Returns, not waiting for it, (2,): the loss in nats per token and one gradient's sum. That gradient is the first
+    block's: whatever goes wrong in the backward pass above comes by there, and the others need not be read.
+    """
+    loss = torch.zeros((), device=state.device)
+    for part, part_targets in zip(ids.split(micro_batch), targets.split(micro_batch), strict=True):
+        with state.autocast():
+            part_loss = state.model(
+                part.to(state.device, non_blocking=True), part_targets.to(state.device, non_blocking=True)
+            ) * (len(part) / len(ids))
+        part_loss.backward()
+        loss += part_loss.detach()
+    gradient = next(state.model.h.parameters()).grad
+    assert gradient is not None
+    return torch.stack((loss, gradient.sum()))
+
+
+def fit(state: TrainState) -> Iterator[StepReport]:
     """Train from `state.step` to the end. After each report `state` is whole and may be saved.
 
-    `micro_batch` sequences go through at once (0: all); gradients add up to those of the whole batch.
-    Raises UserError when the loss is no longer a number.
+    After a bad batch the steps since the last copy are done again and not reported again: they are the same.
+    Raises UserError when more batches are bad than the run may skip.
     """
     state.model.train()
+    reported, skipped, copy = state.step, list[SkippedBatch](), Copy()
+    copy.take(state.tensors(), state.step)
     while state.step < state.steps:
-        ids, targets = (each.to(state.device, non_blocking=True) for each in state.batches[state.step])
-        loss = 0.0
-        for part, part_targets in zip(
-            ids.split(micro_batch or len(ids)), targets.split(micro_batch or len(ids)), strict=True
-        ):
-            with state.autocast():
-                part_loss = state.model(part, part_targets) * (len(part) / len(ids))
-            part_loss.backward()
-            loss += part_loss.item()
-        if not math.isfinite(loss):
-            raise UserError(f"the loss is {loss} at step {state.step + 1}; lower the learning rates")
-        factor = state.optimizer.step(state.step)
-        state.step += 1
-        yield StepReport(state.step, loss, factor)
+        for report in _until_a_bad_batch(state, copy, skipped):
+            if report.step > reported:
+                reported = report.step
+                yield report
+                skipped.clear()
+
+
+def _until_a_bad_batch(state: TrainState, copy: Copy, skipped: list[SkippedBatch]) -> Iterator[StepReport]:
+    """Steps to the end, or to the first that is bad: then `state` is that of the copy, and `skipped` tells."""
+    indices = [state.guard.batch_of(step) for step in range(state.step, state.steps)]
+    with closing(prepared(state.batches, indices, pin_memory=state.device.type == "cuda")) as batches:
+        for index, (ids, targets) in zip(indices, batches, strict=True):
+            torch.manual_seed(step_seed(state.seed, state.step, rank=0))
+            measured = loss_and_gradients(state, ids, targets, state.micro_batch)
+            # a copy only of weights that this batch's loss has vouched for; other steps do not wait for their loss here
+            if state.step >= copy.step + STEPS_BETWEEN_COPIES and state.guard.accepts(*measured.tolist()):
+                copy.take(state.tensors(), state.step)
+            factor = state.optimizer.step(state.step)
+            loss, gradient = measured.tolist()
+            if not state.guard.accepts(loss, gradient):
+                state.guard.skip(index, state.step + 1, loss)
+                skipped.append(SkippedBatch(state.step + 1, index, loss, copy.step))
+                state.go_back(copy)
+                return
+            state.guard.losses.append(loss)
+            state.step += 1
+            yield StepReport(state.step, loss, factor, tuple(skipped))

@@ -43,7 +43,8 @@ MUON: dict[str, Any] = {
     "cooldown_fraction": 0.5, "muon_momentum_warmup_steps": 20,
 }  # fmt: skip
 TRAIN: dict[str, Any] = {
-    "seed": 7, "steps": 120, "batch_tokens": 128, "order": "epochs", "precision": "float32", "samples": 2,
+    "seed": 7, "steps": 120, "batch_tokens": 128, "order": "epochs", "precision": "float32",
+    "spike_nats": 0.0, "skipped_batches_limit": 2, "samples": 2,
     "sample_prompt": "", "sample_tokens": 8,
 }  # fmt: skip
 CURVE: dict[str, Any] = {"points": 6, "windows": 8, "block_size": 16}
@@ -93,8 +94,12 @@ def make_workspace(root: Path, **params: Any) -> Path:
 
 
 def start_stage(stage: str, root: Path, **environment: str) -> subprocess.Popen[str]:
+    return start_module(f"gptcore.stages.{stage}", root, **environment)
+
+
+def start_module(module: str, root: Path, **environment: str) -> subprocess.Popen[str]:
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "GPTCORE_CHECKPOINT_SECONDS": "0.1", **environment}
-    command = [sys.executable, "-m", f"gptcore.stages.{stage}"]
+    command = [sys.executable, "-m", module]
     return subprocess.Popen(command, cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

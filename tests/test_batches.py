@@ -1,11 +1,14 @@
 """Which tokens a step sees."""
 
+import threading
+
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptcore.batches import Batches
+from gptcore.batches import Batches, prepared
 from tests.engine import some_tokens
 
 
@@ -41,3 +44,22 @@ def test_targets_are_the_next_tokens_and_epochs_differ() -> None:
 def test_crops_stay_inside(seed: int, step: int) -> None:
     starts = Batches(some_tokens(30), 16, 8, "crops", seed).starts_of(step)
     assert starts.min() >= 0 and starts.max() + 16 < 30
+
+
+def test_prepared_batches_are_the_batches_and_the_thread_ends() -> None:
+    before, batches, indices = threading.active_count(), Batches(some_tokens(500), 8, 5, "epochs", 3), [0, 1, 3, 4, 30]
+    ready = prepared(batches, indices, pin_memory=False)
+    for index, (ids, targets) in zip(indices, ready, strict=True):
+        expected_ids, expected_targets = Batches(some_tokens(500), 8, 5, "epochs", 3)[index]
+        assert torch.equal(ids, expected_ids) and torch.equal(targets, expected_targets)
+    assert threading.active_count() == before
+    closed = prepared(batches, range(100), pin_memory=False)
+    next(closed)
+    closed.close()
+    assert threading.active_count() == before
+
+
+def test_what_goes_wrong_while_a_batch_is_made_is_raised_where_it_is_read() -> None:
+    batches = Batches(np.zeros(0, np.uint16), 8, 5, "crops", 3)
+    with pytest.raises(ValueError):
+        next(prepared(batches, [0], pin_memory=False))

@@ -1,0 +1,56 @@
+"""How many sequences go through the model at once: the most that fit. The result is the same but for float order."""
+
+import os
+
+import torch
+
+from gptcore.errors import UserError
+from gptcore.model import ModelConfig
+from gptcore.train import TrainState, loss_and_gradients
+
+# What the backward pass reads again, in floats per token: 32 times the width in each block (norms, q, k, v before and
+# after their rotation, attention's output, the hidden layer before and after its activation), and five times the
+# vocabulary (logits in both precisions, their cap, their softmax, its gradient).
+FLOATS_PER_WIDTH, FLOATS_PER_ID = 32, 5
+
+
+def largest_micro_batch(state: TrainState) -> int:
+    """Sequences per forward pass that fit into the device's memory, at most a whole batch.
+
+    A GPU tries; a CPU, where too much would make the machine swap and not fail, reckons with half of its memory.
+    Raises UserError when not even one sequence fits.
+    """
+    whole = state.batches.batch_size
+    if state.device.type == "cpu":
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # all of it: what is free now is chance
+        per_sequence = activation_bytes_per_sequence(state.model.config, state.model.vocab_size)
+        return max(1, min(whole, memory // 2 // per_sequence))
+    for size in halves(whole):
+        fits = _fits(state, size)
+        state.model.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
+        if fits:
+            return size
+    raise UserError(f"one sequence of {state.batches.block_size} tokens does not fit into the GPU: lower block_size")
+
+
+def halves(size: int) -> list[int]:
+    """12 -> 12, 6, 3, 2, 1."""
+    return [size] if size == 1 else [size, *halves(-(-size // 2))]
+
+
+def activation_bytes_per_sequence(config: ModelConfig, vocab_size: int) -> int:
+    floats_per_token = FLOATS_PER_WIDTH * config.n_layer * config.n_embd + FLOATS_PER_ID * vocab_size
+    return 4 * config.block_size * floats_per_token
+
+
+def _fits(state: TrainState, size: int) -> bool:
+    """Whether a forward and a backward pass of `size` sequences leave room for the optimizer's two moments."""
+    ids, targets = (each[:size] for each in state.batches[0])
+    try:
+        moments = [torch.empty_like(each) for each in state.model.parameters() for _ in range(2)]
+        loss_and_gradients(state, ids, targets, size)
+        del moments
+    except torch.OutOfMemoryError:
+        return False
+    return True
