@@ -17,7 +17,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        _sync(temporary)
+        for each in [*temporary.rglob("*"), temporary] if temporary.is_dir() else [temporary]:
+            _sync(each)
         if path.is_dir():
             shutil.rmtree(path)
         temporary.replace(path)
@@ -48,9 +49,8 @@ def sha256_file(path: Path) -> str:
 
 
 def _sync(path: Path) -> None:
-    for each in [*path.rglob("*"), path] if path.is_dir() else [path]:
-        descriptor = os.open(each, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import gptcore.commands
 from flows.train_gpt import STAGES as FLOW_ORDER
 from gptcore.params import Paths, Section, read_params, stage_sections
 from gptcore.presets import STAGES, compose, section_types
@@ -125,6 +127,9 @@ def test_readme_commands_exist(command: str, tmp_path: Path) -> None:
         case ["gptcore", "configure", *overrides]:
             shutil.copytree(ROOT / "conf", tmp_path / "conf")
             compose([each for each in overrides if each != "--help"], tmp_path / "params.yaml")
+        case ["gptcore", word, *_]:
+            names = {each.name.rstrip("_") for each in pkgutil.iter_modules(gptcore.commands.__path__)}
+            assert word in names
         case ["python", "-m", module, *_]:
             assert importlib.util.find_spec(module)
         case ["dvc", subcommand, *_]:

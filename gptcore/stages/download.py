@@ -1,6 +1,7 @@
 """Fetch the corpus, verify it and keep its documents apart; GPT-2's vocabulary too if the tokenizer is gpt2."""
 
 import hashlib
+from pathlib import Path
 
 from gptcore.corpus import DownloadConfig, corpus_documents, write_documents
 from gptcore.errors import UserError
@@ -27,12 +28,17 @@ def download(download: DownloadConfig, tokenize: TokenizerChoice, paths: Paths) 
     documents = corpus_documents(download.source, download.sha256, paths.root, scratch)
     count, size = write_documents(paths.raw / "documents.jsonl", documents, download.sha256)
     if tokenize.tokenizer == "gpt2":
-        [ranks] = archive_files(fetch_package(GPT2_PACKAGE, GPT2_VERSION, scratch), GPT2_FILE).values()
-        if (found := hashlib.sha256(ranks).hexdigest()) != GPT2_SHA256:
-            raise UserError(f"{GPT2_FILE} of {GPT2_PACKAGE} {GPT2_VERSION} has the sha256 {found}, not {GPT2_SHA256}")
-        with atomic_path(paths.raw / "gpt2.tiktoken") as temporary:
-            temporary.write_bytes(ranks)
+        fetch_gpt2_ranks(paths.raw / "gpt2.tiktoken", scratch)
     return DownloadMetrics(documents=count, bytes=size)
+
+
+def fetch_gpt2_ranks(path: Path, scratch: Path) -> None:
+    """Write GPT-2's vocabulary to `path`; what is downloaded is kept in `scratch`. Raises UserError."""
+    [ranks] = archive_files(fetch_package(GPT2_PACKAGE, GPT2_VERSION, scratch), GPT2_FILE).values()
+    if (found := hashlib.sha256(ranks).hexdigest()) != GPT2_SHA256:
+        raise UserError(f"{GPT2_FILE} of {GPT2_PACKAGE} {GPT2_VERSION} has the sha256 {found}, not {GPT2_SHA256}")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(ranks)
 
 
 if __name__ == "__main__":

