@@ -15,7 +15,9 @@ from torch import Tensor
 from gptcore.errors import UserError
 from gptcore.files import atomic_path, read_json, write_json
 from gptcore.gpt2_form import MASKS, Weights, plain_config, refuse_unless
+from gptcore.huggingface_tokenizer import write_hugging_face_tokenizer
 from gptcore.model import GPT, ModelConfig
+from gptcore.tokenizer import Tokenizer
 
 PUBLISHED = {  # Radford et al. 2019, and where the hub has them
     "gpt2": "openai-community/gpt2",  # 124M
@@ -25,7 +27,7 @@ PUBLISHED = {  # Radford et al. 2019, and where the hub has them
 }
 CONV1D = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
 ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu"}
-# what transformers.GPT2Config can say beyond GPT-2 as published, and the only value that is read; None is the default
+# what transformers.GPT2Config can say beyond GPT-2 as published, and the only value that is read
 SWITCHES = {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False,
             "layer_norm_epsilon": 1e-5}  # fmt: skip
 
@@ -44,15 +46,15 @@ def read_hugging_face(folder: Path) -> Weights:
     config = _config(folder / "config.json", values)
     tensors = {name.removeprefix("transformer."): each for name, each in _tensors(folder).items()}
     tensors = {
-        name: each.t().contiguous() if name.endswith(CONV1D) else each
+        name: each.t().contiguous() if name.endswith(CONV1D) and each.dim() == 2 else each
         for name, each in tensors.items()
         if not name.endswith(MASKS)
     }
     return Weights(config, values.get("vocab_size"), tensors)
 
 
-def write_hugging_face(folder: Path, model: GPT, eot_id: int) -> None:
-    """A folder that transformers.GPT2LMHeadModel.from_pretrained loads; without biases it gets zeros for them.
+def write_hugging_face(folder: Path, model: GPT, tokenizer: Tokenizer) -> None:
+    """A folder that transformers' GPT2LMHeadModel and AutoTokenizer load; without biases it gets zeros for them.
 
     Raises UserError unless `model` is what GPT2LMHeadModel computes.
     """
@@ -64,7 +66,7 @@ def write_hugging_face(folder: Path, model: GPT, eot_id: int) -> None:
         "n_positions": config.block_size, "n_embd": config.n_embd, "n_layer": config.n_layer, "n_head": config.n_head,
         "activation_function": activations[config.activation], "tie_word_embeddings": config.tied_head,
         "embd_pdrop": config.dropout, "resid_pdrop": config.dropout, "attn_pdrop": config.dropout,
-        "bos_token_id": eot_id, "eos_token_id": eot_id, "dtype": "float32", **SWITCHES,
+        "bos_token_id": tokenizer.eot_id, "eos_token_id": tokenizer.eot_id, "dtype": "float32", **SWITCHES,
     }  # fmt: skip
     tensors = {name: each.detach().cpu() for name, each in model.state_dict().items()}
     if config.tied_head:
@@ -82,6 +84,7 @@ def write_hugging_face(folder: Path, model: GPT, eot_id: int) -> None:
         temporary.mkdir(parents=True)
         save_file(written, temporary / "model.safetensors", metadata={"format": "pt"})  # transformers asks for it
         write_json(temporary / "config.json", values)
+        write_hugging_face_tokenizer(temporary, tokenizer)
 
 
 def fetch_published(name: str) -> Path:

@@ -127,16 +127,16 @@ def train_bpe(texts: Iterator[str], vocab_size: int) -> Tokenizer:
     ids = trained.get_vocab()
     if len(ids) < vocab_size - 1:
         raise UserError(f"the training text yields {len(ids) + 1:,} tokens only; set tokenize.vocab_size so or lower")
-    byte_of = _byte_of_character()
+    byte_of = {character: byte for byte, character in character_of_byte().items()}
     merged = [token for token in sorted(ids, key=lambda token: ids[token]) if len(token) > 1]
     return Tokenizer("bpe", GPT2_PATTERN, BYTES + tuple(bytes(byte_of[c] for c in token) for token in merged))
 
 
-def _byte_of_character() -> dict[str, int]:
-    """GPT-2's bytes_to_unicode, inverted: printable bytes are written as themselves, the others from U+0100 on."""
+def character_of_byte() -> dict[int, str]:
+    """GPT-2's bytes_to_unicode: printable bytes are written as themselves, the others from U+0100 on."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [value for value in range(256) if value not in printable]
-    return {chr(value): value for value in printable} | {chr(256 + i): value for i, value in enumerate(others)}
+    return {value: chr(value) for value in printable} | {value: chr(256 + i) for i, value in enumerate(others)}
 
 
 def _is_base64(token: str) -> str:

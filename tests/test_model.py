@@ -59,12 +59,6 @@ def test_every_parameter_gets_a_gradient(values: dict) -> None:
     assert silent == []
 
 
-def test_gpt2_has_the_published_number_of_parameters() -> None:
-    with torch.device("meta"):
-        model = GPT(model_config(GPT2, n_layer=12, n_head=12, n_embd=768, block_size=1024), 50257)
-    assert model.parameter_count() == 124_439_808  # Radford et al. 2019, the 124M model
-
-
 def test_gpt2_names_are_those_of_the_published_weights() -> None:
     names = set(GPT(model_config(GPT2, n_layer=1), VOCAB).state_dict())
     layer = {

@@ -12,7 +12,8 @@ from gptcore.params import read_params
 from gptcore.presets import compose, differences, groups, write
 from tests.closure import ROOT
 
-PRESETS = [f"{group}={choice}" for group, choices in groups(ROOT / "conf").items() for choice in choices]
+CHOICES = groups(ROOT / "conf")
+PRESETS = [f"{group}={choice}" for group, choices in CHOICES.items() for choice in choices]
 
 
 @pytest.fixture
@@ -40,6 +41,27 @@ def test_every_preset_validates(params: Path, preset: str) -> None:
 def test_every_preset_says_what_it_is(preset: str) -> None:
     group, choice = preset.split("=")
     assert groups(ROOT / "conf")[group][choice]
+
+
+@pytest.mark.parametrize("optim", CHOICES["optim"])
+@pytest.mark.parametrize("architecture", CHOICES["architecture"])
+@pytest.mark.parametrize("model", CHOICES["model"])
+def test_model_architecture_and_optimizer_combine(params: Path, model: str, architecture: str, optim: str) -> None:
+    values = compose([f"model={model}", f"architecture={architecture}", f"optim={optim}"], params)
+    plain = architecture == "gpt2"
+    assert values["model"]["tied_head"] == plain
+    assert not (plain and (values["model"]["bigram_buckets"] or values["model"]["value_embeddings"]))
+    assert values["optim"]["matrices"] == optim.split("_")[0]
+    assert values["baseline"]["optim"]["matrices"] == "adamw"
+
+
+def test_adamws_rates_follow_one_field(params: Path) -> None:
+    """nanoGPT has one for all; GPT-3's falls with the size."""
+    optim = compose(["optim=adamw_gpt2", "optim.matrix_learning_rate=2e-4"], params)["optim"]
+    assert {each for name, each in optim.items() if name.endswith("learning_rate")} == {2e-4}
+    sizes = ("gpt2-124m", "gpt2-350m", "gpt2-774m", "gpt2-1558m")
+    baselines = [compose([f"model={size}"], params)["baseline"]["optim"] for size in sizes]
+    assert [each["head_learning_rate"] for each in baselines] == [6e-4, 3e-4, 2.5e-4, 2e-4]
 
 
 def test_the_baseline_gets_the_models_size(params: Path) -> None:

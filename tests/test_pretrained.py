@@ -2,6 +2,7 @@
 
 import base64
 import json
+import random
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from gptcore.huggingface import write_hugging_face
 from gptcore.model import GPT
 from gptcore.nanogpt import write_nanogpt
 from gptcore.pretrained import fit_vocabulary, read_pretrained
-from gptcore.tokenizer import byte_tokenizer, char_tokenizer
+from gptcore.tokenizer import Tokenizer, byte_tokenizer, char_tokenizer, train_bpe
 from tests.closure import ROOT
 from tests.engine import GPT2, MODERN, model_config
 from tests.hub import serve_hub
@@ -102,7 +103,7 @@ def test_hugging_face_and_back_is_bit_equal(
 ) -> None:
     folder = tmp_path_factory.mktemp("hugging-face")
     model = random_model(GPT2, vocab_size, **sizes, **more, n_embd=sizes["n_head"] * head_dim)
-    write_hugging_face(folder / "one", model, 0)
+    write_hugging_face(folder / "one", model, byte_tokenizer())
     back = read_pretrained(str(folder / "one"))
     if model.config.bias:
         assert_same(back, model)
@@ -112,7 +113,7 @@ def test_hugging_face_and_back_is_bit_equal(
         assert all(torch.equal(each, tensors[name]) for name, each in model.state_dict().items())
         ids = torch.arange(8)[None] % vocab_size
         torch.testing.assert_close(back(ids), model(ids))
-    write_hugging_face(folder / "two", back, 0)
+    write_hugging_face(folder / "two", back, byte_tokenizer())
     for name in ("model.safetensors", "config.json"):
         assert (folder / "one" / name).read_bytes() == (folder / "two" / name).read_bytes()
 
@@ -148,17 +149,39 @@ def test_transformers_loads_what_is_written(tmp_path: Path, changes: dict[str, A
     from transformers import GPT2LMHeadModel
 
     model = random_model(GPT2, **changes)
-    write_hugging_face(tmp_path / "model", model, VOCAB - 1)
+    write_hugging_face(tmp_path / "model", model, byte_tokenizer())
     theirs, said = GPT2LMHeadModel.from_pretrained(tmp_path / "model", output_loading_info=True)
     assert not any(said.values()), said
     ids = torch.arange(16)[None]
     torch.testing.assert_close(theirs.eval()(ids).logits, model(ids), rtol=0, atol=1e-5)
 
 
+TEXT = "Full of sound and fury,\n\n  signifying nothing: \u00e9t\u00e9 \U0001f3ad don't 1606!\t"
+
+
+@pytest.mark.parametrize(
+    "tokenizer",
+    [byte_tokenizer(), char_tokenizer([TEXT]), train_bpe(iter([TEXT * 9]), 300)],
+    ids=lambda tokenizer: tokenizer.kind,
+)
+def test_transformers_gives_the_same_ids(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    from transformers import AutoTokenizer
+
+    write_hugging_face(tmp_path / "model", random_model(GPT2, tokenizer.n_vocab), tokenizer)
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "model")
+    generator = random.Random(1)
+    for text in [TEXT, *("".join(generator.choices(TEXT, k=40)) for _ in range(50))]:
+        ids = tokenizer.encode(text).tolist()
+        assert theirs.encode(text) == ids
+        assert theirs.decode(ids) == text
+    assert theirs.eos_token_id == tokenizer.eot_id
+    assert len(theirs) == tokenizer.n_vocab
+
+
 def test_a_modern_model_cannot_be_written(tmp_path: Path) -> None:
     model = random_model(MODERN)
     with pytest.raises(UserError, match="norm=rmsnorm, position=rope, qk_norm=True") as error:
-        write_hugging_face(tmp_path / "model", model, 0)
+        write_hugging_face(tmp_path / "model", model, byte_tokenizer())
     assert "activation=relu2" in str(error.value)
     with pytest.raises(UserError, match="tied_head=False"):
         write_nanogpt(tmp_path / "ckpt.pt", model)
@@ -212,7 +235,7 @@ def edit(path: Path, **changes: Any) -> None:
     ids=str,
 )
 def test_another_model_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
-    write_hugging_face(tmp_path, random_model(GPT2), 0)
+    write_hugging_face(tmp_path, random_model(GPT2), byte_tokenizer())
     edit(tmp_path / "config.json", **changes)
     refused(str(tmp_path), said)
 
@@ -228,7 +251,7 @@ def refused(source: str, said: str) -> None:
 def test_what_is_not_there_or_damaged_is_named(tmp_path: Path) -> None:
     refused(str(tmp_path / "nothing"), "none of gpt2, gpt2-medium, gpt2-large, gpt2-xl")
     refused(str(tmp_path), "has no config.json")
-    write_hugging_face(tmp_path, random_model(GPT2), 0)
+    write_hugging_face(tmp_path, random_model(GPT2), byte_tokenizer())
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-10])
     refused(str(tmp_path), "the weights cannot be read")
@@ -327,7 +350,7 @@ def in_a_process(folder: Path, *words: str, **environment: str) -> subprocess.Co
 def test_a_published_model_comes_from_the_hub_and_is_kept(tmp_path: Path) -> None:
     byte_tokenizer().save(tmp_path / "byte.json")
     model = random_model(GPT2, activation="gelu_tanh")
-    write_hugging_face(tmp_path / "served", model, VOCAB - 1)
+    write_hugging_face(tmp_path / "served", model, byte_tokenizer())
     words = ("import", "gpt2-medium", "--tokenizer", "byte.json")
     with serve_hub({"openai-community/gpt2-medium": tmp_path / "served"}) as endpoint:
         done = in_a_process(tmp_path, *words, "model", HF_ENDPOINT=endpoint)

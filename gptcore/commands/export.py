@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"{arguments.destination} is there already; name a new place, or remove it")
     model, tokenizer = load_export(arguments.folder)
     if arguments.to == "huggingface":
-        write_hugging_face(arguments.destination, model, tokenizer.eot_id)
+        write_hugging_face(arguments.destination, model, tokenizer)
     else:
         write_nanogpt(arguments.destination, model)
     print(arguments.destination)
