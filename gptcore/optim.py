@@ -7,9 +7,12 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.amp import GradScaler
 
 from gptcore.model import GPT
 from gptcore.params import Section
+
+NO_SCALER = GradScaler("cpu", enabled=False)  # passes everything on
 
 
 class OptimConfig(Section):
@@ -152,18 +155,24 @@ class Optimizer:
     def groups(self) -> list[dict[str, Any]]:
         return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
-    def step(self, step: int) -> float:
-        """Apply the gradients at `step` (0-based) and clear them. Returns the learning-rate factor."""
+    def step(self, step: int, scaler: GradScaler = NO_SCALER) -> float:
+        """Apply the gradients at `step` (0-based) and clear them. Returns the learning-rate factor.
+
+        An enabled `scaler` (float16) first divides by its scale, and skips the update where that overflowed.
+        """
         factor = learning_rate_factor(self.config, step, self.steps)
         for group in self.groups():
             group["lr"] = group["peak"] * factor
             if "momentum" in group:
                 group["momentum"] = muon_momentum(self.config, step)
+        for optimizer in self.optimizers:
+            scaler.unscale_(optimizer)
         if self.config.gradient_clip:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
         for optimizer in self.optimizers:
-            optimizer.step()
+            scaler.step(optimizer)
             optimizer.zero_grad(set_to_none=True)
+        scaler.update()
         return factor
 
     def tensors(self, model: GPT) -> dict[str, Tensor]:
@@ -181,7 +190,7 @@ class Optimizer:
             path, key = name.rsplit("/", 1)
             parameter = parameters[path]
             owner = next(each for each in self.optimizers if _owns(each, parameter))
-            owner.state[parameter][key] = value.to(parameter.device) if key != "step" else value
+            owner.state[parameter][key] = value.to(parameter.device)  # a fused AdamW's step is there too
 
 
 def _owns(optimizer: torch.optim.Optimizer, parameter: Tensor) -> bool:

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE, Stopped, UserError
 from gptcore.files import write_json
+
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 class Section(BaseModel):
@@ -97,7 +99,7 @@ def stage_sections(stage: Callable[..., Metrics]) -> dict[str, type[BaseModel]]:
     return {name: kind for name, kind in hints.items() if name not in ("paths", "return")}
 
 
-def validate_section(values: dict[str, Any], name: str, kind: type[BaseModel]) -> BaseModel:
+def validate_section(values: dict[str, Any], name: str, kind: type[Kind]) -> Kind:
     """Raises UserError that names each wrong field and what is allowed."""
     if name not in values:
         raise UserError(f"params.yaml has no section `{name}`; `gptcore configure model=nano` writes a whole file")

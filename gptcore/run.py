@@ -113,8 +113,10 @@ class Run:
         stop, saved = StopRequest(), time.monotonic()
         started = time.perf_counter()
         with Progress(self.name, self.train.steps, "step", self.state.step) as progress:
-            for report in fit(self.state):
+            for report in () if self._reached_target() else fit(self.state):
                 self._record(report, time.perf_counter() - started, progress)
+                if self._reached_target():
+                    break
                 if stop.made:
                     self.save()
                     raise Stopped(
@@ -155,6 +157,10 @@ class Run:
         })  # fmt: skip
         here.loss_sum = 0.0
 
+    def _reached_target(self) -> bool:
+        rows = self.progressed.rows
+        return bool(rows) and rows[-1]["val_loss"] <= self.train.target_loss
+
     def _sample(self, step: int) -> None:
         prompt = self.tokenizer.encode(self.train.sample_prompt).tolist() or [self.tokenizer.eot_id]
         with self.state.autocast():
@@ -178,8 +184,8 @@ class Run:
         return TrainMetrics(
             train_loss=rows[-1]["train_loss"],
             val_loss=rows[-1]["val_loss"],
-            steps=self.train.steps,
-            tokens=self.train.steps * self.train.batch_tokens,
+            steps=self.progressed.step,
+            tokens=self.progressed.step * self.train.batch_tokens,
             skipped_batches=len(self.state.guard.skipped),
             parameters=self.state.model.parameter_count(),
         )

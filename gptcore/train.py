@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
+from torch.amp import GradScaler
 
 from gptcore.batches import Batches, Order, prepared
 from gptcore.errors import UserError
@@ -18,7 +19,7 @@ from gptcore.model import GPT, ModelConfig
 from gptcore.optim import OptimConfig, Optimizer, bfloat16_is_fast_on_cpu
 from gptcore.params import Section
 
-Precision = Literal["auto", "bfloat16", "float32"]
+Precision = Literal["auto", "bfloat16", "float16", "float32"]
 
 
 class TrainConfig(Section):
@@ -27,6 +28,7 @@ class TrainConfig(Section):
     batch_tokens: int = Field(gt=0, description="Tokens per step, over all devices; a multiple of model.block_size")
     order: Order = Field(description="epochs: every window once per epoch; crops: nanoGPT's random crops")
     precision: Precision = Field(description="Of matrix products; auto is bfloat16 where the hardware has it")
+    target_loss: float = Field(ge=0, description="Training ends where the curve's val_loss is at or under it; 0 is off")
     spike_nats: float = Field(
         ge=0, description="A batch whose loss is so far above the mean of the last 20 is left out; 0 is off"
     )
@@ -69,17 +71,20 @@ class TrainState:
         self.batches = Batches(tokens, model.block_size, batch_size, train.order, train.seed)
         self.micro_batch = batch_size
         self.guard = Guard(train.spike_nats, train.skipped_batches_limit)
-        self.bfloat16 = uses_bfloat16(train.precision, device)
+        self.dtype = matrix_dtype(train.precision, device)
+        # float16's smallest gradients would be zero; its largest overflow now and then, and the scaler skips those
+        self.scaler = GradScaler(device.type, enabled=self.dtype == torch.float16)
 
     def autocast(self) -> AbstractContextManager[object]:
-        return torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
+        return nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a resumed run needs, by name."""
         weights = {f"model/{name}": each for name, each in self.model.named_parameters()}
         moments = {f"optimizer/{name}": each for name, each in self.optimizer.tensors(self.model).items()}
         guard = {f"guard/{name}": each for name, each in self.guard.tensors().items()}
-        return weights | moments | guard | {"micro_batch": torch.tensor(self.micro_batch)}
+        scaler = {f"scaler/{name}": torch.tensor(each) for name, each in self.scaler.state_dict().items()}
+        return weights | moments | guard | scaler | {"micro_batch": torch.tensor(self.micro_batch)}
 
     def load_tensors(self, tensors: dict[str, Tensor], step: int) -> None:
         """Go to the state of `tensors()` at `step`. The optimizer may keep the tensors as its own."""
@@ -90,6 +95,7 @@ class TrainState:
             each.state.clear()
         self.optimizer.load_tensors(self.model, _under("optimizer/", tensors))
         self.guard.load_tensors(_under("guard/", tensors))
+        self.scaler.load_state_dict({name: each.item() for name, each in _under("scaler/", tensors).items()})
         self.step, self.micro_batch = step, int(tensors["micro_batch"])
 
     def go_back(self, copy: Copy) -> None:
@@ -103,10 +109,14 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
 
 
-def uses_bfloat16(precision: Precision, device: torch.device) -> bool:
+def matrix_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """Raises UserError for float16 on a CPU."""
+    if precision == "float16" and device.type == "cpu":
+        raise UserError("train.precision float16 needs a GPU; auto is the fastest that this processor has")
     if precision == "auto":
-        return torch.cuda.is_bf16_supported() if device.type == "cuda" else bfloat16_is_fast_on_cpu()
-    return precision == "bfloat16"
+        is_fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else bfloat16_is_fast_on_cpu()
+        return torch.bfloat16 if is_fast else torch.float32
+    return {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}[precision]
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
@@ -118,7 +128,8 @@ def loss_and_gradients(state: TrainState, ids: Tensor, targets: Tensor, micro_ba
     """Forward and backward of ids, targets (B, T), `micro_batch` sequences at once; gradients add up in the parameters.
 
     Returns, not waiting for it, (2,): the loss in nats per token and one gradient's sum. That gradient is the first
-    block's: whatever goes wrong in the backward pass above comes by there, and the others need not be read.
+    block's: whatever goes wrong in the backward pass above comes by there, and the others need not be read. With a
+    scaler it is 0, for the scaler looks at all of them.
     """
     loss = torch.zeros((), device=state.device)
     for part, part_targets in zip(ids.split(micro_batch), targets.split(micro_batch), strict=True):
@@ -126,11 +137,11 @@ def loss_and_gradients(state: TrainState, ids: Tensor, targets: Tensor, micro_ba
             part_loss = state.model(
                 part.to(state.device, non_blocking=True), part_targets.to(state.device, non_blocking=True)
             ) * (len(part) / len(ids))
-        part_loss.backward()
+        state.scaler.scale(part_loss).backward()
         loss += part_loss.detach()
     gradient = next(state.model.h.parameters()).grad
     assert gradient is not None
-    return torch.stack((loss, gradient.sum()))
+    return torch.stack((loss, torch.zeros_like(loss) if state.scaler.is_enabled() else gradient.sum()))
 
 
 def fit(state: TrainState) -> Iterator[StepReport]:
@@ -160,7 +171,7 @@ def _until_a_bad_batch(state: TrainState, copy: Copy, skipped: list[SkippedBatch
             # a copy only of weights that this batch's loss has vouched for; other steps do not wait for their loss here
             if state.step >= copy.step + STEPS_BETWEEN_COPIES and state.guard.accepts(*measured.tolist()):
                 copy.take(state.tensors(), state.step)
-            factor = state.optimizer.step(state.step)
+            factor = state.optimizer.step(state.step, state.scaler)
             loss, gradient = measured.tolist()
             if not state.guard.accepts(loss, gradient):
                 state.guard.skip(index, state.step + 1, loss)

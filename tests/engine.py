@@ -43,7 +43,7 @@ MUON: dict[str, Any] = {
     "cooldown_fraction": 0.5, "muon_momentum_warmup_steps": 20,
 }  # fmt: skip
 TRAIN: dict[str, Any] = {
-    "seed": 7, "steps": 120, "batch_tokens": 128, "order": "epochs", "precision": "float32",
+    "seed": 7, "steps": 120, "batch_tokens": 128, "order": "epochs", "precision": "float32", "target_loss": 0.0,
     "spike_nats": 0.0, "skipped_batches_limit": 2, "samples": 2,
     "sample_prompt": "", "sample_tokens": 8,
 }  # fmt: skip

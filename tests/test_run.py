@@ -1,5 +1,6 @@
 """Training as a process: killed, stopped, edited under way; the result is the same to the bit."""
 
+import csv
 import json
 import random
 import shutil
@@ -145,12 +146,27 @@ def test_baseline_gets_the_models_token_budget_and_evaluate_compares(tmp_path: P
     assert (root / "data/evaluation/loss.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_training_ends_where_the_target_is_reached(tmp_path: Path) -> None:
+    root = make_workspace(tmp_path / "target", train={**TRAIN, "target_loss": 3.0})
+    assert [run_stage_here(stage, root) for stage in ("train", "baseline", "evaluate")] == [0, 0, 0]
+    with (root / "data/model/curve.csv").open() as file:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    assert [row["val_loss"] <= 3.0 for row in rows] == [False] * (len(rows) - 1) + [True]
+    metrics = json.loads((root / "data/model/metrics.json").read_text())
+    assert (
+        metrics["steps"] == rows[-1]["step"] < 120 and metrics["tokens"] == rows[-1]["tokens"] == metrics["steps"] * 128
+    )
+    compared = json.loads((root / "data/evaluation/metrics.json").read_text())
+    assert compared["model"]["tokens"] == metrics["tokens"] < compared["baseline"]["tokens"]
+
+
 BAD_PARAMS = {
     "train.stpes is unknown; known are seed, steps": {"train": {**TRAIN, "stpes": 3}},
     "model.n_layr is unknown; known are n_layer, n_head": {"model": {**GPT2, "n_layr": 3}},
     "train.steps: input should be a valid integer": {"train": {**TRAIN, "steps": "many"}},
     "batch_tokens 100 is not a multiple of block_size 16": {"train": {**TRAIN, "batch_tokens": 100}},
     "n_embd 32 is not a multiple of n_head 5": {"model": {**GPT2, "n_head": 5}},
+    "train.precision float16 needs a GPU": {"train": {**TRAIN, "precision": "float16"}},
     "too long for": {"model": {**GPT2, "block_size": 16384}, "train": {**TRAIN, "batch_tokens": 16384}},
 }
 

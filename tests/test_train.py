@@ -1,16 +1,25 @@
 """The step: micro-batches add up, seeds are their own, bad requests get one line."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
+from torch.amp import GradScaler
 
+from gptcore.errors import UserError
 from gptcore.micro_batch import activation_bytes_per_sequence, halves, largest_micro_batch
-from gptcore.train import TrainState, loss_and_gradients, step_seed
+from gptcore.train import TrainState, fit, loss_and_gradients, matrix_dtype, step_seed
 from tests.engine import ADAMW, GPT2, MODERN, model_config, optim_config, some_tokens, train_config
 
 CPU = torch.device("cpu")
 SEQUENCES = 8  # of 16 tokens
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def new_state(architecture: dict[str, object], **train: object) -> TrainState:
@@ -59,7 +68,48 @@ def test_the_micro_batch_is_part_of_the_state() -> None:
     assert resumed.micro_batch == 3
 
 
+def with_scaler(scale: float) -> TrainState:
+    """float16 wants a GPU; its scaler works anywhere."""
+    state = new_state(MODERN, steps=24)
+    state.scaler = GradScaler("cpu", init_scale=scale, growth_interval=5)
+    return state
+
+
+def test_a_gradient_scaler_changes_nothing_skips_overflows_and_is_resumed() -> None:
+    plain, scaled, resumed = new_state(MODERN, steps=24), with_scaler(2.0**10), with_scaler(2.0**10)
+    for (ours, theirs), step in zip(zip(fit(scaled), fit(plain), strict=True), range(24), strict=True):
+        assert ours.loss == pytest.approx(theirs.loss, rel=1e-4)
+        if step == 6:
+            resumed.load_tensors({name: each.clone() for name, each in scaled.tensors().items()}, scaled.step)
+    list(fit(resumed))
+    assert scaled.scaler.get_scale() == 2.0**14 and same(resumed.tensors(), scaled.tensors())
+
+    overflowing = with_scaler(2.0**10)
+    for parameter in overflowing.model.parameters():
+        parameter.register_hook(lambda gradient: gradient * math.inf)
+    before = [each.clone() for each in overflowing.model.parameters()]
+    next(fit(overflowing))
+    assert all(torch.equal(one, other) for one, other in zip(before, overflowing.model.parameters(), strict=True))
+    assert overflowing.scaler.get_scale() == 2.0**9 and overflowing.guard.skipped == []
+
+
+def test_float16_on_a_cpu_gets_one_line() -> None:
+    with pytest.raises(UserError, match=r"train.precision float16 needs a GPU; auto is the fastest"):
+        new_state(GPT2, precision="float16")
+    assert matrix_dtype("float16", torch.device("cuda")) == torch.float16
+
+
 @pytest.mark.gpu
 def test_a_gpu_tries_until_it_fits() -> None:
     state = TrainState(model_config(GPT2), optim_config(ADAMW), train_config(), some_tokens(), 60, torch.device("cuda"))
     assert largest_micro_batch(state) == SEQUENCES and all(each.grad is None for each in state.model.parameters())
+
+
+@pytest.mark.gpu
+def test_float16_learns() -> None:
+    recipe = train_config(precision="float16", steps=60)
+    state = TrainState(
+        model_config(MODERN), optim_config(ADAMW), recipe, some_tokens(vocab_size=3), 60, torch.device("cuda")
+    )
+    losses = [report.loss for report in fit(state)]
+    assert losses[-1] < 1.5 < losses[0]

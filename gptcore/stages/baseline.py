@@ -31,7 +31,7 @@ def baseline(baseline: BaselineConfig, train: TokenBudget, curve: CurveConfig, p
     steps = max(round(train.steps * train.batch_tokens / baseline.batch_tokens), 1)
     recipe = TrainConfig(
         seed=baseline.seed, steps=steps, batch_tokens=baseline.batch_tokens, order="crops",
-        precision=baseline.precision, samples=0, sample_prompt="", sample_tokens=0,
+        precision=baseline.precision, target_loss=0, samples=0, sample_prompt="", sample_tokens=0,
         spike_nats=0, skipped_batches_limit=3,  # nanoGPT trains on through spikes; through NaN nobody does
     )  # fmt: skip
     return Run("baseline", baseline.model, baseline.optim, recipe, curve, paths, paths.baseline).to_the_end()

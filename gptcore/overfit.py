@@ -1,0 +1,58 @@
+"""One batch, again and again, until it is known by heart: a model and a recipe that cannot do that have a fault."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch import Tensor
+
+from gptcore.batches import Batches
+from gptcore.memory import keep_freed_memory
+from gptcore.micro_batch import largest_micro_batch
+from gptcore.model import ModelConfig
+from gptcore.optim import OptimConfig
+from gptcore.params import Paths, read_params, validate_section
+from gptcore.settings import settings
+from gptcore.tokens import open_tokens, verify_tokens
+from gptcore.train import StepReport, TrainConfig, TrainState, fit
+
+KNOWN_BY_HEART = 0.1  # nats per token above what is possible: nine of ten tokens are as good as certain
+
+
+class SameBatch(Batches):
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        return super().__getitem__(0)
+
+
+def overfit(paths: Paths, steps: int) -> tuple[float, Iterator[StepReport]]:
+    """The loss (nats per token) under which the batch is known by heart, and the steps that lead there.
+
+    The run of params.yaml on the first batch alone, with a schedule of `steps` steps and without dropout. Writes
+    nothing. Raises UserError.
+    """
+    keep_freed_memory()
+    values = read_params(paths.params)
+    model = validate_section(values, "model", ModelConfig).model_copy(update={"dropout": 0.0})
+    optim = validate_section(values, "optim", OptimConfig)
+    changes = {"steps": steps, "spike_nats": 0.0}
+    train = validate_section(values, "train", TrainConfig).model_copy(update=changes)
+    meta = verify_tokens(paths.tokens)
+    tokens = open_tokens(paths.tokens, "train")
+    state = TrainState(model, optim, train, tokens, meta.vocab_size, settings().torch_device())
+    state.micro_batch = settings().micro_batch or largest_micro_batch(state)
+    state.batches = SameBatch(tokens, model.block_size, state.batches.batch_size, train.order, train.seed)
+    return least_loss(*state.batches[0]) + KNOWN_BY_HEART, fit(state)
+
+
+def least_loss(ids: Tensor, targets: Tensor) -> float:
+    """Nats per token that nothing can go under: where windows begin alike, what follows can only be guessed.
+
+    ids, targets (B, T); the mean of -log(share of the windows with this beginning in which this target follows).
+    """
+    x, y = ids.numpy(), targets.numpy()
+    base, total, beginnings = 1 + max(x.max(), y.max()), 0.0, np.zeros(len(x), np.int64)
+    for position in range(x.shape[1]):
+        _, beginnings = np.unique(beginnings * base + x[:, position], return_inverse=True)
+        _, followed = np.unique(beginnings * base + y[:, position], return_inverse=True)
+        shares = np.bincount(followed)[followed] / np.bincount(beginnings)[beginnings]
+        total -= np.log(shares).sum()
+    return float(total / x.size)
