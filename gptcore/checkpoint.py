@@ -1,26 +1,28 @@
-"""Exact resume state, and the export directory that a trained model is handed on as.
+"""Exact resume state: the newest checkpoints of a run and, apart from them, its best weights, written as it goes on.
 
-No pickle: tensors in safetensors, the rest in JSON. Every write is whole or not there; every read is checked.
+No pickle: tensors in safetensors, the rest in JSON, and SHA256SUMS over both (`sha256sum -c` reads it), so that one
+that is torn or edited is told from a whole one. What is whole is never written over: the next one is another entry.
 """
 
 import hashlib
 import json
-import shutil
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gptcore.errors import UserError
-from gptcore.files import atomic_path, read_json, sha256_file, write_json
-from gptcore.model import GPT, ModelConfig
-from gptcore.tokenizer import Tokenizer
+from gptcore.files import read_json, sha256_file, write_json, write_text
+from gptcore.places import LAST, Place
 
+# Two: the best weights of the older of two checkpoints are then still there as well, as a save writes one best at most
 KEPT = 2
+LAST_STEP = 999_999_999  # names sort as their steps do
 
 
 def fingerprint(identity: dict[str, Any]) -> str:
@@ -39,43 +41,155 @@ class Progressed:
     samples: list[dict[str, Any]]
 
 
-def save_checkpoint(folder: Path, identity: dict[str, Any], tensors: dict[str, Tensor], progressed: Progressed) -> None:
-    """Write `folder`/step-<step>/ whole, then drop all but the newest `KEPT`."""
-    with atomic_path(folder / f"step-{progressed.step:09d}") as temporary:
-        temporary.mkdir(parents=True)
-        save_file({name: each.detach().contiguous() for name, each in tensors.items()}, temporary / "state.safetensors")
-        digest = sha256_file(temporary / "state.safetensors")
-        write_json(temporary / "state.json", {"identity": identity, "sha256": digest, "progressed": asdict(progressed)})
-    for old in _newest_first(folder)[KEPT:]:
-        shutil.rmtree(old)
+@dataclass(frozen=True)
+class Best:
+    """The weights at the lowest validation loss so far (nats per token), in host memory."""
+
+    step: int
+    val_loss: float
+    weights: dict[str, Tensor]
 
 
-def load_checkpoint(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, Tensor], Progressed] | None:
-    """The newest whole checkpoint of `folder`, or None. A torn or edited one is passed over, and said.
+class Checkpoints:
+    """One run's checkpoints at one place: `step-<step>` and `best-<step>`, the newest `KEPT` of each.
 
-    Raises UserError when it belongs to another run than `identity`.
+    A save copies the tensors to host memory; one thread writes them while training goes on. What goes wrong there is
+    said once and costs nothing else. Memory: one copy of the state, and at most two of the best weights.
     """
-    for path in _newest_first(folder):
-        try:
-            state = read_json(path / "state.json")
-            if sha256_file(path / "state.safetensors") != state["sha256"]:
-                raise ValueError("its hash does not match")
-            tensors = load_file(path / "state.safetensors")
-            progressed = Progressed(**state["progressed"])
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            print(f"warning: checkpoint {path} is damaged ({error}); using the one before it", flush=True)
-            continue
-        if state["identity"] != identity:
-            raise UserError(
-                f"checkpoint {path} belongs to another run ({_difference(state['identity'], identity)}); "
-                f"delete {folder} to start anew"
-            )
+
+    def __init__(self, place: Place, identity: dict[str, Any]) -> None:
+        self.place, self.identity = place, identity
+        self.best: Best | None = None
+        self._best_written_step = -1
+        self._writer: Thread | None = None
+        self._trouble = ""
+
+    def keep_best(self, step: int, val_loss: float, weights: dict[str, Tensor]) -> None:
+        """Remember these weights if none before were better; the next save writes them first."""
+        if self.best is None or val_loss < self.best.val_loss:
+            self.best = Best(step, val_loss, _host_copies(weights))
+
+    def save(self, tensors: dict[str, Tensor], progressed: Progressed, wait: bool = False) -> None:
+        """Begin to write the state as it is now. While the one before is still being written this does nothing.
+
+        So steps never wait for a slow place, it just gets fewer checkpoints. `wait` is for the last one before the
+        process ends: it is written in any case, and this returns afterwards.
+        """
+        if wait:
+            self.close()
+        elif self._writer and self._writer.is_alive():
+            return
+        content = asdict(progressed)  # a deep copy: the curve goes on growing
+        self._writer = Thread(target=self._write, args=(_host_copies(tensors), content, self.best), name="checkpoint")
+        self._writer.start()
+        if wait:
+            self.close()
+
+    def load(self) -> tuple[dict[str, Tensor], Progressed] | None:
+        """The newest whole state, or None; `best` is then that of its time. A damaged one is passed over, and said.
+
+        Raises UserError when it belongs to another run than `identity`, or the place cannot be read now.
+        """
+        self.close()
+        found = self._newest("step", LAST_STEP)
+        if found is None:
+            return None
+        tensors, content = found
+        progressed = Progressed(**content)
+        if (best := self._newest("best", progressed.step)) is not None:
+            weights, content = best
+            self.best = Best(weights=weights, **content)
+            self._best_written_step = self.best.step
         return tensors, progressed
-    return None
+
+    def close(self) -> None:
+        """Wait until nothing is being written."""
+        if self._writer:
+            self._writer.join()
+
+    def clear(self) -> None:
+        """Remove all of it: the run is at its end."""
+        self.close()
+        try:
+            self.place.clear()
+        except OSError as error:
+            print(f"warning: the checkpoints in {self.place} could not be removed: {_cause(error)}", flush=True)
+
+    def _write(self, tensors: dict[str, Tensor], content: dict[str, Any], best: Best | None) -> None:
+        step = content["step"]
+        try:
+            if best and best.step != self._best_written_step:
+                self._write_entry("best", best.weights, {"step": best.step, "val_loss": best.val_loss})
+                self._best_written_step = best.step
+            self._write_entry("step", tensors, content)
+        except Exception as error:  # in a thread of its own: none of it is worth the run
+            if (cause := _cause(error)) != self._trouble:
+                print(
+                    f"warning: step {step:,} could not be written to {self.place}: {cause}; training goes on, and the "
+                    "checkpoint before it stays",
+                    flush=True,
+                )
+            self._trouble = cause
+        else:
+            if self._trouble:
+                print(f"checkpoints are written to {self.place} again, from step {step:,} on", flush=True)
+            self._trouble = ""
+
+    def _write_entry(self, kind: str, tensors: dict[str, Tensor], content: dict[str, Any]) -> None:
+        with self.place.writing(_name(kind, content["step"])) as folder:
+            save_file(tensors, folder / "state.safetensors")
+            write_json(folder / "state.json", {"identity": self.identity, "content": content})
+            write_text(folder / LAST, _sums(folder))
+        # of what is later than this one a resumed run has gone another way, and what is hidden was never finished
+        others = {each for each in self.place.names() if each.lstrip(".").startswith(f"{kind}-")}
+        for other in others - set(_newest_first(others, kind, content["step"])[:KEPT]):
+            self.place.remove(other)
+
+    def _newest(self, kind: str, last_step: int) -> tuple[dict[str, Tensor], Any] | None:
+        try:
+            for name in _newest_first(self.place.names(), kind, last_step):
+                try:
+                    return self._read(name)
+                except (ValueError, KeyError, TypeError, SafetensorError, FileNotFoundError) as error:
+                    where, why = f"{self.place}/{name}", _cause(error)
+                    print(f"warning: checkpoint {where} is damaged ({why}); using the one before it", flush=True)
+        except OSError as error:
+            raise UserError(f"checkpoints in {self.place} cannot be read: {_cause(error)}; try again later") from None
+        return None
+
+    def _read(self, name: str) -> tuple[dict[str, Tensor], Any]:
+        with self.place.reading(name) as folder:
+            if not (folder / LAST).exists():
+                raise ValueError("it was not written to its end")
+            if (folder / LAST).read_bytes() != _sums(folder).encode():
+                raise ValueError("its hash does not match")
+            state = read_json(folder / "state.json")
+            if state["identity"] != self.identity:
+                raise UserError(
+                    f"checkpoint {self.place}/{name} belongs to another run "
+                    f"({_difference(state['identity'], self.identity)}); delete {self.place} to start anew"
+                )
+            return load_file(folder / "state.safetensors"), state["content"]
 
 
-def _newest_first(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*"), reverse=True)
+def _host_copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: each.detach().to("cpu", copy=True).contiguous() for name, each in tensors.items()}
+
+
+def _sums(folder: Path) -> str:
+    return "".join(f"{sha256_file(folder / name)}  {name}\n" for name in ("state.json", "state.safetensors"))
+
+
+def _newest_first(names: Iterable[str], kind: str, last_step: int) -> list[str]:
+    return sorted((each for each in names if f"{kind}-" < each <= _name(kind, last_step)), reverse=True)
+
+
+def _name(kind: str, step: int) -> str:
+    return f"{kind}-{step:09d}"
+
+
+def _cause(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _difference(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> str:
@@ -86,30 +200,3 @@ def _difference(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") 
         if one != other:
             return f"its {prefix}{key} is {one}, this run's is {other}"
     return "no field differs"
-
-
-def save_export(folder: Path, model: GPT, tokenizer: Tokenizer) -> None:
-    """model.safetensors, config.json, tokenizer.json: all that is needed to run the model, and nothing that varies."""
-    with atomic_path(folder) as temporary:
-        temporary.mkdir(parents=True)
-        # a tied head is the same tensor twice and safetensors keeps each once
-        tensors = {name: each.detach().cpu().contiguous() for name, each in model.state_dict().items()}
-        if model.config.tied_head:
-            del tensors["lm_head.weight"]
-        save_file(tensors, temporary / "model.safetensors")
-        write_json(temporary / "config.json", {"vocab_size": model.vocab_size, **model.config.model_dump()})
-        tokenizer.save(temporary / "tokenizer.json")
-
-
-def load_export(folder: Path, device: torch.device | str = "cpu") -> tuple[GPT, Tokenizer]:
-    """The model, in evaluation mode, and its tokenizer. Raises UserError when the folder holds no such model."""
-    try:
-        values = read_json(folder / "config.json")
-        vocab_size = values.pop("vocab_size")
-        model = GPT(ModelConfig(**values), vocab_size)
-        missing, unexpected = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
-        if unexpected or set(missing) - ({"lm_head.weight"} if model.config.tied_head else set()):
-            raise ValueError(f"weights do not fit config.json: {[*missing, *unexpected][:3]}")
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"{folder} holds no model that can be read: {error}") from None
-    return model.to(device).eval(), Tokenizer.load(folder / "tokenizer.json")

@@ -11,7 +11,7 @@ class TextGenerator(PythonModel):
     """Prompts in, prompts with their continuation out. `params` are those of GPT.sample, see `tracking.SAMPLING`."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        from gptcore.checkpoint import load_export  # torch: 2 s that registering a model does not pay
+        from gptcore.export import load_export  # torch: 2 s that registering a model does not pay
 
         self.model, self.tokenizer = load_export(Path(context.artifacts["export"]))
 

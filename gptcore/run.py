@@ -2,9 +2,9 @@
 
 import csv
 import hashlib
-import shutil
 import signal
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -12,15 +12,17 @@ from types import FrameType
 import torch
 from pydantic import Field
 
-from gptcore.checkpoint import Progressed, fingerprint, load_checkpoint, save_checkpoint, save_export
+from gptcore.checkpoint import Checkpoints, Progressed, fingerprint
 from gptcore.errors import Stopped
 from gptcore.evaluate import window_losses
+from gptcore.export import save_export
 from gptcore.files import atomic_path, write_text
 from gptcore.memory import keep_freed_memory
 from gptcore.micro_batch import largest_micro_batch
 from gptcore.model import ModelConfig
 from gptcore.optim import OptimConfig
 from gptcore.params import Metrics, Paths, Section
+from gptcore.places import open_place
 from gptcore.progress import Progress
 from gptcore.settings import settings
 from gptcore.tokenizer import Tokenizer
@@ -88,8 +90,10 @@ class Run:
             "code": code_sha256(),
             "torch": torch.__version__,
         }
-        self.resume_folder = self.paths.scratch / self.name / fingerprint(self.identity)
         self.state = TrainState(self.model, self.optim, self.train, self.train_tokens, meta.vocab_size, self.device)
+        where = settings().checkpoints or self.paths.scratch
+        place = open_place(f"{where}/{self.name}/{fingerprint(self.identity)}")
+        self.checkpoints = Checkpoints(place, self.identity)
         self._resume()
         if settings().micro_batch:
             self.state.micro_batch = settings().micro_batch
@@ -97,7 +101,7 @@ class Run:
             self.state.micro_batch = largest_micro_batch(self.state)
 
     def _resume(self) -> None:
-        found = load_checkpoint(self.resume_folder, self.identity)
+        found = self.checkpoints.load()
         if found is None:
             self.progressed = Progressed(step=0, seconds=0.0, loss_sum=0.0, rows=[], samples=[])
             return
@@ -105,23 +109,21 @@ class Run:
         self.state.load_tensors(tensors, self.progressed.step)
         print(f"{self.name}: resumed at step {self.progressed.step:,} of {self.train.steps:,}", flush=True)
 
-    def save(self) -> None:
-        save_checkpoint(self.resume_folder, self.identity, self.state.tensors(), self.progressed)
+    def save(self, wait: bool = False) -> None:
+        self.checkpoints.save(self.state.tensors(), self.progressed, wait)
 
     def to_the_end(self) -> TrainMetrics:
         """Train, then write the results. Raises Stopped, after a checkpoint, when a signal asked for it."""
         stop, saved = StopRequest(), time.monotonic()
         started = time.perf_counter()
-        with Progress(self.name, self.train.steps, "step", self.state.step) as progress:
+        with closing(self.checkpoints), Progress(self.name, self.train.steps, "step", self.state.step) as progress:
             for report in () if self._reached_target() else fit(self.state):
                 self._record(report, time.perf_counter() - started, progress)
                 if self._reached_target():
                     break
                 if stop.made:
-                    self.save()
-                    raise Stopped(
-                        f"stopped at step {report.step:,} of {self.train.steps:,}; run it again to go on from there"
-                    )
+                    self.save(wait=True)
+                    raise Stopped(f"stopped at step {report.step:,} of {self.train.steps:,}; run it again to go on")
                 if time.monotonic() - saved > settings().checkpoint_seconds:
                     self.save()
                     saved = time.monotonic()
@@ -156,6 +158,7 @@ class Run:
             "seconds": here.seconds,
         })  # fmt: skip
         here.loss_sum = 0.0
+        self.checkpoints.keep_best(report.step, here.rows[-1]["val_loss"], dict(self.state.model.named_parameters()))
 
     def _reached_target(self) -> bool:
         rows = self.progressed.rows
@@ -173,6 +176,8 @@ class Run:
     def _export(self) -> TrainMetrics:
         rows = self.progressed.rows
         save_export(self.folder / "export", self.state.model, self.tokenizer)
+        best = self.checkpoints.best
+        save_export(self.folder / "best", self.state.model, self.tokenizer, best.weights if best else None)
         _write_csv(self.folder / "curve.csv", [{k: v for k, v in row.items() if k != "seconds"} for row in rows])
         # apart from the curve: seconds differ from run to run, all else is the same for the same inputs
         _write_csv(
@@ -180,7 +185,7 @@ class Run:
         )
         samples = [f"## Step {each['step']:,}\n\n```text\n{each['text']}\n```\n" for each in self.progressed.samples]
         write_text(self.folder / "samples.md", "\n".join(samples))
-        shutil.rmtree(self.resume_folder, ignore_errors=True)
+        self.checkpoints.clear()
         return TrainMetrics(
             train_loss=rows[-1]["train_loss"],
             val_loss=rows[-1]["val_loss"],

@@ -18,6 +18,9 @@ class Settings(BaseSettings):
         "auto", description="Where to compute; auto takes a GPU if there is one"
     )
     micro_batch: int = Field(0, ge=0, description="Sequences per forward pass; 0 is as many as fit")
+    checkpoints: str = Field(
+        "", description="Where resume state lies: a folder or s3://bucket/prefix; empty is data/scratch"
+    )
     checkpoint_seconds: float = Field(20, gt=0, description="Training seconds between two resume checkpoints")
 
     def torch_device(self) -> torch.device:

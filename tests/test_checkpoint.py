@@ -1,96 +1,186 @@
-"""Resume state and export: whole, checked, free of pickle."""
+"""Resume state: whole, checked, the best apart, written in the background, free of pickle."""
 
+import io
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
 
-from gptcore.checkpoint import Progressed, load_checkpoint, load_export, save_checkpoint, save_export
+from gptcore.checkpoint import Checkpoints, Progressed
 from gptcore.errors import UserError
-from gptcore.files import read_json, write_json
-from gptcore.model import GPT
-from gptcore.tokenizer import Tokenizer
-from tests.engine import GPT2, MODERN, make_workspace, model_config
+from gptcore.places import Folder, open_place
 
 IDENTITY = {"model": {"n_layer": 2}, "seed": 1}
 
 
-def save(folder: Path, step: int) -> None:
-    progressed = Progressed(step, 1.5, 0.1 + 0.2, [{"step": step, "val_loss": 1 / 3}], [])
-    save_checkpoint(folder, IDENTITY, {"w": torch.full((3,), float(step)), "rng": torch.get_rng_state()}, progressed)
+def checkpoints(folder: Path) -> Checkpoints:
+    return Checkpoints(Folder(folder), IDENTITY)
+
+
+def progressed(step: int) -> Progressed:
+    return Progressed(step, 1.5, 0.1 + 0.2, [{"step": step, "val_loss": 1 / 3}], [])
+
+
+def tensors(step: int, n: int = 3) -> dict[str, Tensor]:
+    return {"w": torch.full((n,), float(step)), "rng": torch.get_rng_state()}
+
+
+def save(into: Checkpoints, *steps: int) -> None:
+    for step in steps:
+        into.save(tensors(step), progressed(step), wait=True)
+
+
+def entries(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
 
 
 def loaded_step(folder: Path) -> int:
-    found = load_checkpoint(folder, IDENTITY)
+    found = checkpoints(folder).load()
     assert found is not None
+    assert found[0]["w"].tolist() == [float(found[1].step)] * len(found[0]["w"])
     return found[1].step
 
 
 def test_state_comes_back_to_the_bit(tmp_path: Path) -> None:
-    save(tmp_path, 10)
-    tensors, progressed = load_checkpoint(tmp_path, IDENTITY) or pytest.fail("nothing found")
-    assert tensors["w"].tolist() == [10.0] * 3 and torch.equal(tensors["rng"], torch.get_rng_state())
-    assert progressed.loss_sum == 0.1 + 0.2 and progressed.rows == [{"step": 10, "val_loss": 1 / 3}]
+    save(checkpoints(tmp_path), 10)
+    loaded, here = checkpoints(tmp_path).load() or pytest.fail("nothing found")
+    assert loaded["w"].tolist() == [10.0] * 3 and torch.equal(loaded["rng"], torch.get_rng_state())
+    assert here == progressed(10)
 
 
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:
-    for step in (8, 9, 10, 100):
-        save(tmp_path, step)
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["step-000000010", "step-000000100"]
+    (tmp_path / ".step-000000007.99.tmp").mkdir(parents=True)  # of a process that was killed
+    save(checkpoints(tmp_path), 8, 9, 10, 100)
+    assert entries(tmp_path) == ["step-000000010", "step-000000100"]
 
 
-@pytest.mark.parametrize("fault", ["flipped", "cut", "emptied", "no json"])
-def test_a_damaged_checkpoint_is_passed_over_and_said(
-    tmp_path: Path, fault: str, capsys: pytest.CaptureFixture
+def test_the_sums_are_those_of_sha256sum(tmp_path: Path) -> None:
+    save(checkpoints(tmp_path), 1)
+    checked = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=tmp_path / "step-000000001", capture_output=True)
+    assert checked.returncode == 0 and checked.stdout.count(b": OK") == 2
+
+
+def test_the_best_are_kept_apart_and_belong_to_their_time(tmp_path: Path) -> None:
+    """The best of each checkpoint that is kept is there, however many came in between."""
+    ours = checkpoints(tmp_path)
+    for step, val_loss in enumerate([3.0, 2.0, 2.5, 2.0, 1.0, 1.5], 1):
+        ours.keep_best(step, val_loss, tensors(step))
+        save(ours, step)
+    assert entries(tmp_path) == ["best-000000002", "best-000000005", "step-000000005", "step-000000006"]
+    again = checkpoints(tmp_path)
+    again.load()
+    assert again.best is not None and (again.best.step, again.best.val_loss) == (5, 1.0)
+    assert again.best.weights["w"].tolist() == [5.0] * 3
+
+
+def test_best_weights_of_later_than_the_checkpoint_are_not_its_best(tmp_path: Path) -> None:
+    ours = checkpoints(tmp_path)
+    for step, val_loss in ((1, 3.0), (2, 2.0)):
+        ours.keep_best(step, val_loss, tensors(step))
+        save(ours, step)
+    (tmp_path / "step-000000002/state.json").write_text("{}")
+    again = checkpoints(tmp_path)
+    assert again.load() is not None and again.best is not None and again.best.step == 1
+    save(again, 2)
+    assert loaded_step(tmp_path) == 2
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the checkpoints of steps 1 and 2."""
+    folder = tmp_path_factory.mktemp("two")
+    save(checkpoints(folder), 1, 2)
+    return folder
+
+
+FILES = ("state.safetensors", "state.json", "SHA256SUMS")
+
+
+@settings(max_examples=60, deadline=None)
+@given(name=st.sampled_from(FILES), at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), cut=st.booleans())
+def test_torn_or_edited_it_is_passed_over_and_said(two: Path, name: str, at: float, bit: int, cut: bool) -> None:
+    with tempfile.TemporaryDirectory() as root, redirect_stdout(io.StringIO()) as said:
+        folder = shutil.copytree(two, Path(root, "run"))
+        path = folder / "step-000000002" / name
+        content = bytearray(path.read_bytes())
+        place = int(at * len(content))
+        content[place] ^= 1 << bit
+        path.write_bytes(content[:place] if cut else content)
+        assert loaded_step(folder) == 1
+        assert len(said.getvalue().splitlines()) == 1 and "step-000000002 is damaged (" in said.getvalue()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_without_one_of_its_files_it_is_passed_over(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save(tmp_path, 1)
-    save(tmp_path, 2)
-    newest = tmp_path / "step-000000002"
-    state = newest / "state.safetensors"
-    whole = state.read_bytes()
-    if fault == "flipped":
-        state.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    elif fault == "cut":
-        state.write_bytes(whole[: len(whole) // 2])
-    elif fault == "emptied":
-        state.write_bytes(b"")
-    else:
-        (newest / "state.json").write_text("{")
+    save(checkpoints(tmp_path), 1, 2)
+    (tmp_path / "step-000000002" / name).unlink()
     assert loaded_step(tmp_path) == 1
-    assert "is damaged" in capsys.readouterr().out
+    assert "step-000000002 is damaged (" in capsys.readouterr().out
 
 
-def test_a_half_written_checkpoint_is_not_seen(tmp_path: Path) -> None:
-    save(tmp_path, 1)
-    (tmp_path / ".step-000000002.99.tmp").mkdir()
-    assert loaded_step(tmp_path) == 1
+def test_a_save_after_damage_is_not_taken_for_the_older_one(tmp_path: Path) -> None:
+    """A damaged entry of a later step must not push out what is written now."""
+    save(checkpoints(tmp_path), 1, 5)
+    (tmp_path / "step-000000005/state.json").write_text("{")
+    again = checkpoints(tmp_path)
+    again.load()
+    save(again, 2, 3)
+    assert entries(tmp_path) == ["step-000000002", "step-000000003"]
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
-    save(tmp_path, 1)
+    save(checkpoints(tmp_path), 1)
     with pytest.raises(UserError, match=r"another run \(its model.n_layer is 2, this run's is 4\); delete"):
-        load_checkpoint(tmp_path, {"model": {"n_layer": 4}, "seed": 1})
+        Checkpoints(Folder(tmp_path), {"model": {"n_layer": 4}, "seed": 1}).load()
 
 
-@pytest.fixture
-def tokenizer(tmp_path: Path) -> Tokenizer:
-    return Tokenizer.load(make_workspace(tmp_path / "workspace") / "data/tokens/tokenizer.json")
+class SlowFolder(Folder):
+    """Entries are finished when `go` says so, as at a place far away."""
+
+    go = threading.Event()
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        with super().writing(name) as folder:
+            yield folder
+            assert self.go.wait(20)
 
 
-@pytest.mark.parametrize("values", [GPT2, MODERN], ids=["gpt2", "modern"])
-def test_an_export_computes_the_same(tmp_path: Path, tokenizer: Tokenizer, values: dict) -> None:
-    model = GPT(model_config(values), tokenizer.n_vocab, seed=5).eval()
-    torch.nn.init.normal_(model.lm_head.weight)
-    save_export(tmp_path / "export", model, tokenizer)
-    again, its_tokenizer = load_export(tmp_path / "export")
-    ids = torch.arange(12).view(1, 12)
-    assert torch.equal(model(ids), again(ids))
-    assert its_tokenizer.encode("To be").tolist() == tokenizer.encode("To be").tolist()
+def test_training_does_not_wait_for_a_slow_place(tmp_path: Path) -> None:
+    place = SlowFolder(tmp_path)
+    ours = Checkpoints(place, IDENTITY)
+    weights = torch.ones(3)
+    ours.save({"w": weights}, progressed(1))
+    weights.zero_()  # training goes on
+    ours.save({"w": weights}, progressed(2))  # the one before is still being written
+    assert not [each for each in entries(tmp_path) if not each.startswith(".")]
+    place.go.set()
+    ours.save({"w": weights * 3}, progressed(3), wait=True)
+    assert entries(tmp_path) == ["step-000000001", "step-000000003"]
+    assert torch.equal(checkpoints(tmp_path)._read("step-000000001")[0]["w"], torch.ones(3))
 
 
-def test_an_export_that_does_not_fit_is_refused(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    save_export(tmp_path / "export", GPT(model_config(GPT2), tokenizer.n_vocab), tokenizer)
-    config = tmp_path / "export/config.json"
-    write_json(config, {**read_json(config), "n_layer": 3})
-    with pytest.raises(UserError, match="holds no model that can be read"):
-        load_export(tmp_path / "export")
+def test_at_the_end_nothing_is_left(tmp_path: Path) -> None:
+    ours = checkpoints(tmp_path / "run")
+    save(ours, 1)
+    ours.clear()
+    assert entries(tmp_path) == [] and checkpoints(tmp_path / "run").load() is None
+
+
+@pytest.mark.parametrize("place", ["gs://bucket/prefix", "file/run"])
+def test_a_place_that_cannot_be_gets_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    with pytest.raises(UserError, match=f"^checkpoints cannot .* {place}.*GPTCORE_CHECKPOINTS"):
+        open_place(place)

@@ -25,7 +25,7 @@ def fresh_settings() -> Iterator[None]:
     settings.cache_clear()
 
 
-RESULTS = ("export/model.safetensors", "curve.csv", "samples.md", "metrics.json")
+RESULTS = ("export/model.safetensors", "best/model.safetensors", "curve.csv", "samples.md", "metrics.json")
 
 
 def hashes(root: Path) -> dict[str, str]:

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from gptcore.checkpoint import load_export
 from gptcore.errors import UserError
 from gptcore.evaluate import Score, score, standard_error, window_losses
+from gptcore.export import load_export
 from gptcore.files import atomic_path
 from gptcore.memory import keep_freed_memory
 from gptcore.params import Metrics, Paths, Section, run_stage

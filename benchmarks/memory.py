@@ -1,0 +1,50 @@
+"""Peak memory of training steps above what the imports take: nanoGPT's against ours, same model and batch."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from contest import Contest, Measured
+from sides import gptcore, nanogpt, timed
+from throughput import SETTINGS
+
+STEPS = 3
+MEBIBYTE = 1 << 20
+
+
+def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
+    import gptcore.stages  # noqa: F401
+    from gptcore.memory import keep_freed_memory
+
+    size = SETTINGS[setting]
+    tokens = np.random.default_rng(0).integers(0, size.vocab_size, 1_000_000).astype(np.uint16)
+    (torch.randn(256, 256) @ torch.randn(256, 256)).sum()  # the thread pool and its buffers
+    before = resident_bytes("VmRSS")
+    if side == "gptcore":
+        keep_freed_memory()
+        contestant = gptcore("gpt2", size, tokens, 1000)
+    else:
+        contestant = nanogpt(nanogpt_folder, size, tokens, 1000)
+    timed(contestant, STEPS)
+    peak = resident_bytes("VmHWM")
+    return {"peak_mib": (peak - before) / MEBIBYTE, "with_imports_mib": peak / MEBIBYTE}
+
+
+def resident_bytes(field: str) -> int:
+    """VmRSS is the memory that the process holds now, VmHWM the most that it ever held."""
+    for line in Path(f"/proc/{os.getpid()}/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    raise SystemExit(f"this system does not report {field}")
+
+
+def report(medians: dict[str, dict[str, Measured]]) -> list[str]:
+    return [
+        f"ratio {name}: {sides['gptcore']['peak_mib'] / sides['nanogpt']['peak_mib']:.2f}"
+        for name, sides in medians.items()
+    ]
+
+
+if __name__ == "__main__":
+    Contest(__file__, __doc__ or "", measure, ["nanogpt", "gptcore"], list(SETTINGS)).run(report)

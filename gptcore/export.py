@@ -1,0 +1,41 @@
+"""The directory that a trained model is handed on as: model.safetensors, config.json, tokenizer.json. No pickle."""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gptcore.errors import UserError
+from gptcore.files import atomic_path, read_json, write_json
+from gptcore.model import GPT, ModelConfig
+from gptcore.tokenizer import Tokenizer
+
+
+def save_export(folder: Path, model: GPT, tokenizer: Tokenizer, weights: dict[str, Tensor] | None = None) -> None:
+    """Write all that is needed to run the model, and nothing that varies; `weights` instead of the model's own.
+
+    They are named as the model's parameters; a tied head, the same tensor twice, is there once.
+    """
+    with atomic_path(folder) as temporary:
+        temporary.mkdir(parents=True)
+        named = dict(model.named_parameters()) if weights is None else weights
+        tensors = {name: each.detach().cpu().contiguous() for name, each in named.items()}
+        save_file(tensors, temporary / "model.safetensors")
+        write_json(temporary / "config.json", {"vocab_size": model.vocab_size, **model.config.model_dump()})
+        tokenizer.save(temporary / "tokenizer.json")
+
+
+def load_export(folder: Path, device: torch.device | str = "cpu") -> tuple[GPT, Tokenizer]:
+    """The model, in evaluation mode, and its tokenizer. Raises UserError when the folder holds no such model."""
+    try:
+        values = read_json(folder / "config.json")
+        vocab_size = values.pop("vocab_size")
+        model = GPT(ModelConfig(**values), vocab_size)
+        missing, unexpected = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+        if unexpected or set(missing) - ({"lm_head.weight"} if model.config.tied_head else set()):
+            raise ValueError(f"weights do not fit config.json: {[*missing, *unexpected][:3]}")
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"{folder} holds no model that can be read: {error}") from None
+    return model.to(device).eval(), Tokenizer.load(folder / "tokenizer.json")
