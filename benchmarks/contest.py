@@ -26,22 +26,26 @@ class Contest:
 
     def __init__(
         self, script: str, description: str, measure: Callable[[str, str, Path | None], Measured],
-        sides: list[str], settings: list[str],
+        sides: list[str], settings: list[str], flags: dict[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.script, self.measure, self.sides = Path(script), measure, sides
         parser = argparse.ArgumentParser(description=description)
-        parser.add_argument("--nanogpt", type=Path, help="a checkout of nanoGPT; without it our faithful mode stands in")
+        parser.add_argument(
+            "--nanogpt", type=Path, help="a checkout of nanoGPT; without it our faithful mode stands in"
+        )
         parser.add_argument("--settings", nargs="+", default=settings, choices=settings)
         parser.add_argument("--repeats", type=int, default=2, help="runs of each side (default 2)")
         parser.add_argument("--save", action="store_true", help="keep the figures in benchmarks/results/")
         parser.add_argument("--child", nargs=2, metavar=("SIDE", "SETTING"), help=argparse.SUPPRESS)
+        for flag, meaning in (flags or {}).items():
+            parser.add_argument(flag, action="store_true", help=meaning)
         self.arguments = parser.parse_args()
         folder = self.arguments.nanogpt
         if folder and not (folder / "model.py").is_file():
             parser.error(f"--nanogpt {folder}: there is no model.py; name a checkout of nanoGPT")
 
     def run(self, report: Callable[[dict[str, dict[str, Measured]]], list[str]]) -> None:
-        """Measure, print the medians and what `report` makes of {setting: {side: medians}}: its last lines are ratios."""
+        """Measure, print each run, then what `report` makes of {setting: {side: medians}}: ratios last."""
         if self.arguments.child:
             print(json.dumps(self.measure(*self.arguments.child, self.arguments.nanogpt)))
             return
@@ -59,16 +63,22 @@ class Contest:
         runs: dict[str, list[Measured]] = {side: [] for side in self.sides}
         for _ in range(self.arguments.repeats):
             for side in self.sides:
-                runs[side].append(self._child(side, setting))
+                runs[side].append(self.child(side, setting))
                 figures = "  ".join(f"{name} {value:,.4g}" for name, value in runs[side][-1].items())
                 print(f"{setting:8} {side:8} {figures}", flush=True)
-        return {side: {name: statistics.median(run[name] for run in all_) for name in all_[0]} for side, all_ in runs.items()}
+        return {
+            side: {name: statistics.median(run[name] for run in all_) for name in all_[0]}
+            for side, all_ in runs.items()
+        }
 
-    def _child(self, side: str, setting: str) -> Measured:
+    def child(self, side: str, setting: str) -> Measured:
+        """One side's figures, measured in a process of its own."""
         command = [sys.executable, str(self.script), "--child", side, setting]
         if self.arguments.nanogpt:
             command += ["--nanogpt", str(self.arguments.nanogpt)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        # what gptcore.stages sets for every run of ours, and must be there before torch is imported
+        ours = {"GOMP_SPINCOUNT": "1000"} if side != "nanogpt" else {}
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **ours})
         if done.returncode:
             raise SystemExit(f"{side} failed at {setting}; its message is above")
         measured: Measured = json.loads(done.stdout.splitlines()[-1])
@@ -87,6 +97,8 @@ class Contest:
 
 def processor() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    name = next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
     kinds = {"AMX": torch.cpu._is_amx_tile_supported(), "AVX512-BF16": torch.cpu._is_avx512_bf16_supported()}
     return f"{name} ({', '.join(kind for kind, there in kinds.items() if there) or 'no bfloat16 products'})"

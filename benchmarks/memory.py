@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from contest import Contest, Measured
-from sides import gptcore, nanogpt, timed
+from sides import gptcore_side, nanogpt_side, timed
 from throughput import SETTINGS
 
 STEPS = 3
@@ -14,18 +14,14 @@ MEBIBYTE = 1 << 20
 
 
 def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
-    import gptcore.stages  # noqa: F401
-    from gptcore.memory import keep_freed_memory
-
     size = SETTINGS[setting]
     tokens = np.random.default_rng(0).integers(0, size.vocab_size, 1_000_000).astype(np.uint16)
     (torch.randn(256, 256) @ torch.randn(256, 256)).sum()  # the thread pool and its buffers
     before = resident_bytes("VmRSS")
     if side == "gptcore":
-        keep_freed_memory()
-        contestant = gptcore("gpt2", size, tokens, 1000)
+        contestant = gptcore_side("gpt2", size, tokens, 1000)
     else:
-        contestant = nanogpt(nanogpt_folder, size, tokens, 1000)
+        contestant = nanogpt_side(nanogpt_folder, size, tokens, 1000)
     timed(contestant, STEPS)
     peak = resident_bytes("VmHWM")
     return {"peak_mib": (peak - before) / MEBIBYTE, "with_imports_mib": peak / MEBIBYTE}

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from gptcore.memory import keep_freed_memory
 from gptcore.model import ModelConfig
 from gptcore.optim import OptimConfig
 from gptcore.presets import compose
@@ -69,11 +70,14 @@ def faithful(setting: Setting, tokens: Tokens, steps: int, learning_rate: float 
     """nanoGPT's recipe through our trainer, in float32 and with random crops: the stand-in for its code."""
     rates = [f"optim.{part}_learning_rate={learning_rate}" for part in ("matrix", "embedding", "head", "scalar")]
     recipe = ["train.order=crops", "train.precision=float32", *rates]
-    return gptcore("gpt2", setting, tokens, steps, recipe)
+    return gptcore_side("gpt2", setting, tokens, steps, recipe)
 
 
-def gptcore(architecture: str, setting: Setting, tokens: Tokens, steps: int, recipe: list[str] | None = None) -> Side:
-    """Ours through `fit`, the loop that `train` runs, guard and all."""
+def gptcore_side(
+    architecture: str, setting: Setting, tokens: Tokens, steps: int, recipe: list[str] | None = None
+) -> Side:
+    """Ours through `fit`, the loop that `train` runs, guard and all, with the allocator as a run sets it."""
+    keep_freed_memory()
     optim = {"gpt2": "adamw", "modern": "muon"}[architecture]
     bias = ["model.bias=false"]  # nanoGPT's default
     choices = ["model=nano", f"architecture={architecture}", f"optim={optim}", *bias, *setting.overrides()]
@@ -86,7 +90,9 @@ def gptcore(architecture: str, setting: Setting, tokens: Tokens, steps: int, rec
     return Side(state.model, losses, state.autocast(), state.model.parameter_count())
 
 
-def nanogpt(folder: Path | None, setting: Setting, tokens: Tokens, steps: int, learning_rate: float = 1e-3) -> Side:
+def nanogpt_side(
+    folder: Path | None, setting: Setting, tokens: Tokens, steps: int, learning_rate: float = 1e-3
+) -> Side:
     """nanoGPT's model and optimizer from `folder`, in the loop of its train.py."""
     if folder is None:
         return faithful(setting, tokens, steps, learning_rate)
@@ -102,7 +108,13 @@ def nanogpt(folder: Path | None, setting: Setting, tokens: Tokens, steps: int, l
 
 
 def _nanogpt_steps(
-    model: Any, optimizer: Any, setting: Setting, tokens: Tokens, steps: int, learning_rate: float, warmup_steps: int = 100
+    model: Any,
+    optimizer: Any,
+    setting: Setting,
+    tokens: Tokens,
+    steps: int,
+    learning_rate: float,
+    warmup_steps: int = 100,
 ) -> Iterator[float]:
     """What its train.py does on a CPU: random crops, cosine from 100 steps of warm-up to a tenth, clipping at 1."""
     length = setting.block_size

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from contest import Contest, Measured
-from sides import Setting, gptcore, nanogpt, timed
+from sides import Setting, gptcore_side, nanogpt_side, timed
 
 SETTINGS = {
     # nanoGPT's config/train_shakespeare_char.py
@@ -17,16 +17,12 @@ STEPS = {"baby": 3, "50k": 20}
 
 
 def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
-    import gptcore.stages  # noqa: F401  what every run of ours sets: see there
-    from gptcore.memory import keep_freed_memory
-
     size, steps = SETTINGS[setting], STEPS[setting]
     tokens = np.random.default_rng(0).integers(0, size.vocab_size, 1_000_000).astype(np.uint16)
     if side == "gptcore":
-        keep_freed_memory()
-        contestant = gptcore("gpt2", size, tokens, 1000)
+        contestant = gptcore_side("gpt2", size, tokens, 1000)
     else:
-        contestant = nanogpt(nanogpt_folder, size, tokens, 1000)
+        contestant = nanogpt_side(nanogpt_folder, size, tokens, 1000)
     timed(contestant, 2)
     seconds = statistics.median(timed(contestant, steps))
     return {"tokens_per_second": size.batch_tokens / seconds, "step_seconds": seconds}

@@ -317,6 +317,11 @@ class GPT(nn.Module):
             logits = self.config.logit_softcap * torch.tanh(logits / self.config.logit_softcap)
         return logits
 
+    def compile_blocks(self) -> None:
+        """Have torch compile each block; in place, so no parameter's name changes."""
+        for block in self.h:
+            block.compile(dynamic=False)
+
     def _bigrams(self, ids: Tensor) -> Tensor:
         """A bucket for each (previous id, id); the first position has no previous and takes bucket 0."""
         buckets = self.config.bigram_buckets
@@ -351,7 +356,10 @@ class GPT(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def flops_per_token(self) -> int:
-        """Forward and backward: 6 per matrix weight, and 12 n_layer C T for attention (PaLM, 2022, appendix B)."""
+        """Forward and backward: 6 per matrix weight, and 12 C T a block for attention (PaLM, 2022, appendix B).
+
+        A sliding window counts as T all the same, and so does what causality leaves out: the convention of the field.
+        """
         blocks = sum(
             parameter.numel() for name, parameter in self.named_parameters() if "h." in name and parameter.dim() == 2
         )

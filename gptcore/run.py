@@ -99,6 +99,8 @@ class Run:
             self.state.micro_batch = settings().micro_batch
         elif self.state.step == 0:  # a resumed run goes on with what it had
             self.state.micro_batch = largest_micro_batch(self.state)
+        if settings().compiles():
+            self.state.model.compile_blocks()
 
     def _resume(self) -> None:
         found = self.checkpoints.load()
@@ -147,7 +149,7 @@ class Run:
     def _evaluate(self, report: StepReport) -> None:
         here = self.progressed
         since = report.step - (here.rows[-1]["step"] if here.rows else 0)
-        with self.state.autocast():
+        with self.state.autocast(), torch.compiler.set_stance("force_eager"):
             losses, counts = window_losses(self.state.model, self.val_tokens, self.curve.block_size, self.curve.windows)
         here.rows.append({
             "step": report.step,
@@ -166,7 +168,7 @@ class Run:
 
     def _sample(self, step: int) -> None:
         prompt = self.tokenizer.encode(self.train.sample_prompt).tolist() or [self.tokenizer.eot_id]
-        with self.state.autocast():
+        with self.state.autocast(), torch.compiler.set_stance("force_eager"):
             ids = self.state.model.sample(
                 prompt, self.train.sample_tokens, 0.8, 50, self.train.seed, stop_id=self.tokenizer.eot_id
             )

@@ -21,7 +21,13 @@ class Settings(BaseSettings):
     checkpoints: str = Field(
         "", description="Where resume state lies: a folder or s3://bucket/prefix; empty is data/scratch"
     )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="torch.compile of each block; auto is on for a GPU, where it pays, and off elsewhere"
+    )
     checkpoint_seconds: float = Field(20, gt=0, description="Training seconds between two resume checkpoints")
+
+    def compiles(self) -> bool:
+        return self.compile == "on" or (self.compile == "auto" and self.torch_device().type == "cuda")
 
     def torch_device(self) -> torch.device:
         """Raises UserError when a GPU is asked for and none is there."""

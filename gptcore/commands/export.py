@@ -15,8 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from gptcore.checkpoint import load_export
     from gptcore.errors import UserError
+    from gptcore.export import load_export
     from gptcore.huggingface import write_hugging_face
     from gptcore.nanogpt import write_nanogpt
 

@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from gptcore.checkpoint import save_export
     from gptcore.errors import UserError
+    from gptcore.export import save_export
     from gptcore.pretrained import fit_vocabulary, read_pretrained
     from gptcore.tokenizer import Tokenizer
 

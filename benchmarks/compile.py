@@ -1,0 +1,44 @@
+"""A step with each block compiled by torch.compile against the same step as it is; the compiler's own time apart."""
+
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+from contest import Contest, Measured
+from sides import Setting, gptcore_side, timed
+
+SETTINGS = {
+    "nano": Setting(n_layer=4, n_head=4, n_embd=128, block_size=64, batch_size=32, vocab_size=2048),
+    "baby": Setting(n_layer=6, n_head=6, n_embd=384, block_size=256, batch_size=12, vocab_size=65),
+}
+STEPS = 10
+
+
+def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
+    size = SETTINGS[setting]
+    tokens = np.random.default_rng(0).integers(0, size.vocab_size, 1_000_000).astype(np.uint16)
+    contestant = gptcore_side("modern", size, tokens, 1000)
+    if side == "compiled":
+        contestant.model.compile_blocks()
+    started = time.perf_counter()
+    timed(contestant, 2)
+    warm_up = time.perf_counter() - started
+    return {"step_seconds": statistics.median(timed(contestant, STEPS)), "first_two_steps_seconds": warm_up}
+
+
+def report(medians: dict[str, dict[str, Measured]]) -> list[str]:
+    lines = []
+    for name, sides in medians.items():
+        gain = sides["eager"]["step_seconds"] - sides["compiled"]["step_seconds"]
+        cost = sides["compiled"]["first_two_steps_seconds"] - sides["eager"]["first_two_steps_seconds"]
+        pays = f"pays after {cost / gain:,.0f} steps" if gain > 0 else "never pays"
+        lines.append(f"{name}: compiling takes {cost:.1f} s and {pays}")
+    ratios = {
+        name: sides["eager"]["step_seconds"] / sides["compiled"]["step_seconds"] for name, sides in medians.items()
+    }
+    return [*lines, *(f"ratio {name}: {ratio:.2f}" for name, ratio in ratios.items())]
+
+
+if __name__ == "__main__":
+    Contest(__file__, __doc__ or "", measure, ["eager", "compiled"], list(SETTINGS)).run(report)

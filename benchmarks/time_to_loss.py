@@ -1,0 +1,118 @@
+"""Seconds of training until our model's validation loss is nanoGPT's final one, and the loss after all its seconds.
+
+nanoGPT's CPU recipe on characters: 4 layers, 4 heads, 128 wide, block 64, batch 12, 2,000 steps. Both see the first
+90 % of the text and are measured on the same windows of the rest; neither's clock runs while it is measured.
+"""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from contest import Contest, Measured
+from sides import ROOT, Setting, Side, Tokens, gptcore_side, nanogpt_side
+from torch.nn import functional as F
+
+from gptcore.corpus import corpus_documents, read_documents
+from gptcore.params import Paths
+from gptcore.presets import compose
+
+STEPS = 2000
+WINDOWS = 2048  # a quarter of the validation text
+WINDOWS_PER_BATCH = 128
+# Tuned on the last tenth of the training text. A run this short has no time for small rates and slow warm-ups.
+SPRINT = ["optim.warmup_steps=5", "optim.muon_momentum_warmup_steps=100", "optim.matrix_learning_rate=0.04",
+          "optim.embedding_learning_rate=0.15"]  # fmt: skip
+SPRINT_STEPS, SPRINT_BATCH = 225, 12
+MARATHON = ["optim.embedding_learning_rate=0.15"]
+MARATHON_BATCH = 24
+PACE_STEPS = 60
+PUBLISHED_RATE = 1e-3
+SWEEP = (2e-3, 4e-3, 8e-3)
+
+
+def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
+    """`setting` is a learning rate for nanoGPT, `sprint`, `pace` or a number of steps for us."""
+    tokens, vocab_size = characters()
+    split = int(len(tokens) * 0.9)
+    train, val = tokens[:split], tokens[split:]
+    if side == "nanogpt":
+        rate = PUBLISHED_RATE if setting == "sprint" else float(setting)
+        return _trained(nanogpt_side(nanogpt_folder, _size(12, vocab_size), train, STEPS, rate), STEPS, val)
+    if setting == "sprint":
+        sprinter = gptcore_side("modern", _size(SPRINT_BATCH, vocab_size), train, SPRINT_STEPS, SPRINT)
+        return _trained(sprinter, SPRINT_STEPS, val)
+    steps = PACE_STEPS if setting == "pace" else int(setting)
+    runner = gptcore_side("modern", _size(MARATHON_BATCH, vocab_size), train, steps, MARATHON)
+    return _trained(runner, steps, val)
+
+
+def characters() -> tuple[Tokens, int]:
+    """The default corpus, a number for each character: documents one after the other."""
+    paths = Paths(ROOT)
+    documents = paths.raw / "documents.jsonl"
+    if not documents.exists():
+        source = compose(["data=shakespeare"], ROOT / "params.yaml")["download"]
+        texts = [each.text for each in corpus_documents(**source, root=ROOT, scratch=paths.scratch / "download")]
+    else:
+        texts = [each.text for each in read_documents(documents)]
+    text = np.array(list("\n".join(texts)))
+    alphabet, ids = np.unique(text, return_inverse=True)
+    return ids.astype(np.uint16), len(alphabet)
+
+
+def _size(batch_size: int, vocab_size: int) -> Setting:
+    return Setting(n_layer=4, n_head=4, n_embd=128, block_size=64, batch_size=batch_size, vocab_size=vocab_size)
+
+
+def _trained(side: Side, steps: int, val: Tokens) -> Measured:
+    started = time.perf_counter()
+    for _ in range(steps):
+        side.step()
+    seconds = time.perf_counter() - started
+    return {"val_loss": validation_loss(side, val, 64), "seconds": seconds, "steps": steps}
+
+
+def validation_loss(side: Side, val: Tokens, length: int) -> float:
+    """Mean loss in nats of `WINDOWS` windows spread evenly over `val`."""
+    starts = np.linspace(0, len(val) // length - 2, WINDOWS).round().astype(np.int64) * length
+    side.model.eval()
+    losses = []
+    with torch.no_grad(), side.autocast:
+        for first in range(0, WINDOWS, WINDOWS_PER_BATCH):
+            positions = starts[first : first + WINDOWS_PER_BATCH, None] + np.arange(length + 1)
+            rows = torch.from_numpy(val[positions].astype(np.int64))
+            logits = side.logits(rows[:, :-1].contiguous()).float()
+            losses.append(F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten()).item())
+    return float(np.mean(losses))
+
+
+def report(medians: dict[str, dict[str, Measured]]) -> list[str]:
+    nanogpt, sprint = medians["sprint"]["nanogpt"], medians["sprint"]["gptcore"]
+    ratio = nanogpt["seconds"] / sprint["seconds"] if sprint["val_loss"] <= nanogpt["val_loss"] else 0.0
+    pace = contest.child("gptcore", "pace")
+    marathon = contest.child("gptcore", str(int(0.97 * nanogpt["seconds"] * pace["steps"] / pace["seconds"])))
+    lines = [
+        _line("nanoGPT, its published recipe", nanogpt),
+        _line("gptcore, as soon as it is there", sprint),
+        _line("gptcore, in the same time", marathon),
+    ]
+    if contest.arguments.sweep:
+        sweep = {rate: contest.child("nanogpt", str(rate)) for rate in SWEEP}
+        lines += [_line(f"nanoGPT at a learning rate of {rate}", measured) for rate, measured in sweep.items()]
+    if not ratio:
+        lines.append("the short run ended above nanoGPT's loss: no ratio")
+    difference = marathon["val_loss"] - nanogpt["val_loss"]
+    return [*lines, f"loss difference in the same time: {difference:.3f}", f"ratio: {ratio:.2f}"]
+
+
+def _line(name: str, measured: Measured) -> str:
+    return (
+        f"{name:36} val_loss {measured['val_loss']:.4f}  {measured['seconds']:6.1f} s  {measured['steps']:,.0f} steps"
+    )
+
+
+if __name__ == "__main__":
+    sweep = {"--sweep": "also nanoGPT's side at other learning rates"}
+    contest = Contest(__file__, __doc__ or "", measure, ["nanogpt", "gptcore"], ["sprint"], sweep)
+    contest.run(report)
