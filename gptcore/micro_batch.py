@@ -8,10 +8,10 @@ from gptcore.errors import UserError
 from gptcore.model import ModelConfig
 from gptcore.train import TrainState, loss_and_gradients
 
-# What the backward pass reads again, in floats per token: 32 times the width in each block (norms, q, k, v before and
-# after their rotation, attention's output, the hidden layer before and after its activation), and five times the
-# vocabulary (logits in both precisions, their cap, their softmax, its gradient).
-FLOATS_PER_WIDTH, FLOATS_PER_ID = 32, 5
+# What the backward pass reads again, in floats per token and block, on the safe side of what was measured: 32 times the
+# width (norms, q, k, v before and after their rotation, attention's output, the hidden layer before and after its
+# activation), and for each head the scores of the positions before. The loss takes the same for any number.
+FLOATS_PER_WIDTH, FLOATS_PER_SCORE = 32, 1
 
 
 def largest_micro_batch(state: TrainState) -> int:
@@ -23,7 +23,7 @@ def largest_micro_batch(state: TrainState) -> int:
     whole = state.batches.batch_size
     if state.device.type == "cpu":
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # all of it: what is free now is chance
-        per_sequence = activation_bytes_per_sequence(state.model.config, state.model.vocab_size)
+        per_sequence = activation_bytes_per_sequence(state.model.config)
         return max(1, min(whole, memory // 2 // per_sequence))
     for size in halves(whole):
         fits = _fits(state, size)
@@ -39,9 +39,9 @@ def halves(size: int) -> list[int]:
     return [size] if size == 1 else [size, *halves(-(-size // 2))]
 
 
-def activation_bytes_per_sequence(config: ModelConfig, vocab_size: int) -> int:
-    floats_per_token = FLOATS_PER_WIDTH * config.n_layer * config.n_embd + FLOATS_PER_ID * vocab_size
-    return 4 * config.block_size * floats_per_token
+def activation_bytes_per_sequence(config: ModelConfig) -> int:
+    floats_per_token = FLOATS_PER_WIDTH * config.n_embd + FLOATS_PER_SCORE * config.n_head * config.block_size
+    return 4 * config.block_size * config.n_layer * floats_per_token
 
 
 def _fits(state: TrainState, size: int) -> bool:

@@ -53,7 +53,7 @@ def test_dropouts_seeds_are_fixed_and_all_different() -> None:
 def test_a_cpus_micro_batch_is_what_half_its_memory_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     state = new_state(GPT2)
     assert largest_micro_batch(state) == SEQUENCES
-    needed = activation_bytes_per_sequence(state.model.config, 60)
+    needed = activation_bytes_per_sequence(state.model.config)
     monkeypatch.setattr("os.sysconf", {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 7 * needed}.__getitem__)
     assert largest_micro_batch(state) == 3
     monkeypatch.setattr("os.sysconf", {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 1}.__getitem__)
