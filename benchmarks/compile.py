@@ -8,6 +8,8 @@ import numpy as np
 from contest import Contest, Measured
 from sides import Setting, gptcore_side, timed
 
+from gptcore.model import GPT
+
 SETTINGS = {
     "nano": Setting(n_layer=4, n_head=4, n_embd=128, block_size=64, batch_size=32, vocab_size=2048),
     "baby": Setting(n_layer=6, n_head=6, n_embd=384, block_size=256, batch_size=12, vocab_size=65),
@@ -20,6 +22,7 @@ def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
     tokens = np.random.default_rng(0).integers(0, size.vocab_size, 1_000_000).astype(np.uint16)
     contestant = gptcore_side("modern", size, tokens, 1000)
     if side == "compiled":
+        assert isinstance(contestant.model, GPT)
         contestant.model.compile_blocks()
     started = time.perf_counter()
     timed(contestant, 2)

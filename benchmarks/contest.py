@@ -47,7 +47,8 @@ class Contest:
     def run(self, report: Callable[[dict[str, dict[str, Measured]]], list[str]]) -> None:
         """Measure, print each run, then what `report` makes of {setting: {side: medians}}: ratios last."""
         if self.arguments.child:
-            print(json.dumps(self.measure(*self.arguments.child, self.arguments.nanogpt)))
+            side, setting = self.arguments.child
+            print(json.dumps(self.measure(side, setting, self.arguments.nanogpt)))
             return
         print(json.dumps(self._where()), flush=True)
         medians = {setting: self._medians(setting) for setting in self.arguments.settings}

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
+from torch.nn import functional as F
 
 from gptcore.memory import keep_freed_memory
 from gptcore.model import ModelConfig
@@ -37,6 +38,7 @@ class Setting:
     batch_size: int
     vocab_size: int
     dropout: float = 0.0
+    micro_batch: int = 0  # sequences at once; 0 is the whole batch
 
     @property
     def batch_tokens(self) -> int:
@@ -86,14 +88,17 @@ def gptcore_side(
         _section(params, "model", ModelConfig), _section(params, "optim", OptimConfig),
         _section(params, "train", TrainConfig), tokens, setting.vocab_size, device(),
     )  # fmt: skip
+    state.micro_batch = setting.micro_batch or setting.batch_size
+    if device().type == "cuda":
+        state.model.compile_blocks()
     losses = (report.loss for report in fit(state))
     return Side(state.model, losses, state.autocast(), state.model.parameter_count())
 
 
 def nanogpt_side(
-    folder: Path | None, setting: Setting, tokens: Tokens, steps: int, learning_rate: float = 1e-3
+    folder: Path | None, setting: Setting, tokens: Tokens, steps: int, learning_rate: float = 1e-3, beta2: float = 0.99
 ) -> Side:
-    """nanoGPT's model and optimizer from `folder`, in the loop of its train.py."""
+    """nanoGPT's model and optimizer from `folder`, in the loop of its train.py; on a GPU compiled and in bfloat16."""
     if folder is None:
         return faithful(setting, tokens, steps, learning_rate)
     sys.path.insert(0, str(folder))
@@ -102,36 +107,47 @@ def nanogpt_side(
     torch.manual_seed(1337)
     names = ("n_layer", "n_head", "n_embd", "block_size", "vocab_size", "dropout")
     model = GPT(GPTConfig(**{name: getattr(setting, name) for name in names}, bias=False)).to(device())
-    optimizer = model.configure_optimizers(0.1, learning_rate, (0.9, 0.99), device().type)
-    losses = _nanogpt_steps(model, optimizer, setting, tokens, steps, learning_rate)
-    return Side(model, losses, nullcontext(), sum(each.numel() for each in model.parameters()))
+    optimizer = model.configure_optimizers(0.1, learning_rate, (0.9, beta2), device().type)
+    parameters = sum(each.numel() for each in model.parameters())
+    autocast: AbstractContextManager[object] = nullcontext()
+    if device().type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        model, autocast = torch.compile(model), torch.autocast("cuda", torch.bfloat16)
+    losses = _nanogpt_steps(model, optimizer, autocast, setting, tokens, steps, learning_rate)
+    return Side(model, losses, autocast, parameters)
 
 
 def _nanogpt_steps(
-    model: Any,
-    optimizer: Any,
-    setting: Setting,
-    tokens: Tokens,
-    steps: int,
-    learning_rate: float,
-    warmup_steps: int = 100,
-) -> Iterator[float]:
-    """What its train.py does on a CPU: random crops, cosine from 100 steps of warm-up to a tenth, clipping at 1."""
-    length = setting.block_size
+    model: Any, optimizer: Any, autocast: AbstractContextManager[object],
+    setting: Setting, tokens: Tokens, steps: int, learning_rate: float, warmup_steps: int = 100,
+) -> Iterator[float]:  # fmt: skip
+    """What its train.py does: random crops, cosine from a warm-up to a tenth, micro-batches, clipping at 1."""
+    size = setting.micro_batch or setting.batch_size
+    micro_steps = setting.batch_size // size
     for step in range(steps):
         progress = (step - warmup_steps) / max(steps - warmup_steps, 1)
         cosine = 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress))
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * ((step + 1) / (warmup_steps + 1) if step < warmup_steps else cosine)
-        starts = torch.randint(len(tokens) - length, (setting.batch_size,)).tolist()
-        x = torch.stack([torch.from_numpy(tokens[i : i + length].astype(np.int64)) for i in starts])
-        y = torch.stack([torch.from_numpy(tokens[i + 1 : i + 1 + length].astype(np.int64)) for i in starts])
-        _, loss = model(x.to(device()), y.to(device()))
-        loss.backward()
+        for _ in range(micro_steps):
+            x, y = _crops(tokens, setting.block_size, size)
+            with autocast:
+                _, loss = model(x, y)
+                loss = loss / micro_steps
+            loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        yield loss.item()
+        yield loss.item() * micro_steps
+
+
+def _crops(tokens: Tokens, length: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    starts = torch.randint(len(tokens) - length, (size,)).tolist()
+    x = torch.stack([torch.from_numpy(tokens[i : i + length].astype(np.int64)) for i in starts])
+    y = torch.stack([torch.from_numpy(tokens[i + 1 : i + 1 + length].astype(np.int64)) for i in starts])
+    if device().type == "cuda":
+        return x.pin_memory().to("cuda", non_blocking=True), y.pin_memory().to("cuda", non_blocking=True)
+    return x, y
 
 
 def timed(side: Side, steps: int) -> list[float]:
@@ -142,6 +158,20 @@ def timed(side: Side, steps: int) -> list[float]:
         side.step()
         seconds.append(time.perf_counter() - started)
     return seconds
+
+
+def validation_loss(side: Side, val: Tokens, length: int, windows: int, windows_per_batch: int = 64) -> float:
+    """Mean loss in nats of `windows` windows of `length` tokens spread evenly over `val`."""
+    starts = np.linspace(0, len(val) // length - 2, windows).round().astype(np.int64) * length
+    side.model.eval()
+    losses = []
+    with torch.no_grad(), side.autocast:
+        for first in range(0, windows, windows_per_batch):
+            positions = starts[first : first + windows_per_batch, None] + np.arange(length + 1)
+            rows = torch.from_numpy(val[positions].astype(np.int64)).to(device())
+            logits = side.logits(rows[:, :-1].contiguous()).float()
+            losses.append(F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten()).item())
+    return float(np.mean(losses))
 
 
 def device() -> torch.device:

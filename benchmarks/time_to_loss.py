@@ -8,10 +8,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 from contest import Contest, Measured
-from sides import ROOT, Setting, Side, Tokens, gptcore_side, nanogpt_side
-from torch.nn import functional as F
+from sides import ROOT, Setting, Side, Tokens, gptcore_side, nanogpt_side, validation_loss
 
 from gptcore.corpus import corpus_documents, read_documents
 from gptcore.params import Paths
@@ -19,7 +17,6 @@ from gptcore.presets import compose
 
 STEPS = 2000
 WINDOWS = 2048  # a quarter of the validation text
-WINDOWS_PER_BATCH = 128
 # Tuned on the last tenth of the training text. A run this short has no time for small rates and slow warm-ups.
 SPRINT = ["optim.warmup_steps=5", "optim.muon_momentum_warmup_steps=100", "optim.matrix_learning_rate=0.04",
           "optim.embedding_learning_rate=0.15"]  # fmt: skip
@@ -70,21 +67,7 @@ def _trained(side: Side, steps: int, val: Tokens) -> Measured:
     for _ in range(steps):
         side.step()
     seconds = time.perf_counter() - started
-    return {"val_loss": validation_loss(side, val, 64), "seconds": seconds, "steps": steps}
-
-
-def validation_loss(side: Side, val: Tokens, length: int) -> float:
-    """Mean loss in nats of `WINDOWS` windows spread evenly over `val`."""
-    starts = np.linspace(0, len(val) // length - 2, WINDOWS).round().astype(np.int64) * length
-    side.model.eval()
-    losses = []
-    with torch.no_grad(), side.autocast:
-        for first in range(0, WINDOWS, WINDOWS_PER_BATCH):
-            positions = starts[first : first + WINDOWS_PER_BATCH, None] + np.arange(length + 1)
-            rows = torch.from_numpy(val[positions].astype(np.int64))
-            logits = side.logits(rows[:, :-1].contiguous()).float()
-            losses.append(F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten()).item())
-    return float(np.mean(losses))
+    return {"val_loss": validation_loss(side, val, 64, WINDOWS), "seconds": seconds, "steps": steps}
 
 
 def report(medians: dict[str, dict[str, Measured]]) -> list[str]:

@@ -1,6 +1,7 @@
-"""The allocator, told to keep what a step frees: the next step needs the same again."""
+"""The allocator, told to keep what a step frees: the next step needs the same again; and the most memory held."""
 
 import ctypes
+import resource
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
@@ -17,3 +18,9 @@ def keep_freed_memory() -> None:
         if hasattr(libc, "mallopt"):
             libc.mallopt(M_MMAP_THRESHOLD, 1 << 30)
             libc.mallopt(M_TRIM_THRESHOLD, -1)
+
+
+def peak_bytes() -> int:
+    """The most memory that this process ever held."""
+    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kibibytes if sys.platform == "darwin" else kibibytes * 1024

@@ -1,0 +1,109 @@
+"""GPT-2 124M on one GPU, bfloat16 and compiled: tokens per second, MFU, and the loss after the same minutes.
+
+nanoGPT against our `gpt2` and `modern` on the same tokens: the text files of a folder (Python's own library if none is
+named), with a vocabulary of GPT-2's size trained on them.
+"""
+
+import statistics
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from contest import Contest, Measured
+from sides import ROOT, Setting, Side, Tokens, gptcore_side, nanogpt_side, timed, validation_loss
+
+from gptcore.hardware import peak_flops_per_second
+from gptcore.model import GPT
+from gptcore.tokenizer import train_bpe
+
+# nanoGPT's batch of half a million tokens; its vocabulary padded to a multiple of 64
+SETTING = Setting(
+    n_layer=12, n_head=12, n_embd=768, block_size=1024, batch_size=480, vocab_size=50304, micro_batch=32
+)  # fmt: skip
+TOKENS = ROOT / "data" / "scratch" / "benchmarks" / "gpu-tokens.npy"
+TEXT = ("*.py", "*.md", "*.rst", "*.txt", "*.html", "*.h", "*.hpp", "*.pyi")
+WARM_UP_STEPS, TIMED_STEPS = 3, 5
+RATE, RATE_MUON = 6e-4, ["optim.warmup_steps=20", "model.bigram_buckets=0"]  # nanoGPT's config/train_gpt2.py; ours
+WINDOWS = 512
+
+
+def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
+    """`setting` is `throughput`, or the steps of a whole run."""
+    tokens: Tokens = np.load(TOKENS, mmap_mode="r")
+    train, val = tokens[: -len(tokens) // 50], tokens[-len(tokens) // 50 :]
+    steps = 1000 if setting == "throughput" else int(setting)
+    contestant = _side(side, nanogpt_folder, train, steps)
+    if setting == "throughput":
+        timed(contestant, WARM_UP_STEPS)
+        seconds = statistics.median(timed(contestant, TIMED_STEPS))
+        return {"step_seconds": seconds, "tokens_per_second": SETTING.batch_tokens / seconds}
+    timed(contestant, WARM_UP_STEPS)  # the compiler's time is nobody's training time
+    started = time.perf_counter()
+    timed(contestant, steps - WARM_UP_STEPS)
+    seconds = time.perf_counter() - started
+    return {"val_loss": validation_loss(contestant, val, SETTING.block_size, WINDOWS, 16), "seconds": seconds}
+
+
+def _side(side: str, nanogpt_folder: Path | None, tokens: Tokens, steps: int) -> Side:
+    if side == "nanogpt":
+        return nanogpt_side(nanogpt_folder, SETTING, tokens, steps, RATE, beta2=0.95)
+    if side == "gpt2":
+        rates = [f"optim.{part}_learning_rate={RATE}" for part in ("matrix", "embedding", "head", "scalar")]
+        return gptcore_side("gpt2", SETTING, tokens, steps, [*rates, "optim.adam_betas=[0.9,0.95]"])
+    return gptcore_side("modern", SETTING, tokens, steps, RATE_MUON)
+
+
+def make_tokens(folder: Path) -> None:
+    """All text under `folder` as ids of a byte-level BPE trained on a part of it."""
+    texts = [
+        path.read_text(encoding="utf-8", errors="ignore")
+        for kind in TEXT
+        for path in folder.rglob(kind)
+        if path.is_file()
+    ]
+    print(f"{len(texts):,} files, {sum(map(len, texts)) / 1e6:,.0f} million characters", flush=True)
+    tokenizer = train_bpe(iter(texts[::20]), SETTING.vocab_size - 47)
+    ids = np.concatenate([tokenizer.encode(text) for text in texts]).astype(np.uint16)
+    TOKENS.parent.mkdir(parents=True, exist_ok=True)
+    np.save(TOKENS, ids)
+    print(f"{len(ids):,} tokens", flush=True)
+
+
+def report(medians: dict[str, dict[str, Measured]]) -> list[str]:
+    sides = medians["throughput"]
+    flops = {name: _flops_per_token(name) for name in ("gpt2", "modern")} | {"nanogpt": _flops_per_token("gpt2")}
+    peak = peak_flops_per_second(torch.cuda.get_device_name())
+    lines = []
+    for name, measured in sides.items():
+        rate = measured["tokens_per_second"]
+        mfu = f"{rate * flops[name] / peak:.1%}" if peak else "unknown: the GPU is not in gptcore/hardware.py"
+        lines.append(f"{name:8} {rate:>10,.0f} tokens/s  MFU {mfu}")
+    if contest.arguments.loss:
+        for name, measured in sides.items():
+            run = contest.child(name, str(int(600 / measured["step_seconds"])))
+            lines.append(f"{name:8} val_loss {run['val_loss']:.4f} after {run['seconds']:.0f} s of training")
+    base = sides["nanogpt"]["tokens_per_second"]
+    return [*lines, *(f"ratio {name}: {sides[name]['tokens_per_second'] / base:.2f}" for name in ("gpt2", "modern"))]
+
+
+def _flops_per_token(architecture: str) -> int:
+    from gptcore.model import ModelConfig
+    from gptcore.presets import compose
+
+    overrides = ["model=nano", f"architecture={architecture}", *SETTING.overrides()]
+    with torch.device("meta"):
+        config = ModelConfig(**compose(overrides, ROOT / "params.yaml")["model"])
+        return GPT(config, SETTING.vocab_size).flops_per_token()
+
+
+if __name__ == "__main__":
+    if not torch.cuda.is_available():
+        sys.exit("there is no GPU here: nothing was measured")
+    flags = {"--loss": "also train each for ten minutes and compare validation losses"}
+    contest = Contest(__file__, __doc__ or "", measure, ["nanogpt", "gpt2", "modern"], ["throughput"], flags)
+    if not TOKENS.exists():
+        make_tokens(Path(sysconfig.get_path("stdlib")))
+    contest.run(report)
