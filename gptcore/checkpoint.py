@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gptcore.errors import UserError
-from gptcore.files import read_json, sha256_file, write_json, write_text
+from gptcore.files import read_json, sha256_file
 from gptcore.places import LAST, Place
 
 # Two: the best weights of the older of two checkpoints are then still there as well, as a save writes one best at most
@@ -62,7 +62,7 @@ class Checkpoints:
         self.best: Best | None = None
         self._best_written_step = -1
         self._writer: Thread | None = None
-        self._trouble = ""
+        self._failing = False
 
     def keep_best(self, step: int, val_loss: float, weights: dict[str, Tensor]) -> None:
         """Remember these weights if none before were better; the next save writes them first."""
@@ -123,23 +123,24 @@ class Checkpoints:
                 self._best_written_step = best.step
             self._write_entry("step", tensors, content)
         except Exception as error:  # in a thread of its own: none of it is worth the run
-            if (cause := _cause(error)) != self._trouble:
+            if not self._failing:
+                remains = "training goes on, and the checkpoint before it stays"
                 print(
-                    f"warning: step {step:,} could not be written to {self.place}: {cause}; training goes on, and the "
-                    "checkpoint before it stays",
+                    f"warning: step {step:,} could not be written to {self.place}: {_cause(error)}; {remains}",
                     flush=True,
                 )
-            self._trouble = cause
+            self._failing = True
         else:
-            if self._trouble:
+            if self._failing:
                 print(f"checkpoints are written to {self.place} again, from step {step:,} on", flush=True)
-            self._trouble = ""
+            self._failing = False
 
     def _write_entry(self, kind: str, tensors: dict[str, Tensor], content: dict[str, Any]) -> None:
         with self.place.writing(_name(kind, content["step"])) as folder:
             save_file(tensors, folder / "state.safetensors")
-            write_json(folder / "state.json", {"identity": self.identity, "content": content})
-            write_text(folder / LAST, _sums(folder))
+            state = json.dumps({"identity": self.identity, "content": content}, indent=2)
+            (folder / "state.json").write_text(state, encoding="utf-8")
+            (folder / LAST).write_text(_sums(folder), encoding="utf-8")
         # of what is later than this one a resumed run has gone another way, and what is hidden was never finished
         others = {each for each in self.place.names() if each.lstrip(".").startswith(f"{kind}-")}
         for other in others - set(_newest_first(others, kind, content["step"])[:KEPT]):

@@ -10,9 +10,10 @@ import pytest
 
 from tasks import ENVIRONMENT
 from tests import scratch
+from tests.small_disk import mounted
 
 FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
-NOT_OURS = ("GPTCORE_", "PREFECT_", "MLFLOW_", "DVC_", "GIT_")
+NOT_OURS = ("AWS_", "GPTCORE_", "PREFECT_", "MLFLOW_", "DVC_", "GIT_")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -54,6 +55,13 @@ def server() -> Iterator[str]:
 
     with prefect_test_harness(server_startup_timeout=120):
         yield str(PREFECT_API_URL.value())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with room for 8 MB."""
+    with mounted(tmp_path / "small-disk") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

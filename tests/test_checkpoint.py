@@ -1,6 +1,7 @@
 """Resume state: whole, checked, the best apart, written in the background, free of pickle."""
 
 import io
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -18,6 +19,7 @@ from torch import Tensor
 from gptcore.checkpoint import Checkpoints, Progressed
 from gptcore.errors import UserError
 from gptcore.places import Folder, open_place
+from tests.small_disk import fill
 
 IDENTITY = {"model": {"n_layer": 2}, "seed": 1}
 
@@ -184,3 +186,36 @@ def test_a_place_that_cannot_be_gets_one_line(tmp_path: Path, monkeypatch: pytes
     Path("file").touch()
     with pytest.raises(UserError, match=f"^checkpoints cannot .* {place}.*GPTCORE_CHECKPOINTS"):
         open_place(place)
+
+
+def test_a_full_disk_costs_a_warning_and_no_checkpoint_that_was_there(
+    small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = checkpoints(small_disk / "run")
+    save(ours, 1)
+    fill(small_disk)
+    for step in (2, 3):  # said once
+        ours.save(tensors(step, n=1_000_000), progressed(step), wait=True)
+    (warning,) = capsys.readouterr().out.splitlines()
+    assert warning.startswith(f"warning: step 2 could not be written to {small_disk}/run: ")
+    assert "No space left on device" in warning and "training goes on" in warning
+    assert entries(small_disk / "run") == ["step-000000001"]
+    assert loaded_step(small_disk / "run") == 1
+    (small_disk / "filler").unlink()
+    save(ours, 4)
+    assert loaded_step(small_disk / "run") == 4
+    assert capsys.readouterr().out == f"checkpoints are written to {small_disk}/run again, from step 4 on\n"
+
+
+def test_a_file_that_may_not_grow_costs_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same without a file system of its own: the kernel refuses to write on."""
+    ours = checkpoints(tmp_path)
+    save(ours, 1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        ours.save(tensors(2, n=1_000_000), progressed(2), wait=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "warning: step 2 could not be written" in capsys.readouterr().out
+    assert entries(tmp_path) == ["step-000000001"] and loaded_step(tmp_path) == 1

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from gptcore.checkpoint import load_export, save_export
 from gptcore.cli import main
 from gptcore.errors import UserError
+from gptcore.export import load_export, save_export
 from gptcore.huggingface import write_hugging_face
 from gptcore.model import GPT
 from gptcore.nanogpt import write_nanogpt

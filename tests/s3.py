@@ -1,0 +1,42 @@
+"""An S3 server on this machine, over HTTP: what a bucket in a cloud or a MinIO beside the cluster is to gptcore."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import boto3
+from moto.server import ThreadedMotoServer
+
+BUCKET = "bucket"
+
+
+class S3Server:
+    """`environment` makes programs find it, and the bucket in it."""
+
+    def __init__(self, address: str) -> None:
+        self.environment = {
+            "AWS_ENDPOINT_URL": address,
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        self.client = boto3.client(
+            "s3", "us-east-1", endpoint_url=address, aws_access_key_id="key", aws_secret_access_key="secret"
+        )
+        self.client.create_bucket(Bucket=BUCKET)
+
+    def objects(self) -> list[str]:
+        return [each["Key"] for each in self.client.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+
+
+@contextmanager
+def s3_server() -> Iterator[S3Server]:
+    """It is gone when the block ends."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield S3Server(f"http://{host}:{port}")
+    finally:
+        server.stop()

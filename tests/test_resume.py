@@ -1,0 +1,140 @@
+"""A run that was broken off ends as one that was not: weights, optimizer, random stream, curve, to the bit.
+
+Killed at random steps and in the middle of a write, gone on with on another machine through S3, with its disk full.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import Popen
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.engine import MODERN, REPOSITORY, TRAIN, make_workspace
+from tests.s3 import BUCKET, s3_server
+from tests.small_disk import fill
+
+RESULTS = ("export/model.safetensors", "best/model.safetensors", "curve.csv", "samples.md", "metrics.json")
+
+
+def workspace(root: Path) -> Path:
+    """Of the same identity each time; on a disk of its own it is the same run on another machine."""
+    return make_workspace(root, train={**TRAIN, "steps": 250}, model={**MODERN, "dropout": 0.1})
+
+
+def start(root: Path, **environment: str) -> Popen[str]:
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "GPTCORE_CHECKPOINT_SECONDS": "0.05", **environment}
+    command = [sys.executable, "-m", "tests.keep_state"]
+    return Popen(command, cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process: Popen[str]) -> str:
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    return output
+
+
+def assert_same(root: Path, other: Path) -> None:
+    for name in RESULTS:
+        assert (root / "data/model" / name).read_bytes() == (other / "data/model" / name).read_bytes(), name
+    ours, theirs = load_file(root / "final.safetensors"), load_file(other / "final.safetensors")
+    assert ours.keys() == theirs.keys() and any(name.startswith("optimizer/") for name in ours)
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+
+
+def pause_when(process: Popen[str], condition: Callable[[], bool]) -> None:
+    """Stop the process at a moment at which the condition holds."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        if condition():
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(0.02)  # until it has
+            if condition():
+                return
+            process.send_signal(signal.SIGCONT)
+        time.sleep(0.002)
+    pytest.fail(f"it did not come to that; exit code {process.poll()}")
+
+
+def last_step(folder: Path) -> int:
+    return max((int(each.name.removeprefix("step-")) for each in folder.glob("train/*/step-*")), default=0)
+
+
+def is_writing(folder: Path) -> bool:
+    return any(folder.glob("train/*/.step-*"))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = workspace(tmp_path_factory.mktemp("uninterrupted"))
+    finish(start(root, GPTCORE_CHECKPOINT_SECONDS="1000"))
+    return root
+
+
+def test_killed_at_random_steps_and_while_writing(tmp_path: Path, uninterrupted: Path) -> None:
+    root = workspace(tmp_path / "killed")
+    scratch, pauses, last = root / "data/scratch", random.Random(1), 0
+    for writing in (True, False, True):
+        process = start(root)
+        pause_when(process, lambda: last_step(scratch) > last)  # noqa: B023
+        process.send_signal(signal.SIGCONT)
+        time.sleep(pauses.uniform(0, 0.1))
+        if writing:
+            pause_when(process, lambda: is_writing(scratch))
+        process.kill()
+        process.communicate()
+        assert is_writing(scratch) or not writing
+        last = last_step(scratch)
+        assert not (root / "final.safetensors").exists(), "killed too late to test anything"
+    assert "train: resumed at step" in finish(start(root))
+    assert_same(root, uninterrupted)
+    assert not list(scratch.glob("train/*"))
+
+
+def test_another_machine_goes_on_from_s3(tmp_path: Path, uninterrupted: Path) -> None:
+    with s3_server() as server:
+        environment = {**server.environment, "GPTCORE_CHECKPOINTS": f"s3://{BUCKET}/runs"}
+        process = start(workspace(tmp_path / "one"), **environment)
+        pause_when(process, lambda: sum("SHA256SUMS" in each for each in server.objects()) > 2)
+        process.kill()
+        process.communicate()
+        another = workspace(tmp_path / "another")
+        assert "train: resumed at step" in finish(start(another, **environment))
+        assert_same(another, uninterrupted)
+        assert server.objects() == [] and not (another / "data/scratch/train").exists()
+
+
+def test_a_server_that_is_gone_costs_a_warning(tmp_path: Path, uninterrupted: Path) -> None:
+    root = workspace(tmp_path / "gone")
+    with s3_server() as server:
+        process = start(root, **server.environment, GPTCORE_CHECKPOINTS=f"s3://{BUCKET}/runs")
+        pause_when(process, lambda: any("SHA256SUMS" in each for each in server.objects()))
+    process.send_signal(signal.SIGCONT)
+    output = finish(process)
+    assert output.count(f"could not be written to s3://{BUCKET}/runs/train/") == 1 and "Traceback" not in output
+    assert "training goes on" in output and "could not be removed" in output
+    assert_same(root, uninterrupted)
+
+
+def test_a_disk_that_is_full_costs_a_warning(tmp_path: Path, small_disk: Path, uninterrupted: Path) -> None:
+    """The run ends as ever; had it been killed, the checkpoint from before would have served."""
+    root = workspace(tmp_path / "full")
+    process = start(root, GPTCORE_CHECKPOINTS=str(small_disk))
+    pause_when(process, lambda: last_step(small_disk) > 0 and not is_writing(small_disk))
+    fill(small_disk)
+    before = shutil.copytree(small_disk, tmp_path / "before")
+    process.send_signal(signal.SIGCONT)
+    output = finish(process)
+    assert output.count(f"could not be written to {small_disk}/train/") == 1 and "No space left" in output
+    assert_same(root, uninterrupted)
+    again = workspace(tmp_path / "again")
+    assert "train: resumed at step" in finish(start(again, GPTCORE_CHECKPOINTS=str(before)))
+    assert_same(again, uninterrupted)
