@@ -119,7 +119,7 @@ class Run:
         stop, saved = StopRequest(), time.monotonic()
         started = time.perf_counter()
         with closing(self.checkpoints), Progress(self.name, self.train.steps, "step", self.state.step) as progress:
-            for report in () if self._reached_target() else fit(self.state):
+            for report in fit(self.state):
                 self._record(report, time.perf_counter() - started, progress)
                 if self._reached_target():
                     break
@@ -163,6 +163,7 @@ class Run:
         self.checkpoints.keep_best(report.step, here.rows[-1]["val_loss"], dict(self.state.model.named_parameters()))
 
     def _reached_target(self) -> bool:
+        """Looked at before a checkpoint is written, so that no resumed run begins there."""
         rows = self.progressed.rows
         return bool(rows) and rows[-1]["val_loss"] <= self.train.target_loss
 
