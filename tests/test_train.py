@@ -28,9 +28,10 @@ def new_state(architecture: dict[str, object], **train: object) -> TrainState:
 
 
 @given(micro_batch=st.integers(1, SEQUENCES + 1), batch=st.integers(0, 5), architecture=st.sampled_from([GPT2, MODERN]))
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=30)
 def test_micro_batches_add_up_to_one_big_batch(micro_batch: int, batch: int, architecture: dict[str, object]) -> None:
     state = new_state(architecture)
+    torch.manual_seed(batch)
     for parameter in state.model.parameters():  # weights that start at zero would hide what lies below them
         torch.nn.init.normal_(parameter, 0.0, 0.2)
     found = []
@@ -39,7 +40,8 @@ def test_micro_batches_add_up_to_one_big_batch(micro_batch: int, batch: int, arc
         measured = loss_and_gradients(state, *state.batches[batch], size)
         found.append([measured[0], *(each.grad for each in state.model.parameters())])
     for whole, added in zip(*found, strict=True):
-        torch.testing.assert_close(added, whole, rtol=1e-4, atol=1e-6)
+        # a small entry is a difference of large ones, and inherits their rounding
+        torch.testing.assert_close(added, whole, rtol=1e-4, atol=5e-5 * whole.abs().max().item())
 
 
 def test_dropouts_seeds_are_fixed_and_all_different() -> None:
