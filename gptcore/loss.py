@@ -46,7 +46,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             for first in range(0, n, rows):
                 chunk = slice(first, first + rows)
                 logits = x_low[chunk] @ weight_low.T
-                _softmax_minus_target(logits, targets[chunk], softcap, losses[chunk], n, with_gradient)
+                _softmax_minus_target(logits, targets[chunk], softcap, losses[chunk], with_gradient)
                 if x_grad is not None:
                     torch.mm(logits, weight_low, out=x_grad[chunk])
                     part = logits.T @ x_low[chunk]
@@ -57,15 +57,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = gradients
         x_grad, weight_grad = ctx.saved_tensors
+        gradient = gradients[0] / len(x_grad)  # only now: float16 would lose so small numbers before a scaler's factor
         return x_grad.to(ctx.x_dtype) * gradient, weight_grad * gradient, None, None, None, None
 
 
 def _softmax_minus_target(
-    logits: Tensor, targets: Tensor, softcap: float, losses: Tensor, n: int, with_gradient: bool
+    logits: Tensor, targets: Tensor, softcap: float, losses: Tensor, with_gradient: bool
 ) -> None:
-    """Fill `losses`; overwrite `logits` with the gradient of their share of the mean over `n`."""
+    """Fill `losses`; overwrite `logits` with the gradient of the losses' sum."""
     rows = max(SLICE_ELEMENTS[logits.device.type] // logits.size(1), 1)
     for z, target, loss in zip(logits.split(rows), targets.split(rows), losses.split(rows), strict=True):
         z_target, loss = target[:, None], loss[:, None]
@@ -80,5 +80,4 @@ def _softmax_minus_target(
             p.scatter_add_(1, z_target, torch.full_like(loss, -1.0))
             if softcap:
                 p.addcmul_(p, tanh.square_(), value=-1)  # 1 - tanh^2
-            torch.mul(p, 1 / n, out=p)
             z.copy_(p)
