@@ -13,6 +13,8 @@ from s3fs import S3FileSystem
 from gptcore.checkpoint import Checkpoints, Progressed
 from gptcore.errors import UserError
 from gptcore.places import LAST, Place, open_place
+from gptcore.settings import settings
+from tests.engine import make_workspace, run_stage_here
 from tests.s3 import BUCKET, s3_server
 
 
@@ -112,6 +114,20 @@ def test_a_damaged_object_makes_the_one_before_it_count(
 def test_without_the_bucket_one_line(s3: str) -> None:
     with pytest.raises(UserError, match=r"cannot be written to s3://none/run: .*bucket does not exist; .*CHECKPOINTS"):
         open_place("s3://none/run")
+
+
+def test_a_stage_says_so_before_its_first_step(
+    s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("GPTCORE_CHECKPOINTS", "s3://none")
+    settings.cache_clear()
+    request.addfinalizer(settings.cache_clear)
+    root = make_workspace(tmp_path / "workspace")
+    capsys.readouterr()
+    assert run_stage_here("train", root) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: train: checkpoints cannot be written to s3://none/train/")
 
 
 def test_without_credentials_one_line(s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 Killed at random steps and in the middle of a write, gone on with on another machine through S3, with its disk full.
 """
 
+import csv
 import os
 import random
 import shutil
@@ -18,7 +19,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.engine import MODERN, REPOSITORY, TRAIN, make_workspace
+from gptcore.evaluate import window_losses
+from gptcore.export import load_export
+from gptcore.tokens import open_tokens
+from tests.engine import CURVE, MODERN, MUON, REPOSITORY, TRAIN, make_workspace
 from tests.s3 import BUCKET, s3_server
 from tests.small_disk import fill
 
@@ -27,7 +31,15 @@ RESULTS = ("export/model.safetensors", "best/model.safetensors", "curve.csv", "s
 
 def workspace(root: Path) -> Path:
     """Of the same identity each time; on a disk of its own it is the same run on another machine."""
-    return make_workspace(root, train={**TRAIN, "steps": 250}, model={**MODERN, "dropout": 0.1})
+    # a learning rate that stays high: the best weights are not the last ones
+    optim = {**MUON, "cooldown_fraction": 0.0, "matrix_learning_rate": 0.1}
+    return make_workspace(
+        root,
+        train={**TRAIN, "steps": 250},
+        model={**MODERN, "dropout": 0.1},
+        optim=optim,
+        curve={**CURVE, "points": 25},
+    )
 
 
 def start(root: Path, **environment: str) -> Popen[str]:
@@ -77,6 +89,17 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = workspace(tmp_path_factory.mktemp("uninterrupted"))
     finish(start(root, GPTCORE_CHECKPOINT_SECONDS="1000"))
     return root
+
+
+def test_the_best_weights_are_those_of_the_lowest_validation_loss(uninterrupted: Path) -> None:
+    with (uninterrupted / "data/model/curve.csv").open() as file:
+        val_losses = [float(row["val_loss"]) for row in csv.DictReader(file)]
+    assert min(val_losses) < val_losses[-1]
+    tokens = open_tokens(uninterrupted / "data/tokens", "val")
+    for name, expected in (("best", min(val_losses)), ("export", val_losses[-1])):
+        model, _ = load_export(uninterrupted / "data/model" / name)
+        losses, counts = window_losses(model, tokens, CURVE["block_size"], CURVE["windows"])
+        assert losses.sum() / counts.sum() == pytest.approx(expected, rel=1e-9)
 
 
 def test_killed_at_random_steps_and_while_writing(tmp_path: Path, uninterrupted: Path) -> None:
