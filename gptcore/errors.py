@@ -2,6 +2,7 @@
 
 STOPPED_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: run it again and it goes on
 MISTAKE_EXIT_CODE = 2
+LOST_EXIT_CODE = 76  # EX_PROTOCOL: another rank is gone, and this one cannot go on without it
 
 
 class UserError(Exception):

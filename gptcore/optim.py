@@ -11,6 +11,7 @@ from torch.amp import GradScaler
 
 from gptcore.model import GPT
 from gptcore.params import Section
+from gptcore.sharding import laid_out_as, whole
 
 NO_SCALER = GradScaler("cpu", enabled=False)  # passes everything on
 
@@ -72,7 +73,8 @@ class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalized (Jordan et al. 2024), with cautious weight decay (Chen et al. 2025).
 
     Matrices of one shape go through Newton-Schulz as one stack: a small model's step is bound by the number of calls,
-    not by arithmetic. A fused query-key-value matrix counts as its three parts.
+    not by arithmetic. A fused query-key-value matrix counts as its three parts. Of a matrix in parts over ranks the
+    momentum stays in parts; every rank orthogonalizes the whole and keeps its part.
     """
 
     def __init__(
@@ -97,12 +99,12 @@ class Muon(torch.optim.Optimizer):
             assert gradient is not None
             buffer = self.state[parameter].setdefault("momentum", torch.zeros_like(parameter))
             buffer.lerp_(gradient, 1 - group["momentum"])
-            updates.append(gradient.lerp(buffer, group["momentum"]).view(-1, *shape))  # Nesterov
+            updates.append(whole(gradient.lerp(buffer, group["momentum"])).view(-1, *shape))  # Nesterov
         stack = orthogonalize(torch.cat(updates).to(self.dtype)).float()
         # equal root mean square per entry whatever the shape (Jordan's max(1, rows/columns) rule)
         stack *= math.sqrt(max(1.0, shape[0] / shape[1]))
         for parameter, update in zip(parameters, stack.split([len(each) for each in updates]), strict=True):
-            update = update.reshape(parameter.shape)
+            update = laid_out_as(update.reshape(parameter.shape), parameter)
             if group["weight_decay"]:
                 agree = (update * parameter) > 0
                 parameter -= group["lr"] * group["weight_decay"] * parameter * agree
@@ -190,7 +192,8 @@ class Optimizer:
             path, key = name.rsplit("/", 1)
             parameter = parameters[path]
             owner = next(each for each in self.optimizers if _owns(each, parameter))
-            owner.state[parameter][key] = value.to(parameter.device)  # a fused AdamW's step is there too
+            # a fused AdamW's step is on the device too
+            owner.state[parameter][key] = value.to(parameter.device) if key == "step" else laid_out_as(value, parameter)
 
 
 def _owns(optimizer: torch.optim.Optimizer, parameter: Tensor) -> bool:

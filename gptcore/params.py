@@ -3,6 +3,7 @@
 import errno
 import inspect
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -128,15 +129,20 @@ def _fields_beside(kind: type[BaseModel], location: tuple[str, ...]) -> list[str
     return list(kind.model_fields)
 
 
-def run_stage(stage: Callable[..., Metrics]) -> None:
-    """Run a stage in the current folder: sections in, metrics out. Exits 2 on a user's mistake, 75 when stopped."""
+def run_stage(stage: Callable[..., Metrics], start_ranks: Callable[[str], None] = lambda stage: None) -> None:
+    """Run a stage in the current folder: sections in, metrics out. Exits 2 on a user's mistake, 75 when stopped.
+
+    `start_ranks` (gptcore.distributed) makes this process one of several; the first of them writes the metrics.
+    """
     paths = Paths(Path.cwd())
     name = stage.__name__
     try:
         values = read_params(paths.params)
         sections = {key: validate_section(values, key, kind) for key, kind in stage_sections(stage).items()}
+        start_ranks(name)
         metrics = stage(**sections, paths=paths)
-        write_json(paths.of(name) / "metrics.json", metrics.model_dump(mode="json"))
+        if os.environ.get("RANK", "0") == "0":
+            write_json(paths.of(name) / "metrics.json", metrics.model_dump(mode="json"))
     except UserError as error:
         _exit(f"error: {name}: {error}", MISTAKE_EXIT_CODE)
     except Stopped as stopped:
@@ -149,5 +155,6 @@ def run_stage(stage: Callable[..., Metrics]) -> None:
 
 
 def _exit(line: str, code: int) -> None:
-    print(line, file=sys.stderr, flush=True)
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # once a machine
+        print(line, file=sys.stderr, flush=True)
     raise SystemExit(code)

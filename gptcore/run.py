@@ -5,21 +5,22 @@ import hashlib
 import signal
 import time
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 
 import torch
 from pydantic import Field
 
+from gptcore import distributed, sharding
 from gptcore.checkpoint import Checkpoints, Progressed, fingerprint
-from gptcore.errors import Stopped
+from gptcore.errors import Stopped, UserError
 from gptcore.evaluate import window_losses
 from gptcore.export import save_export
 from gptcore.files import atomic_path, write_text
 from gptcore.memory import keep_freed_memory
 from gptcore.micro_batch import largest_micro_batch
-from gptcore.model import ModelConfig
+from gptcore.model import GPT, ModelConfig
 from gptcore.optim import OptimConfig
 from gptcore.params import Metrics, Paths, Section
 from gptcore.places import open_place
@@ -48,7 +49,10 @@ class TrainMetrics(Metrics):
 
 
 class StopRequest:
-    """Set by SIGINT or SIGTERM; the loop looks at it after each step. A second signal ends the process as usual."""
+    """Set by SIGINT or SIGTERM; the loop looks at it after each step.
+
+    A second signal ends the process as usual, but not one rank of several, to which a first one can come twice.
+    """
 
     def __init__(self) -> None:
         self.made = False
@@ -57,7 +61,8 @@ class StopRequest:
 
     def _make(self, number: int, frame: FrameType | None) -> None:
         self.made = True
-        signal.signal(number, signal.SIG_DFL)
+        if distributed.count() == 1:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @dataclass
@@ -75,7 +80,8 @@ class Run:
 
     def __post_init__(self) -> None:
         keep_freed_memory()
-        verify_tokens(self.paths.tokens)
+        if distributed.is_first_here():
+            verify_tokens(self.paths.tokens)
         self.tokenizer = Tokenizer.load(self.paths.tokens / "tokenizer.json")
         self.train_tokens = open_tokens(self.paths.tokens, "train")
         self.val_tokens = open_tokens(self.paths.tokens, "val")
@@ -90,6 +96,9 @@ class Run:
             "code": code_sha256(),
             "torch": torch.__version__,
         }
+        theirs = distributed.from_first(self.identity)
+        if differing := [name for name, value in self.identity.items() if theirs[name] != value]:
+            raise UserError(f"{', '.join(differing)} differ on this machine from rank 0's; bring them to one state")
         self.state = TrainState(self.model, self.optim, self.train, self.train_tokens, meta.vocab_size, self.device)
         where = settings().checkpoints or self.paths.scratch
         place = open_place(f"{where}/{self.name}/{fingerprint(self.identity)}")
@@ -103,16 +112,22 @@ class Run:
             self.state.model.compile_blocks()
 
     def _resume(self) -> None:
-        found = self.checkpoints.load()
-        if found is None:
+        """The first rank's checkpoint, on every rank."""
+        found = self.checkpoints.load() if distributed.is_first() else None
+        tensors, progressed = found or ({}, None)
+        progressed = distributed.from_first(progressed and asdict(progressed))
+        tensors = distributed.tensors_from_first(tensors)
+        if progressed is None:
             self.progressed = Progressed(step=0, seconds=0.0, loss_sum=0.0, rows=[], samples=[])
             return
-        tensors, self.progressed = found
+        self.progressed = Progressed(**progressed)
         self.state.load_tensors(tensors, self.progressed.step)
         print(f"{self.name}: resumed at step {self.progressed.step:,} of {self.train.steps:,}", flush=True)
 
     def save(self, wait: bool = False) -> None:
-        self.checkpoints.save(self.state.tensors(), self.progressed, wait)
+        tensors = sharding.tensors_on_first(self.state.tensors())
+        if distributed.is_first():
+            self.checkpoints.save(tensors, self.progressed, wait)
 
     def to_the_end(self) -> TrainMetrics:
         """Train, then write the results. Raises Stopped, after a checkpoint, when a signal asked for it."""
@@ -123,12 +138,14 @@ class Run:
                 self._record(report, time.perf_counter() - started, progress)
                 if self._reached_target():
                     break
-                if stop.made:
-                    self.save(wait=True)
-                    raise Stopped(f"stopped at step {report.step:,} of {self.train.steps:,}; run it again to go on")
-                if time.monotonic() - saved > settings().checkpoint_seconds:
-                    self.save()
+                is_time = distributed.is_first() and time.monotonic() - saved > settings().checkpoint_seconds
+                stops, saves = distributed.any_rank(stop.made, is_time)
+                if stops or saves:
+                    self.save(wait=stops)
                     saved = time.monotonic()
+                if stops:
+                    distributed.wait_for_all()  # a rank that ended before the checkpoint is there would end the others
+                    raise Stopped(f"stopped at step {report.step:,} of {self.train.steps:,}; run it again to go on")
                 started = time.perf_counter()
         return self._export()
 
@@ -138,57 +155,57 @@ class Run:
         for each in report.skipped:
             print(f"{self.name}: {each}", flush=True)
         here.step, here.seconds, here.loss_sum = report.step, here.seconds + seconds, here.loss_sum + report.loss
-        if _is_due(report.step, self.train.steps, self.curve.points):
-            self._evaluate(report)
-        if _is_due(report.step, self.train.steps, self.train.samples):
-            self._sample(report.step)
+        evaluates = _is_due(report.step, self.train.steps, self.curve.points)
+        samples = _is_due(report.step, self.train.steps, self.train.samples)
+        model = self.state.model_on_first() if evaluates or samples else None
+        if evaluates:
+            self._evaluate(model, report)
+        if model and samples:
+            self._sample(model, report.step)
         tokens_per_second = report.step * self.train.batch_tokens / here.seconds
         val_loss = f"  val {here.rows[-1]['val_loss']:.3f}" if here.rows else ""
         progress.update(report.step, f"loss {report.loss:.3f}{val_loss}  {tokens_per_second:,.0f} tokens/s")
 
-    def _evaluate(self, report: StepReport) -> None:
+    def _evaluate(self, model: GPT | None, report: StepReport) -> None:
         here = self.progressed
         since = report.step - (here.rows[-1]["step"] if here.rows else 0)
-        with self.state.autocast(), torch.compiler.set_stance("force_eager"):
-            losses, counts = window_losses(self.state.model, self.val_tokens, self.curve.block_size, self.curve.windows)
         here.rows.append({
             "step": report.step,
             "tokens": report.step * self.train.batch_tokens,
             "learning_rate_factor": report.learning_rate_factor,
             "train_loss": here.loss_sum / since,
-            "val_loss": float(losses.sum() / counts.sum()),
+            "val_loss": distributed.from_first(self._val_loss(model) if model else None),
             "seconds": here.seconds,
         })  # fmt: skip
         here.loss_sum = 0.0
-        self.checkpoints.keep_best(report.step, here.rows[-1]["val_loss"], dict(self.state.model.named_parameters()))
+        if model:
+            self.checkpoints.keep_best(report.step, here.rows[-1]["val_loss"], dict(model.named_parameters()))
 
     def _reached_target(self) -> bool:
         """Looked at before a checkpoint is written, so that no resumed run begins there."""
         rows = self.progressed.rows
         return bool(rows) and rows[-1]["val_loss"] <= self.train.target_loss
 
-    def _sample(self, step: int) -> None:
+    def _val_loss(self, model: GPT) -> float:
+        with self.state.autocast(), torch.compiler.set_stance("force_eager"):
+            losses, counts = window_losses(model, self.val_tokens, self.curve.block_size, self.curve.windows)
+        return float(losses.sum() / counts.sum())
+
+    def _sample(self, model: GPT, step: int) -> None:
         prompt = self.tokenizer.encode(self.train.sample_prompt).tolist() or [self.tokenizer.eot_id]
         with self.state.autocast(), torch.compiler.set_stance("force_eager"):
-            ids = self.state.model.sample(
+            ids = model.sample(
                 prompt, self.train.sample_tokens, 0.8, 50, self.train.seed, stop_id=self.tokenizer.eot_id
             )
         text = self.train.sample_prompt + self.tokenizer.decode(ids)
         self.progressed.samples.append({"step": step, "text": text})
 
     def _export(self) -> TrainMetrics:
+        model = self.state.model_on_first()
+        if model:
+            self._write_results(model)
+        distributed.wait_for_all()
         rows = self.progressed.rows
-        save_export(self.folder / "export", self.state.model, self.tokenizer)
-        best = self.checkpoints.best
-        save_export(self.folder / "best", self.state.model, self.tokenizer, best.weights if best else None)
-        _write_csv(self.folder / "curve.csv", [{k: v for k, v in row.items() if k != "seconds"} for row in rows])
-        # apart from the curve: seconds differ from run to run, all else is the same for the same inputs
-        _write_csv(
-            self.folder / "timing.csv", [{"step": row["step"], "seconds": round(row["seconds"], 3)} for row in rows]
-        )
-        samples = [f"## Step {each['step']:,}\n\n```text\n{each['text']}\n```\n" for each in self.progressed.samples]
-        write_text(self.folder / "samples.md", "\n".join(samples))
-        self.checkpoints.clear()
         return TrainMetrics(
             train_loss=rows[-1]["train_loss"],
             val_loss=rows[-1]["val_loss"],
@@ -198,6 +215,20 @@ class Run:
             parameters=self.state.model.parameter_count(),
         )
 
+    def _write_results(self, model: GPT) -> None:
+        rows = self.progressed.rows
+        save_export(self.folder / "export", model, self.tokenizer)
+        best = self.checkpoints.best
+        save_export(self.folder / "best", model, self.tokenizer, best.weights if best else None)
+        _write_csv(self.folder / "curve.csv", [{k: v for k, v in row.items() if k != "seconds"} for row in rows])
+        # apart from the curve: seconds differ from run to run, all else is the same for the same inputs
+        _write_csv(
+            self.folder / "timing.csv", [{"step": row["step"], "seconds": round(row["seconds"], 3)} for row in rows]
+        )
+        samples = [f"## Step {each['step']:,}\n\n```text\n{each['text']}\n```\n" for each in self.progressed.samples]
+        write_text(self.folder / "samples.md", "\n".join(samples))
+        self.checkpoints.clear()
+
 
 def _is_due(step: int, steps: int, times: int) -> bool:
     """Whether one of `times` evenly spaced moments, the last at the end, falls on `step` (1-based)."""
@@ -206,7 +237,7 @@ def _is_due(step: int, steps: int, times: int) -> bool:
 
 def code_sha256() -> str:
     """Of the modules that shape a training step: another code never resumes this one's state."""
-    names = ("batches", "guard", "loss", "model", "optim", "train", "checkpoint", "run")
+    names = ("batches", "guard", "loss", "model", "optim", "train", "checkpoint", "distributed", "sharding", "run")
     return hashlib.sha256(b"".join(Path(__file__).with_name(f"{each}.py").read_bytes() for each in names)).hexdigest()
 
 

@@ -17,6 +17,12 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where to compute; auto takes a GPU if there is one"
     )
+    ranks: int = Field(
+        0, ge=0, description="Processes that train together on this machine; 0 is one per GPU, on a CPU one"
+    )
+    sharding: Literal["ddp", "fsdp"] = Field(
+        "ddp", description="Over several ranks: the whole model on each, or weights and optimizer in parts"
+    )
     micro_batch: int = Field(0, ge=0, description="Sequences per forward pass; 0 is as many as fit")
     checkpoints: str = Field(
         "", description="Where resume state lies: a folder or s3://bucket/prefix; empty is data/scratch"
@@ -30,12 +36,12 @@ class Settings(BaseSettings):
         return self.compile == "on" or (self.compile == "auto" and self.torch_device().type == "cuda")
 
     def torch_device(self) -> torch.device:
-        """Raises UserError when a GPU is asked for and none is there."""
+        """The GPU of this process's number, or the CPU. Raises UserError when a GPU is asked for and none is there."""
         if self.device == "cuda" and not torch.cuda.is_available():
             raise UserError("GPTCORE_DEVICE=cuda, but torch finds no GPU here; unset it or use cpu")
-        return torch.device(
-            "cuda" if self.device == "auto" and torch.cuda.is_available() else self.device.replace("auto", "cpu")
-        )
+        if self.device == "cpu" or not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 @cache

@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.amp import GradScaler
 
+from gptcore import distributed, sharding
 from gptcore.batches import Batches, Order, prepared
 from gptcore.errors import UserError
 from gptcore.guard import STEPS_BETWEEN_COPIES, Copy, Guard, SkippedBatch
@@ -63,10 +64,16 @@ class TrainState:
         batch_size, rest = divmod(train.batch_tokens, model.block_size)
         if rest:
             raise UserError(f"batch_tokens {train.batch_tokens} is not a multiple of block_size {model.block_size}")
+        if batch_size < distributed.count():
+            raise UserError(
+                f"a batch of {batch_size} sequences is too small for {distributed.count()} ranks; "
+                f"raise batch_tokens or set GPTCORE_RANKS={batch_size}"
+            )
         if len(tokens) <= 2 * model.block_size:
             raise UserError(f"block_size {model.block_size} is too long for {len(tokens):,} training tokens")
         self.device, self.steps, self.step, self.seed = device, train.steps, 0, train.seed
         self.model = GPT(model, vocab_size, train.seed).to(device)
+        self.spread = sharding.spread(self.model, self.model.h, device)
         self.optimizer = Optimizer(optim, self.model, train.steps)
         self.batches = Batches(tokens, model.block_size, batch_size, train.order, train.seed)
         self.micro_batch = batch_size
@@ -86,11 +93,22 @@ class TrainState:
         scaler = {f"scaler/{name}": torch.tensor(each) for name, each in self.scaler.state_dict().items()}
         return weights | moments | guard | scaler | {"micro_batch": torch.tensor(self.micro_batch)}
 
+    def model_on_first(self) -> GPT | None:
+        """The model, its weights whole, on the first rank; every rank must call it, and the others get None."""
+        if not sharding.in_parts(self.model.wte.weight):
+            return self.model if distributed.is_first() else None
+        weights = sharding.tensors_on_first(dict(self.model.named_parameters()))
+        if not weights:
+            return None
+        whole = GPT(self.model.config, self.model.vocab_size)
+        whole.load_state_dict(weights, strict=False)  # a tied head is there once
+        return whole.to(self.device)
+
     def load_tensors(self, tensors: dict[str, Tensor], step: int) -> None:
         """Go to the state of `tensors()` at `step`. The optimizer may keep the tensors as its own."""
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
-                parameter.copy_(tensors[f"model/{name}"])
+                parameter.copy_(sharding.laid_out_as(tensors[f"model/{name}"], parameter))
         for each in self.optimizer.optimizers:
             each.state.clear()
         self.optimizer.load_tensors(self.model, _under("optimizer/", tensors))
@@ -127,21 +145,26 @@ def step_seed(seed: int, step: int, rank: int) -> int:
 def loss_and_gradients(state: TrainState, ids: Tensor, targets: Tensor, micro_batch: int) -> Tensor:
     """Forward and backward of ids, targets (B, T), `micro_batch` sequences at once; gradients add up in the parameters.
 
-    Returns, not waiting for it, (2,): the loss in nats per token and one gradient's sum. That gradient is the first
-    block's: whatever goes wrong in the backward pass above comes by there, and the others need not be read. With a
-    scaler it is 0, for the scaler looks at all of them.
+    Of several ranks each takes its share, and has the gradients of the whole batch afterwards. Returns, not waiting for
+    it, (2,): the loss in nats per token and one gradient's sum. That gradient is the first block's: whatever goes wrong
+    in the backward pass above comes by there, and the others need not be read. With a scaler it is 0, for the scaler
+    looks at all of them.
     """
     loss = torch.zeros((), device=state.device)
-    for part, part_targets in zip(ids.split(micro_batch), targets.split(micro_batch), strict=True):
-        with state.autocast():
-            part_loss = state.model(
-                part.to(state.device, non_blocking=True), part_targets.to(state.device, non_blocking=True)
-            ) * (len(part) / len(ids))
-        state.scaler.scale(part_loss).backward()
+    parts = distributed.micro_batches(len(ids), micro_batch)
+    for number, part in enumerate(parts, start=1):
+        rows = part if part.stop > part.start else slice(1)  # an empty part takes part too, with weight 0
+        part_ids, part_targets = (each[rows].to(state.device, non_blocking=True) for each in (ids, targets))
+        with sharding.gradients_exchanged(state.spread, now=number == len(parts)):
+            with state.autocast():
+                part_loss = state.spread(part_ids, part_targets) * ((part.stop - part.start) / len(ids))
+            # ranks average their gradients, and the sum is wanted
+            state.scaler.scale(part_loss * distributed.count()).backward()
         loss += part_loss.detach()
     gradient = next(state.model.h.parameters()).grad
     assert gradient is not None
-    return torch.stack((loss, torch.zeros_like(loss) if state.scaler.is_enabled() else gradient.sum()))
+    seen = torch.zeros_like(loss) if state.scaler.is_enabled() else sharding.own_part(gradient).sum()
+    return distributed.total(torch.stack((loss, seen)))
 
 
 def fit(state: TrainState) -> Iterator[StepReport]:
@@ -166,7 +189,7 @@ def _until_a_bad_batch(state: TrainState, copy: Copy, skipped: list[SkippedBatch
     indices = [state.guard.batch_of(step) for step in range(state.step, state.steps)]
     with closing(prepared(state.batches, indices, pin_memory=state.device.type == "cuda")) as batches:
         for index, (ids, targets) in zip(indices, batches, strict=True):
-            torch.manual_seed(step_seed(state.seed, state.step, rank=0))
+            torch.manual_seed(step_seed(state.seed, state.step, distributed.rank()))
             measured = loss_and_gradients(state, ids, targets, state.micro_batch)
             # a copy only of weights that this batch's loss has vouched for; other steps do not wait for their loss here
             if state.step >= copy.step + STEPS_BETWEEN_COPIES and state.guard.accepts(*measured.tolist()):

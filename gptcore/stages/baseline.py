@@ -5,6 +5,7 @@ The recipe is nanoGPT's train.py through our trainer: GPT-2's architecture, Adam
 
 from pydantic import Field
 
+from gptcore.distributed import start_ranks
 from gptcore.model import ModelConfig
 from gptcore.optim import OptimConfig
 from gptcore.params import Paths, Section, View, run_stage
@@ -38,4 +39,4 @@ def baseline(baseline: BaselineConfig, train: TokenBudget, curve: CurveConfig, p
 
 
 if __name__ == "__main__":
-    run_stage(baseline)
+    run_stage(baseline, start_ranks)

@@ -1,5 +1,6 @@
 """data/tokens -> data/model: train the model."""
 
+from gptcore.distributed import start_ranks
 from gptcore.model import ModelConfig
 from gptcore.optim import OptimConfig
 from gptcore.params import Paths, run_stage
@@ -12,4 +13,4 @@ def train(model: ModelConfig, optim: OptimConfig, train: TrainConfig, curve: Cur
 
 
 if __name__ == "__main__":
-    run_stage(train)
+    run_stage(train, start_ranks)
