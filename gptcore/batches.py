@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Order = Literal["epochs", "crops"]
+Order = Literal["epochs", "documents", "crops"]
 AHEAD = 2  # one is ready when the step wants it, one is in the making
 
 
@@ -19,21 +19,25 @@ class Batches:
     """Batches of `batch_size` windows of `block_size` tokens from a token array.
 
     epochs: the tokens are cut into windows, from an offset that each epoch draws anew, and every window is seen once
-    per epoch in a fresh order. crops: windows start anywhere, drawn with replacement, as nanoGPT's train.py does.
+    per epoch in a fresh order. documents: the same, but the windows are cut once, each at a document's start or where
+    the window before it ended (modded-nanogpt, nanochat). crops: windows start anywhere, drawn with replacement, as
+    nanoGPT's train.py does.
     """
 
     def __init__(
-        self, tokens: NDArray[np.unsignedinteger], block_size: int, batch_size: int, order: Order, seed: int
-    ) -> None:
-        self.tokens, self.block_size, self.batch_size, self.order, self.seed = (
-            tokens,
-            block_size,
-            batch_size,
-            order,
-            seed,
-        )
+        self, tokens: NDArray[np.unsignedinteger], block_size: int, batch_size: int, order: Order, seed: int,
+        documents: NDArray[np.int64] | None = None,
+    ) -> None:  # fmt: skip
+        """`documents` is where each one starts; only the order of that name needs it."""
+        self.tokens, self.block_size, self.batch_size = tokens, block_size, batch_size
+        self.order, self.seed = order, seed
+        self.cuts = None
         # one window less than fits, so that any offset below block_size leaves room for the last target
         self.windows = (len(tokens) - 1) // block_size - 1
+        if order == "documents":
+            assert documents is not None
+            self.cuts = document_windows(documents, len(tokens), block_size)
+            self.windows = len(self.cuts)
         self.epoch, self.starts = -1, np.empty(0, np.int64)
 
     def starts_of(self, step: int) -> NDArray[np.int64]:
@@ -53,12 +57,30 @@ class Batches:
         epoch, position = divmod(index, self.windows)
         if epoch != self.epoch:
             random = self._random(epoch)
-            offset = random.integers(self.block_size)
-            self.epoch, self.starts = epoch, random.permutation(self.windows) * self.block_size + offset
+            if self.cuts is not None:
+                self.starts = random.permutation(self.cuts)
+            else:
+                offset = random.integers(self.block_size)
+                self.starts = random.permutation(self.windows) * self.block_size + offset
+            self.epoch = epoch
         return int(self.starts[position])
 
     def _random(self, counter: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(key=[self.seed, counter]))
+
+
+def document_windows(documents: NDArray[np.int64], n_tokens: int, block_size: int) -> NDArray[np.int64]:
+    """Where windows start so that as many as can begin with a document; together they hold every token.
+
+    A window that ends inside a document which began in it is followed by one from that document's start: those tokens
+    are seen twice, and the document once with all of its beginning.
+    """
+    starts, start = [], 0
+    while start + block_size < n_tokens:
+        starts.append(start)
+        last = int(documents[np.searchsorted(documents, start + block_size, side="right") - 1])
+        start = last if last > start else start + block_size
+    return np.array(starts, np.int64)
 
 
 def prepared(

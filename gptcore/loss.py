@@ -62,9 +62,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return x_grad.to(ctx.x_dtype) * gradient, weight_grad * gradient, None, None, None, None
 
 
-def _softmax_minus_target(
-    logits: Tensor, targets: Tensor, softcap: float, losses: Tensor, with_gradient: bool
-) -> None:
+def _softmax_minus_target(logits: Tensor, targets: Tensor, softcap: float, losses: Tensor, with_gradient: bool) -> None:
     """Fill `losses`; overwrite `logits` with the gradient of the losses' sum."""
     rows = max(SLICE_ELEMENTS[logits.device.type] // logits.size(1), 1)
     for z, target, loss in zip(logits.split(rows), targets.split(rows), losses.split(rows), strict=True):

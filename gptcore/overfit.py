@@ -7,20 +7,24 @@ from torch import Tensor
 
 from gptcore.batches import Batches
 from gptcore.memory import keep_freed_memory
-from gptcore.micro_batch import largest_micro_batch
 from gptcore.model import ModelConfig
 from gptcore.optim import OptimConfig
 from gptcore.params import Paths, read_params, validate_section
-from gptcore.settings import settings
-from gptcore.tokens import open_tokens, verify_tokens
-from gptcore.train import StepReport, TrainConfig, TrainState, fit
+from gptcore.start import make_ready, new_state
+from gptcore.tokens import verify_tokens
+from gptcore.train import StepReport, TrainConfig, fit
 
 KNOWN_BY_HEART = 0.1  # nats per token above what is possible: nine of ten tokens are as good as certain
 
 
 class SameBatch(Batches):
+    """The first of other batches, every time."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batch_size, self.block_size, self.first = batches.batch_size, batches.block_size, batches[0]
+
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        return super().__getitem__(0)
+        return self.first
 
 
 def overfit(paths: Paths, steps: int) -> tuple[float, Iterator[StepReport]]:
@@ -35,11 +39,10 @@ def overfit(paths: Paths, steps: int) -> tuple[float, Iterator[StepReport]]:
     optim = validate_section(values, "optim", OptimConfig)
     changes = {"steps": steps, "spike_nats": 0.0}
     train = validate_section(values, "train", TrainConfig).model_copy(update=changes)
-    meta = verify_tokens(paths.tokens)
-    tokens = open_tokens(paths.tokens, "train")
-    state = TrainState(model, optim, train, tokens, meta.vocab_size, settings().torch_device())
-    state.micro_batch = settings().micro_batch or largest_micro_batch(state)
-    state.batches = SameBatch(tokens, model.block_size, state.batches.batch_size, train.order, train.seed)
+    verify_tokens(paths.tokens)
+    state = new_state(model, optim, train, paths.tokens)
+    make_ready(state)
+    state.batches = SameBatch(state.batches)
     return least_loss(*state.batches[0]) + KNOWN_BY_HEART, fit(state)
 
 

@@ -12,13 +12,12 @@ from gptcore.errors import UserError
 from gptcore.files import atomic_path
 from gptcore.hardware import measured_flops_per_second, peak_flops_per_second
 from gptcore.memory import keep_freed_memory, peak_bytes
-from gptcore.micro_batch import largest_micro_batch
 from gptcore.model import ModelConfig
 from gptcore.optim import OptimConfig
 from gptcore.params import Paths, read_params, validate_section
-from gptcore.settings import settings
-from gptcore.tokens import open_tokens, verify_tokens
-from gptcore.train import TrainConfig, TrainState, fit
+from gptcore.start import make_ready, new_state
+from gptcore.tokens import verify_tokens
+from gptcore.train import TrainConfig, fit
 
 WARM_UP_STEPS, TRACED_STEPS = 3, 3
 
@@ -46,19 +45,15 @@ def profile_steps(paths: Paths, steps: int, trace: Path) -> Profile:
     """Time `steps` training steps of params.yaml on data/tokens, then trace a few into `trace`. Raises UserError."""
     keep_freed_memory()
     values = read_params(paths.params)
-    meta = verify_tokens(paths.tokens)
+    verify_tokens(paths.tokens)
     needed = WARM_UP_STEPS + steps + TRACED_STEPS
     train = validate_section(values, "train", TrainConfig)
     if train.steps < needed:
         raise UserError(f"train.steps is {train.steps}; profiling takes {needed} of them: set fewer --steps")
-    device = settings().torch_device()
-    state = TrainState(
-        validate_section(values, "model", ModelConfig), validate_section(values, "optim", OptimConfig), train,
-        open_tokens(paths.tokens, "train"), meta.vocab_size, device,
-    )  # fmt: skip
-    state.micro_batch = settings().micro_batch or largest_micro_batch(state)
-    if settings().compiles():
-        state.model.compile_blocks()
+    model, optim = validate_section(values, "model", ModelConfig), validate_section(values, "optim", OptimConfig)
+    state = new_state(model, optim, train, paths.tokens)
+    device = state.device
+    make_ready(state)
     reports, seconds = fit(state), []
     for _ in range(WARM_UP_STEPS + steps):
         started = time.perf_counter()

@@ -19,16 +19,16 @@ from gptcore.evaluate import window_losses
 from gptcore.export import save_export
 from gptcore.files import atomic_path, write_text
 from gptcore.memory import keep_freed_memory
-from gptcore.micro_batch import largest_micro_batch
 from gptcore.model import GPT, ModelConfig
 from gptcore.optim import OptimConfig
 from gptcore.params import Metrics, Paths, Section
 from gptcore.places import open_place
 from gptcore.progress import Progress
 from gptcore.settings import settings
+from gptcore.start import make_ready, new_state
 from gptcore.tokenizer import Tokenizer
 from gptcore.tokens import open_tokens, read_meta, verify_tokens
-from gptcore.train import StepReport, TrainConfig, TrainState, fit
+from gptcore.train import StepReport, TrainConfig, fit
 
 
 class CurveConfig(Section):
@@ -83,10 +83,8 @@ class Run:
         if distributed.is_first_here():
             verify_tokens(self.paths.tokens)
         self.tokenizer = Tokenizer.load(self.paths.tokens / "tokenizer.json")
-        self.train_tokens = open_tokens(self.paths.tokens, "train")
         self.val_tokens = open_tokens(self.paths.tokens, "val")
         meta = read_meta(self.paths.tokens)
-        self.device = settings().torch_device()
         self.identity = {
             "model": self.model.model_dump(mode="json"),
             "optim": self.optim.model_dump(mode="json"),
@@ -99,17 +97,12 @@ class Run:
         theirs = distributed.from_first(self.identity)
         if differing := [name for name, value in self.identity.items() if theirs[name] != value]:
             raise UserError(f"{', '.join(differing)} differ on this machine from rank 0's; bring them to one state")
-        self.state = TrainState(self.model, self.optim, self.train, self.train_tokens, meta.vocab_size, self.device)
+        self.state = new_state(self.model, self.optim, self.train, self.paths.tokens)
         where = settings().checkpoints or self.paths.scratch
         place = open_place(f"{where}/{self.name}/{fingerprint(self.identity)}")
         self.checkpoints = Checkpoints(place, self.identity)
         self._resume()
-        if settings().micro_batch:
-            self.state.micro_batch = settings().micro_batch
-        elif self.state.step == 0:  # a resumed run goes on with what it had
-            self.state.micro_batch = largest_micro_batch(self.state)
-        if settings().compiles():
-            self.state.model.compile_blocks()
+        make_ready(self.state)
 
     def _resume(self) -> None:
         """The first rank's checkpoint, on every rank."""

@@ -24,6 +24,9 @@ class Settings(BaseSettings):
         "ddp", description="Over several ranks: the whole model on each, or weights and optimizer in parts"
     )
     micro_batch: int = Field(0, ge=0, description="Sequences per forward pass; 0 is as many as fit")
+    deterministic: bool = Field(
+        False, description="On a GPU, only operations that give the same bits every time; a CPU's always do"
+    )
     checkpoints: str = Field(
         "", description="Where resume state lies: a folder or s3://bucket/prefix; empty is data/scratch"
     )

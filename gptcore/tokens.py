@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gptcore.errors import UserError
-from gptcore.files import atomic_path, sha256_file, write_json
+from gptcore.files import atomic_path, read_json, sha256_file, write_json
 from gptcore.tokenizer import Tokenizer
 
 Split = Literal["train", "val"]
@@ -77,6 +77,15 @@ def read_meta(folder: Path) -> TokensMeta:
 def open_tokens(folder: Path, split: Split) -> "np.memmap[tuple[int], np.dtype[np.unsignedinteger]]":
     """The ids of a split, shape (tokens,), mapped and not loaded."""
     return np.memmap(folder / f"{split}.bin", dtype=read_meta(folder).file_dtype, mode="r")
+
+
+def document_starts(folder: Path, split: Split) -> npt.NDArray[np.int64]:
+    """Where each document of the split starts, in tokens. Raises UserError."""
+    path = folder / "documents.json"
+    try:
+        return np.array([entry["start"] for entry in read_json(path)[split]], np.int64)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, str(error)) from None
 
 
 def verify_tokens(folder: Path) -> TokensMeta:

@@ -27,7 +27,10 @@ class TrainConfig(Section):
     seed: int = Field(ge=0, description="Of weights, data order and dropout")
     steps: int = Field(gt=0, description="Optimizer steps")
     batch_tokens: int = Field(gt=0, description="Tokens per step, over all devices; a multiple of model.block_size")
-    order: Order = Field(description="epochs: every window once per epoch; crops: nanoGPT's random crops")
+    order: Order = Field(
+        description="epochs: every window once per epoch; documents: the same, cut where documents start; "
+        "crops: nanoGPT's random crops"
+    )
     precision: Precision = Field(description="Of matrix products; auto is bfloat16 where the hardware has it")
     target_loss: float = Field(ge=0, description="Training ends where the curve's val_loss is at or under it; 0 is off")
     spike_nats: float = Field(
@@ -60,6 +63,7 @@ class TrainState:
     def __init__(
         self, model: ModelConfig, optim: OptimConfig, train: TrainConfig,
         tokens: NDArray[np.unsignedinteger], vocab_size: int, device: torch.device,
+        documents: NDArray[np.int64] | None = None,
     ) -> None:  # fmt: skip
         batch_size, rest = divmod(train.batch_tokens, model.block_size)
         if rest:
@@ -75,7 +79,7 @@ class TrainState:
         self.model = GPT(model, vocab_size, train.seed).to(device)
         self.spread = sharding.spread(self.model, self.model.h, device)
         self.optimizer = Optimizer(optim, self.model, train.steps)
-        self.batches = Batches(tokens, model.block_size, batch_size, train.order, train.seed)
+        self.batches = Batches(tokens, model.block_size, batch_size, train.order, train.seed, documents)
         self.micro_batch = batch_size
         self.guard = Guard(train.spike_nats, train.skipped_batches_limit)
         self.dtype = matrix_dtype(train.precision, device)

@@ -1,14 +1,15 @@
 """Which tokens a step sees."""
 
+import itertools
 import threading
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gptcore.batches import Batches, prepared
+from gptcore.batches import Batches, document_windows, prepared
 from tests.engine import some_tokens
 
 
@@ -63,3 +64,22 @@ def test_what_goes_wrong_while_a_batch_is_made_is_raised_where_it_is_read() -> N
     batches = Batches(np.zeros(0, np.uint16), 8, 5, "crops", 3)
     with pytest.raises(ValueError):
         next(prepared(batches, [0], pin_memory=False))
+
+
+@given(lengths=st.lists(st.integers(1, 40), min_size=3, max_size=30), block=st.integers(1, 16), batch=st.integers(1, 5))
+def test_windows_begin_with_a_document_or_go_on_from_the_one_before(lengths: list[int], block: int, batch: int) -> None:
+    documents = np.cumsum([0, *lengths[:-1]])
+    n = sum(lengths)
+    assume(n > 2 * block)
+    starts = document_windows(documents, n, block)
+    seen = {position for start in starts for position in range(start, start + block)}
+    assert seen >= set(range(n - block - 1)) and starts.max() + block < n
+    for before, start in itertools.pairwise(starts):
+        assert before < start <= before + block
+        assert start in documents or start == before + block
+        crossed = [each for each in documents if before < each <= before + block]
+        assert not crossed or start == crossed[-1]
+    batches = Batches(some_tokens(n), block, batch, "documents", 3, documents)
+    steps = len(starts)  # `batch` epochs
+    drawn = np.concatenate([batches.starts_of(step) for step in range(steps)])
+    assert sorted(drawn) == sorted(np.repeat(starts, batch))

@@ -21,8 +21,9 @@ from safetensors.torch import load_file
 
 from gptcore.evaluate import window_losses
 from gptcore.export import load_export
+from gptcore.files import sha256_file
 from gptcore.tokens import open_tokens
-from tests.engine import CURVE, MODERN, MUON, REPOSITORY, TRAIN, make_workspace
+from tests.engine import CURVE, MODERN, MUON, REPOSITORY, TRAIN, make_workspace, run_stage, start_stage
 from tests.s3 import BUCKET, s3_server
 from tests.small_disk import fill
 
@@ -161,3 +162,23 @@ def test_a_disk_that_is_full_costs_a_warning(tmp_path: Path, small_disk: Path, u
     again = workspace(tmp_path / "again")
     assert "train: resumed at step" in finish(start(again, GPTCORE_CHECKPOINTS=str(before)))
     assert_same(again, uninterrupted)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
+def test_killed_on_a_gpu_it_ends_the_same_to_the_bit(tmp_path: Path) -> None:
+    """The bits of a GPU repeat with GPTCORE_DETERMINISTIC alone."""
+    environment = {"GPTCORE_DETERMINISTIC": "1", "GPTCORE_DEVICE": "cuda"}
+    found = []
+    for name in ("whole", "killed"):
+        root = make_workspace(tmp_path / name, train={**TRAIN, "steps": 200, "precision": "auto"})
+        if name == "killed":
+            process = start_stage("train", root, **environment)
+            while not list(root.glob("data/scratch/train/*/step-*")) and process.poll() is None:
+                time.sleep(0.02)
+            process.kill()
+            process.communicate()
+        code, output = run_stage("train", root, **environment)
+        assert code == 0 and ("resumed" in output) == (name == "killed"), output
+        found.append(sha256_file(root / "data/model/export/model.safetensors"))
+    assert found[0] == found[1]

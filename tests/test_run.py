@@ -54,23 +54,6 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return hashes(root)
 
 
-def test_killed_again_and_again_it_ends_the_same_to_the_bit(tmp_path: Path, uninterrupted: dict[str, str]) -> None:
-    root = workspace(tmp_path / "killed")
-    pauses, last = random.Random(1), 0
-    for _ in range(3):
-        process = start_stage("train", root)
-        wait_for_checkpoint(root, process, last)
-        last = max(int(each.name.removeprefix("step-")) for each in root.glob("data/scratch/train/*/step-*"))
-        time.sleep(pauses.uniform(0, 0.2))
-        process.kill()
-        process.communicate()
-        assert not (root / "data/model/metrics.json").exists(), "killed too late to test anything"
-    code, output = run_stage("train", root)
-    assert code == 0 and "train: resumed at step" in output, output
-    assert hashes(root) == uninterrupted
-    assert not list(root.glob("data/scratch/train/*"))
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_signal_leaves_a_checkpoint_and_exit_code_75(
     tmp_path: Path, uninterrupted: dict[str, str], number: signal.Signals

@@ -6,3 +6,6 @@ import os
 # trainings on one machine take the processor from each other: five times slower than sharing it, by measurement.
 # GNU OpenMP reads it when torch is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+# What cuBLAS needs for GPTCORE_DETERMINISTIC; it reads it when a GPU is first used.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
