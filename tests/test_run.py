@@ -2,7 +2,6 @@
 
 import csv
 import json
-import random
 import shutil
 import signal
 import time
