@@ -90,7 +90,7 @@ def _verdict(stage: str, codes: dict[int, int], asked: bool) -> int:
         if codes.get(0) != STOPPED_EXIT_CODE:  # it came before the first rank could answer it
             print(f"{stage}: stopped; run it again", file=sys.stderr, flush=True)
         return STOPPED_EXIT_CODE
-    if code in (MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE) and codes.get(0) in (code, LOST_EXIT_CODE):
+    if code in (MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE) and codes.get(0) == code:  # the first rank has said why
         return code
     how = f"died (signal {-code})" if code < 0 else f"ended with code {code}"
     end = "the others were stopped; run it again to go on from the last checkpoint"

@@ -96,7 +96,10 @@ class Run:
         }
         theirs = distributed.from_first(self.identity)
         if differing := [name for name, value in self.identity.items() if theirs[name] != value]:
-            raise UserError(f"{', '.join(differing)} differ on this machine from rank 0's; bring them to one state")
+            raise UserError(
+                f"not the same here as on rank 0's machine: {', '.join(differing)}; "
+                "bring code, params.yaml and data/tokens to one state"
+            )
         self.state = new_state(self.model, self.optim, self.train, self.paths.tokens)
         where = settings().checkpoints or self.paths.scratch
         place = open_place(f"{where}/{self.name}/{fingerprint(self.identity)}")

@@ -143,12 +143,12 @@ def start_hosts(roots: list[Path]) -> list[subprocess.Popen[str]]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     options = ["--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={port}"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "GPTCORE_CHECKPOINT_SECONDS": "0.1"}
+    ours = {"PYTHONPATH": str(REPOSITORY), "GPTCORE_CHECKPOINT_SECONDS": "0.1", "GLOO_SOCKET_IFNAME": "lo"}
     return [
         subprocess.Popen(
             [sys.executable, "-m", "torch.distributed.run", *options, f"--node-rank={rank}",
              "-m", "gptcore.stages.train"],
-            cwd=root, env={**environment, "OMP_NUM_THREADS": "1"}, text=True,
+            cwd=root, env={**os.environ, **ours, "OMP_NUM_THREADS": "1"}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )
         for rank, root in enumerate(roots)
