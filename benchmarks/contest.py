@@ -66,7 +66,7 @@ class Contest:
             for side in self.sides:
                 runs[side].append(self.child(side, setting))
                 figures = "  ".join(f"{name} {value:,.4g}" for name, value in runs[side][-1].items())
-                print(f"{setting:8} {side:8} {figures}", flush=True)
+                print(f"{setting:16} {side:8} {figures}", flush=True)
         return {
             side: {name: statistics.median(run[name] for run in all_) for name in all_[0]}
             for side, all_ in runs.items()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from gptcore.dropout import dropout
 from gptcore.loss import linear_cross_entropy
 from gptcore.params import Section
 
@@ -116,18 +117,21 @@ class _Normalize(torch.autograd.Function):
         return torch.addcmul(gradients[0], y, along, value=-1).div_(scale)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, dropout: float, scale: float, window: int) -> Tensor:
-    """Causal attention of q, k, v (B, H, T, D), each query to the last `window` positions (0: to all)."""
+def attend(q: Tensor, k: Tensor, v: Tensor, rate: float, scale: float, window: int) -> Tensor:
+    """Causal attention of q, k, v (B, H, T, D), each query to the last `window` positions (0: to all).
+
+    `rate` is that of dropout on the weights of the positions.
+    """
     if q.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-        return _attend_in_blocks(q, k, v, dropout, scale, window)
+        return _attend_in_blocks(q, k, v, rate, scale, window)
     v = v.to(q.dtype)
     if not window or window >= q.size(2):
-        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=scale)
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=rate, is_causal=True, scale=scale)
     bias = _causal_bias(0, q.size(2), 0, q.size(2), window, q.dtype, q.device)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=scale)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=rate, scale=scale)
 
 
-def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, dropout: float, scale: float, window: int) -> Tensor:
+def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, rate: float, scale: float, window: int) -> Tensor:
     """The same in bfloat16 matrix products, a block of queries at a time, without the keys that none of it sees.
 
     Torch's own CPU kernel computes in float32 and its backward pass takes two to three times as long.
@@ -140,7 +144,7 @@ def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, dropout: float, scale: fl
         start = max(first - window + 1, 0) if window else 0
         scores = q[:, :, first:last] @ k[:, :, start:last].mT
         scores += _causal_bias(first, last, start, last, window, scores.dtype, scores.device)
-        blocks.append(F.dropout(scores.softmax(-1), dropout) @ v[:, :, start:last])
+        blocks.append(dropout(scores.softmax(-1), rate) @ v[:, :, start:last])
     return torch.cat(blocks, dim=2) if len(blocks) > 1 else blocks[0]
 
 
@@ -177,7 +181,6 @@ class Attention(nn.Module):
         self.window = config.window(layer)
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)
         self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
-        self.resid_dropout = nn.Dropout(config.dropout)
         if config.has_value_embedding(layer):
             self.value_mix = nn.Parameter(torch.tensor([0.5, 0.5]))
 
@@ -195,27 +198,25 @@ class Attention(nn.Module):
         if value_embedding is not None:
             v = self.value_mix[0] * v + self.value_mix[1] * value_embedding.view(v.shape)
         q, k, v = (each.transpose(1, 2) for each in (*qk.unbind(2), v))  # (B, H, T, D)
-        y = attend(q, k, v, self.config.dropout if self.training else 0.0, self.scale, self.window)
-        output: Tensor = self.resid_dropout(self.c_proj(y.transpose(1, 2).reshape(B, T, C)))
-        return output
+        rate = self.config.dropout if self.training else 0.0
+        y = attend(q, k, v, rate, self.scale, self.window)
+        return dropout(self.c_proj(y.transpose(1, 2).reshape(B, T, C)), rate)
 
 
 class MLP(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.activation = config.activation
+        self.config = config
         self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd, bias=config.bias)
         self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd, bias=config.bias)
-        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.c_fc(x)
-        if self.activation == "relu2":
+        if self.config.activation == "relu2":
             x = F.relu(x).square()
         else:
-            x = F.gelu(x, approximate="tanh" if self.activation == "gelu_tanh" else "none")
-        output: Tensor = self.dropout(self.c_proj(x))
-        return output
+            x = F.gelu(x, approximate="tanh" if self.config.activation == "gelu_tanh" else "none")
+        return dropout(self.c_proj(x), self.config.dropout if self.training else 0.0)
 
 
 class Block(nn.Module):
@@ -255,7 +256,6 @@ class GPT(nn.Module):
             for layer in range(config.n_layer)
             if config.has_value_embedding(layer)
         )
-        self.drop = nn.Dropout(config.dropout)
         self.h = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.ln_f = Norm(config)
         self.lm_head = nn.Linear(config.n_embd, vocab_size, bias=False)
@@ -298,7 +298,7 @@ class GPT(nn.Module):
         if self.wbe is not None:
             x = x + self.wbe(self._bigrams(ids))
         x = normalize(x) if self.config.embedding_norm else x
-        x = x0 = self.drop(x)
+        x = x0 = dropout(x, self.config.dropout if self.training else 0.0)
         rotary = (self.cos[:T, None, None], self.sin[:T, None, None]) if self.config.position == "rope" else None
         tables = iter(self.wve)
         for layer, block in enumerate(self.h):
