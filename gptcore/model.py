@@ -124,7 +124,6 @@ def attend(q: Tensor, k: Tensor, v: Tensor, rate: float, scale: float, window: i
     """
     if q.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         return _attend_in_blocks(q, k, v, rate, scale, window)
-    v = v.to(q.dtype)
     if not window or window >= q.size(2):
         return F.scaled_dot_product_attention(q, k, v, dropout_p=rate, is_causal=True, scale=scale)
     bias = _causal_bias(0, q.size(2), 0, q.size(2), window, q.dtype, q.device)

@@ -19,11 +19,11 @@ def plain(x: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, softcap:
 
 @given(
     n=st.integers(1, 40), v=st.integers(2, 90), softcap=st.sampled_from([0.0, 2.0, 15.0]),
-    chunk=st.integers(1, 4000), slice_=st.integers(1, 1000), seed=st.integers(0, 99),
+    chunk=st.integers(1, 4000), slice_=st.integers(1, 1000), multiple=st.sampled_from([1, 16]), seed=st.integers(0, 99),
 )  # fmt: skip
 @settings(max_examples=60, deadline=None)
 def test_loss_and_gradients_are_those_of_cross_entropy(
-    n: int, v: int, softcap: float, chunk: int, slice_: int, seed: int
+    n: int, v: int, softcap: float, chunk: int, slice_: int, multiple: int, seed: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
     x, weight = (torch.randn(rows, C, generator=generator, requires_grad=True) for rows in (n, v))
@@ -31,6 +31,7 @@ def test_loss_and_gradients_are_those_of_cross_entropy(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gptcore.loss, "CHUNK_ELEMENTS", chunk)
         patch.setattr(gptcore.loss, "SLICE_ELEMENTS", {"cpu": slice_})
+        patch.setattr(gptcore.loss, "VOCABULARY_MULTIPLE", {"cpu": multiple})
         ours = linear_cross_entropy(x, weight, targets, softcap)
         our_gradients = torch.autograd.grad(3 * ours, (x, weight))
     theirs = plain(x, weight, targets, softcap)
