@@ -36,7 +36,7 @@ def test_loss_and_gradients_are_those_of_cross_entropy(
         our_gradients = torch.autograd.grad(3 * ours, (x, weight))
     theirs = plain(x, weight, targets, softcap)
     torch.testing.assert_close(ours, theirs)
-    torch.testing.assert_close(our_gradients, torch.autograd.grad(3 * theirs, (x, weight)), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(our_gradients, torch.autograd.grad(3 * theirs, (x, weight)), rtol=1e-4, atol=1e-5)
 
 
 def test_under_autocast_the_products_are_bfloat16_and_the_gradients_float32() -> None:
