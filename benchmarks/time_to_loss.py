@@ -19,13 +19,13 @@ STEPS = 2000
 WINDOWS = 2048  # a quarter of the validation text
 # Tuned on the last tenth of the training text. A run this short has no time for small rates and slow warm-ups.
 SPRINT = ["optim.warmup_steps=5", "optim.muon_momentum_warmup_steps=100", "optim.matrix_learning_rate=0.04",
-          "optim.embedding_learning_rate=0.15"]  # fmt: skip
-SPRINT_STEPS, SPRINT_BATCH = 225, 12
+          "optim.embedding_learning_rate=0.15", "optim.head_learning_rate=0.008"]  # fmt: skip
+SPRINT_STEPS, SPRINT_BATCH = 150, 16
 MARATHON = ["optim.embedding_learning_rate=0.15"]
 MARATHON_BATCH = 24
 PACE_STEPS = 60
 PUBLISHED_RATE = 1e-3
-SWEEP = (2e-3, 4e-3, 8e-3)
+SWEEP = (2e-3, 4e-3)
 
 
 def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:

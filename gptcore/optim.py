@@ -97,7 +97,10 @@ class Muon(torch.optim.Optimizer):
         for parameter in parameters:
             gradient = parameter.grad
             assert gradient is not None
-            buffer = self.state[parameter].setdefault("momentum", torch.zeros_like(parameter))
+            state = self.state[parameter]
+            if "momentum" not in state:
+                state["momentum"] = torch.zeros_like(parameter)
+            buffer = state["momentum"]
             buffer.lerp_(gradient, 1 - group["momentum"])
             updates.append(whole(gradient.lerp(buffer, group["momentum"])).view(-1, *shape))  # Nesterov
         stack = orthogonalize(torch.cat(updates).to(self.dtype)).float()
