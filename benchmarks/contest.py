@@ -86,8 +86,9 @@ class Contest:
         return measured
 
     def _where(self) -> dict[str, Any]:
+        arguments = ["PATH" if each == str(self.arguments.nanogpt) else each for each in sys.argv[1:]]
         return {
-            "command": " ".join(["python", f"benchmarks/{self.script.name}", *sys.argv[1:]]),
+            "command": " ".join(["python", f"benchmarks/{self.script.name}", *arguments]),
             "nanogpt": "its own code" if self.arguments.nanogpt else "our faithful mode stands in",
             "machine": f"{processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,

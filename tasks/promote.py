@@ -20,7 +20,8 @@ from prefect.states import Completed
 
 from gptcore.files import read_json, sha256_file, write_json
 from gptcore.params import Paths, read_params
-from tasks.workspace import Workspace, flat
+from gptcore.presets import flatten
+from tasks.workspace import Workspace
 
 if TYPE_CHECKING:  # 2 s of imports that a run in which nothing changed does not pay
     from gptcore.tracking import Point, Registry, Version
@@ -96,7 +97,7 @@ def _place(registry: "Registry", number: int, tags: dict[str, str]) -> str:
 
 def _register(registry: "Registry", workspace: Workspace, tags: dict[str, str]) -> "Version":
     metrics = {name: float(value) for name, value in workspace.metrics("evaluate").items() if value is not None}
-    params = {name: str(value) for name, value in flat(read_params(workspace.paths.params))}
+    params = {name: str(value) for name, value in flatten(read_params(workspace.paths.params)).items()}
     export = workspace.paths.model / "export"
     return registry.register(tags["flow_run_name"], export, tags, params, metrics, list(_curve(workspace.paths.model)))
 

@@ -13,6 +13,7 @@ from prefect import get_run_logger
 from gptcore.errors import UserError
 from gptcore.files import read_json
 from gptcore.params import Paths
+from gptcore.presets import STAGES, compose, flatten, write
 from tasks.probe import Verdict, probe, record
 from tasks.process import child_environment
 
@@ -53,7 +54,7 @@ class Workspace:
 
     def metrics(self, stage: str) -> dict[str, Any]:
         """What the stage reported, `{"model": {"loss": 3}}` as `{"model.loss": 3}`."""
-        return dict(flat(read_json(self.paths.of(stage) / "metrics.json")))
+        return flatten(read_json(self.paths.of(stage) / "metrics.json"))
 
     def commit(self) -> str:
         """The git commit the run started from."""
@@ -85,8 +86,6 @@ def open_workspace(overrides: list[str], name: str) -> Iterator[Workspace]:
     if not overrides:
         yield Workspace(checkout, checkout)
         return
-    from gptcore.presets import STAGES, compose, write  # torch: 2 s that a run without overrides does not pay
-
     values = compose(overrides, Paths(checkout).params)
     root = Paths(checkout).scratch / "workspaces" / name
     try:
@@ -133,11 +132,3 @@ def _run(command: list[str], folder: Path, given: str | None = None) -> str:
         said = " ".join((done.stderr or done.stdout).split())
         raise UserError(f"`{' '.join(command)}` failed in {folder}: {said}")
     return done.stdout
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
