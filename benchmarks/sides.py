@@ -1,6 +1,5 @@
 """The two sides: nanoGPT's own model, optimizer and step on one, ours on the other, at the same size and batch."""
 
-import json
 import math
 import sys
 import time
@@ -8,23 +7,22 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel
 from torch.nn import functional as F
 
 from gptcore.memory import keep_freed_memory
 from gptcore.model import ModelConfig
 from gptcore.optim import OptimConfig
+from gptcore.params import validate_section
 from gptcore.presets import compose
 from gptcore.train import TrainConfig, TrainState, fit
 
 ROOT = Path(__file__).parents[1]
 Tokens = NDArray[np.unsignedinteger[Any]]
-Config = TypeVar("Config", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,6 @@ class Side:
     model: torch.nn.Module
     steps: Iterator[float]
     autocast: AbstractContextManager[object]
-    parameters: int
 
     def step(self) -> float:
         return next(self.steps)
@@ -85,14 +82,14 @@ def gptcore_side(
     choices = ["model=nano", f"architecture={architecture}", f"optim={optim}", *bias, *setting.overrides()]
     params = compose([*choices, f"train.steps={steps}", *(recipe or [])], ROOT / "params.yaml")
     state = TrainState(
-        _section(params, "model", ModelConfig), _section(params, "optim", OptimConfig),
-        _section(params, "train", TrainConfig), tokens, setting.vocab_size, device(),
+        validate_section(params, "model", ModelConfig), validate_section(params, "optim", OptimConfig),
+        validate_section(params, "train", TrainConfig), tokens, setting.vocab_size, device(),
     )  # fmt: skip
     state.micro_batch = setting.micro_batch or setting.batch_size
     if device().type == "cuda":
         state.model.compile_blocks()
     losses = (report.loss for report in fit(state))
-    return Side(state.model, losses, state.autocast(), state.model.parameter_count())
+    return Side(state.model, losses, state.autocast())
 
 
 def nanogpt_side(
@@ -108,13 +105,12 @@ def nanogpt_side(
     names = ("n_layer", "n_head", "n_embd", "block_size", "vocab_size", "dropout")
     model = GPT(GPTConfig(**{name: getattr(setting, name) for name in names}, bias=False)).to(device())
     optimizer = model.configure_optimizers(0.1, learning_rate, (0.9, beta2), device().type)
-    parameters = sum(each.numel() for each in model.parameters())
     autocast: AbstractContextManager[object] = nullcontext()
     if device().type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         model, autocast = torch.compile(model), torch.autocast("cuda", torch.bfloat16)
     losses = _nanogpt_steps(model, optimizer, autocast, setting, tokens, steps, learning_rate)
-    return Side(model, losses, autocast, parameters)
+    return Side(model, losses, autocast)
 
 
 def _nanogpt_steps(
@@ -176,7 +172,3 @@ def validation_loss(side: Side, val: Tokens, length: int, windows: int, windows_
 
 def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _section(params: dict[str, Any], name: str, kind: type[Config]) -> Config:
-    return kind.model_validate_json(json.dumps(params[name]))

@@ -1,7 +1,7 @@
 """Write a model folder in another program's form: Hugging Face's transformers or nanoGPT.
 
-gptcore export data/baseline/model --to huggingface data/exported/baseline
-gptcore export data/baseline/model --to nanogpt out/ckpt.pt
+gptcore export data/baseline/export --to huggingface data/exported/baseline
+gptcore export data/baseline/export --to nanogpt out/ckpt.pt
 """
 
 import argparse
