@@ -13,6 +13,7 @@ from gptcore.model import GPT
 from gptcore.progress import Progress
 
 WINDOWS_PER_BATCH = 64
+LOGITS_AT_ONCE = 1 << 28  # 1 GiB in float32: 64 windows of GPT-2's own length and vocabulary would be 13
 
 
 def window_losses(
@@ -34,9 +35,10 @@ def window_losses(
     training, device = model.training, model.wte.weight.device
     model.eval()
     losses, counts = [], []
+    size = max(min(WINDOWS_PER_BATCH, LOGITS_AT_ONCE // (window * model.vocab_size)), 1)
     with torch.inference_mode(), autocast or nullcontext():
-        for first in range(0, len(starts), WINDOWS_PER_BATCH):
-            batch = starts[first : first + WINDOWS_PER_BATCH]
+        for first in range(0, len(starts), size):
+            batch = starts[first : first + size]
             positions = np.minimum(batch[:, None] + np.arange(window + 1), len(tokens) - 1)
             rows = torch.from_numpy(tokens[positions].astype(np.int64)).to(device)
             real = torch.from_numpy(batch[:, None] + np.arange(1, window + 1) < len(tokens)).to(device)
@@ -45,7 +47,7 @@ def window_losses(
             losses.append((loss.double() * real).sum(1).cpu().numpy())
             counts.append(real.sum(1).cpu().numpy())
             if progress:
-                progress.update(min(first + WINDOWS_PER_BATCH, len(starts)))
+                progress.update(min(first + size, len(starts)))
     model.train(training)
     return np.concatenate(losses), np.concatenate(counts)
 

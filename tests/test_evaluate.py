@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import gptcore.evaluate
 from gptcore.evaluate import score, standard_error, window_losses
 from gptcore.model import GPT
 from tests.engine import MODERN, model_config, some_tokens
@@ -52,6 +53,16 @@ def test_a_subset_is_spread_over_the_split_and_leaves_training_mode_alone() -> N
     assert len(losses) == 5 and set(counts) == {16} and gpt.training
     whole, _ = window_losses(gpt, some_tokens(1000), 16)
     np.testing.assert_allclose(losses[[0, -1]], whole[[0, 61]], rtol=1e-5)
+
+
+def test_a_large_vocabulary_goes_through_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpt, tokens, seen = model(), some_tokens(1000), list[int]()
+    whole, _ = window_losses(gpt, tokens, 16)
+    gpt.register_forward_hook(lambda module, inputs, logits: seen.append(logits.numel()))
+    monkeypatch.setattr(gptcore.evaluate, "LOGITS_AT_ONCE", 3 * 16 * 50)
+    losses, _ = window_losses(gpt, tokens, 16)
+    assert max(seen) == 3 * 16 * 50
+    np.testing.assert_allclose(losses, whole, rtol=1e-5)
 
 
 def test_standard_error_shrinks_as_one_over_root_n() -> None:
