@@ -186,9 +186,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, value_embedding: Tensor | None) -> Tensor:
         B, T, C = x.shape
         heads = (self.config.n_head, self.config.head_dim)
-        qk, v = (
-            self.c_attn(x).view(B, T, 3, *heads).split((2, 1), dim=2)
-        )  # queries and keys go together as far as they can
+        # queries and keys go together as far as they can
+        qk, v = self.c_attn(x).view(B, T, 3, *heads).split((2, 1), dim=2)
         if self.config.qk_norm:
             qk = normalize(qk)
         if rotary:

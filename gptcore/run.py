@@ -234,18 +234,8 @@ def _is_due(step: int, steps: int, times: int) -> bool:
 def code_sha256() -> str:
     """Of the modules that shape a training step: another code never resumes this one's state."""
     names = (
-        "batches",
-        "dropout",
-        "guard",
-        "loss",
-        "model",
-        "optim",
-        "train",
-        "checkpoint",
-        "distributed",
-        "sharding",
-        "run",
-    )
+        "batches", "dropout", "guard", "loss", "model", "optim", "train", "checkpoint", "distributed", "sharding", "run"
+    )  # fmt: skip
     return hashlib.sha256(b"".join(Path(__file__).with_name(f"{each}.py").read_bytes() for each in names)).hexdigest()
 
 
