@@ -12,7 +12,14 @@ from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE, Stopped, UserError
+from gptcore.errors import (
+    MISTAKE_EXIT_CODE,
+    STOPPED_EXIT_CODE,
+    UNAVAILABLE_EXIT_CODE,
+    Stopped,
+    Unavailable,
+    UserError,
+)
 from gptcore.files import write_json
 
 Kind = TypeVar("Kind", bound=BaseModel)
@@ -130,7 +137,8 @@ def _fields_beside(kind: type[BaseModel], location: tuple[str, ...]) -> list[str
 
 
 def run_stage(stage: Callable[..., Metrics], start_ranks: Callable[[str], None] = lambda stage: None) -> None:
-    """Run a stage in the current folder: sections in, metrics out. Exits 2 on a user's mistake, 75 when stopped.
+    """Run a stage in the current folder: sections in, metrics out. Exits 2 on a user's mistake, 69 when something
+    outside does not answer, 75 when stopped.
 
     `start_ranks` (gptcore.distributed) makes this process one of several; the first of them writes the metrics.
     """
@@ -143,6 +151,8 @@ def run_stage(stage: Callable[..., Metrics], start_ranks: Callable[[str], None] 
         metrics = stage(**sections, paths=paths)
         if os.environ.get("RANK", "0") == "0":
             write_json(paths.of(name) / "metrics.json", metrics.model_dump(mode="json"))
+    except Unavailable as error:
+        _exit(f"error: {name}: {error}", UNAVAILABLE_EXIT_CODE)
     except UserError as error:
         _exit(f"error: {name}: {error}", MISTAKE_EXIT_CODE)
     except Stopped as stopped:
