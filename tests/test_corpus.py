@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gptcore.corpus import Document, DataConfig, corpus_documents, read_documents, write_documents
+from gptcore.corpus import DataConfig, Document, corpus_documents, read_documents, write_documents
 from gptcore.errors import UserError
 
 ZEROS = "0" * 64
