@@ -53,7 +53,7 @@ def characters() -> tuple[Tokens, int]:
     paths = Paths(ROOT)
     documents = paths.raw / "documents.jsonl"
     if not documents.exists():
-        source = compose(["data=shakespeare"], ROOT / "params.yaml")["download"]
+        source = compose(["data=shakespeare"], ROOT / "params.yaml")["data"]
         texts = [each.text for each in corpus_documents(**source, root=ROOT, scratch=paths.scratch / "download")]
     else:
         texts = [each.text for each in read_documents(documents)]

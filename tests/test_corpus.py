@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gptcore.corpus import Document, DownloadConfig, corpus_documents, read_documents, write_documents
+from gptcore.corpus import DataConfig, Document, corpus_documents, read_documents, write_documents
 from gptcore.errors import UserError
 
 ZEROS = "0" * 64
@@ -30,7 +30,7 @@ def documents(source: str, root: Path) -> list[Document]:
     ],
 )
 def test_sources(source: str) -> None:
-    assert DownloadConfig(source=source, sha256=ZEROS).source == source
+    assert DataConfig(source=source, sha256=ZEROS).source == source
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_sources(source: str) -> None:
 )
 def test_settings_that_name_no_corpus(field: str, value: str) -> None:
     with pytest.raises(ValidationError, match=field):
-        DownloadConfig(**{"source": "plays", "sha256": ZEROS, field: value})
+        DataConfig(**{"source": "plays", "sha256": ZEROS, field: value})
 
 
 def test_a_folder_is_read_in_order_of_names_and_titled_by_first_lines(tmp_path: Path) -> None:

@@ -39,8 +39,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, text in enumerate(texts):
         (root / "texts" / f"{number}.txt").write_text(text)
     digest = hashlib.sha256("".join(texts).encode()).hexdigest()
-    overrides = ["experiment=quick", "tokenizer=byte", "train.steps=20", "download.source=texts"]
-    params = presets.compose([*overrides, f"download.sha256={digest}"], root / "params.yaml")
+    overrides = ["experiment=quick", "tokenizer=byte", "train.steps=20", "data.source=texts"]
+    params = presets.compose([*overrides, f"data.sha256={digest}"], root / "params.yaml")
     presets.write(params, root / "params.yaml")
     (root / "dvc.lock").unlink(missing_ok=True)
     scratch.run(root, "git", "init", "--quiet")

@@ -35,7 +35,7 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[PackageIndex]:
 
 def workspace(root: Path, tokenizer: str = "bpe", **download: Any) -> Path:
     section = {"source": "package://plays/1.0/data/*_gut.txt", "sha256": SHA256, **download}
-    write_json(root / "params.yaml", {"download": section, "tokenize": {"tokenizer": tokenizer, "seed": 1}})
+    write_json(root / "params.yaml", {"data": section, "tokenize": {"tokenizer": tokenizer, "seed": 1}})
     return root
 
 
@@ -106,4 +106,4 @@ def test_the_command_that_dvc_runs(tmp_path: Path) -> None:
     assert documents(tmp_path) == [{"title": "HAMLET", "text": HAMLET}]
     code, output = run_stage("download", workspace(tmp_path, source="hamlet.txt", sha256="none"))
     assert (code, output.count("\n")) == (2, 1)
-    assert "download.sha256" in output
+    assert "data.sha256" in output

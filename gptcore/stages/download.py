@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from gptcore.corpus import DownloadConfig, corpus_documents, write_documents
+from gptcore.corpus import DataConfig, corpus_documents, write_documents
 from gptcore.errors import UserError
 from gptcore.fetch import archive_files, fetch_package
 from gptcore.files import atomic_path
@@ -22,11 +22,11 @@ class DownloadMetrics(Metrics):
     bytes: int
 
 
-def download(download: DownloadConfig, tokenize: TokenizerChoice, paths: Paths) -> DownloadMetrics:
+def download(data: DataConfig, tokenize: TokenizerChoice, paths: Paths) -> DownloadMetrics:
     """Write data/raw/documents.jsonl, and data/raw/gpt2.tiktoken if it is needed. Raises UserError."""
     scratch = paths.scratch / "download"
-    documents = corpus_documents(download.source, download.sha256, paths.root, scratch)
-    count, size = write_documents(paths.raw / "documents.jsonl", documents, download.sha256)
+    documents = corpus_documents(data.source, data.sha256, paths.root, scratch)
+    count, size = write_documents(paths.raw / "documents.jsonl", documents, data.sha256)
     if tokenize.tokenizer == "gpt2":
         fetch_gpt2_ranks(paths.raw / "gpt2.tiktoken", scratch)
     return DownloadMetrics(documents=count, bytes=size)
