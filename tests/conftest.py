@@ -10,6 +10,7 @@ import pytest
 
 from tasks import ENVIRONMENT
 from tests import scratch
+from tests.cluster import Cluster, cluster_in
 from tests.small_disk import mounted
 
 FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
@@ -94,6 +95,19 @@ def project(template: Path, tmp_path: Path, server: str, monkeypatch: pytest.Mon
 def finished(finished_template: Path, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the scratch project through which the flow went once, the current folder of the test."""
     return settle(shutil.copytree(finished_template, tmp_path / "project", symlinks=True), server, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A real Prefect server on which everything is deployed; tests start the workers they need."""
+    with cluster_in(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def deployed(template: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the scratch project in which nothing has run: start a worker of the cluster in it."""
+    return settle(shutil.copytree(template, tmp_path / "project", symlinks=True), cluster.address, monkeypatch)
 
 
 def settle(root: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
