@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -175,10 +174,6 @@ class Checkpoints:
 
 def _host_copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: each.detach().to("cpu", copy=True).contiguous() for name, each in tensors.items()}
-
-
-def _sums(folder: Path) -> str:
-    return "".join(f"{sha256_file(folder / name)}  {name}\n" for name in ("state.json", "state.safetensors"))
 
 
 def _newest_first(names: Iterable[str], kind: str, last_step: int) -> list[str]:

@@ -32,7 +32,7 @@ def save_export(folder: Path, model: GPT, tokenizer: Tokenizer, weights: dict[st
 
 
 def load_export(folder: Path, device: torch.device | str = "cpu") -> tuple[GPT, Tokenizer]:
-    """The model, in evaluation mode, and its tokenizer. Raises UserError when the folder holds no such model, or a damaged one."""
+    """The model, in evaluation mode, and its tokenizer. Raises UserError when there is none, or a damaged one."""
     try:
         verify_export(folder)
         values = read_json(folder / "config.json")
