@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -17,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gptcore.errors import UserError
-from gptcore.files import read_json, sha256_file
+from gptcore.files import read_json, sha256sums
 from gptcore.places import LAST, Place
 
 # Two: the best weights of the older of two checkpoints are then still there as well, as a save writes one best at most
@@ -140,7 +139,7 @@ class Checkpoints:
             save_file(tensors, folder / "state.safetensors")
             state = json.dumps({"identity": self.identity, "content": content}, indent=2)
             (folder / "state.json").write_text(state, encoding="utf-8")
-            (folder / LAST).write_text(_sums(folder), encoding="utf-8")
+            (folder / LAST).write_text(sha256sums(folder), encoding="utf-8")
         # of what is later than this one a resumed run has gone another way, and what is hidden was never finished
         others = {each for each in self.place.names() if each.lstrip(".").startswith(f"{kind}-")}
         for other in others - set(_newest_first(others, kind, content["step"])[:KEPT]):
@@ -162,7 +161,7 @@ class Checkpoints:
         with self.place.reading(name) as folder:
             if not (folder / LAST).exists():
                 raise ValueError("it was not written to its end")
-            if (folder / LAST).read_bytes() != _sums(folder).encode():
+            if (folder / LAST).read_bytes() != sha256sums(folder).encode():
                 raise ValueError("its hash does not match")
             state = read_json(folder / "state.json")
             if state["identity"] != self.identity:
@@ -175,10 +174,6 @@ class Checkpoints:
 
 def _host_copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: each.detach().to("cpu", copy=True).contiguous() for name, each in tensors.items()}
-
-
-def _sums(folder: Path) -> str:
-    return "".join(f"{sha256_file(folder / name)}  {name}\n" for name in ("state.json", "state.safetensors"))
 
 
 def _newest_first(names: Iterable[str], kind: str, last_step: int) -> list[str]:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+SUMS = "SHA256SUMS"
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -46,6 +48,11 @@ def read_json(path: Path) -> Any:
 def sha256_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256sums(folder: Path) -> str:
+    """What SHA256SUMS in `folder` has to say for `sha256sum --check`: a line for each other file, by name."""
+    return "".join(f"{sha256_file(each)}  {each.name}\n" for each in sorted(folder.iterdir()) if each.name != SUMS)
 
 
 def _sync(path: Path) -> None:

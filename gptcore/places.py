@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from gptcore.errors import UserError
-from gptcore.files import atomic_path
+from gptcore.files import SUMS, atomic_path
 
-LAST = "SHA256SUMS"
+LAST = SUMS
 
 # a server that is gone is noticed within seconds: meanwhile no newer state is written
 S3_TIMEOUTS = {"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 3}}

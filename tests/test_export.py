@@ -1,5 +1,6 @@
 """The exported model: whole, the same to the bit, free of pickle."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from gptcore.errors import UserError
 from gptcore.export import load_export, save_export
-from gptcore.files import read_json, write_json
+from gptcore.files import SUMS, read_json, sha256sums, write_json
 from gptcore.model import GPT
 from gptcore.tokenizer import Tokenizer
 from tests.engine import GPT2, MODERN, make_workspace, model_config
@@ -33,5 +34,23 @@ def test_an_export_that_does_not_fit_is_refused(tmp_path: Path, tokenizer: Token
     save_export(tmp_path / "export", GPT(model_config(GPT2), tokenizer.n_vocab), tokenizer)
     config = tmp_path / "export/config.json"
     write_json(config, {**read_json(config), "n_layer": 3})
+    (tmp_path / "export" / SUMS).write_text(sha256sums(tmp_path / "export"))
     with pytest.raises(UserError, match="holds no model that can be read"):
         load_export(tmp_path / "export")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_damaged_export_is_named_with_what_to_do(tmp_path: Path, tokenizer: Tokenizer, name: str) -> None:
+    save_export(tmp_path / "export", GPT(model_config(GPT2), tokenizer.n_vocab), tokenizer)
+    path = tmp_path / "export" / name
+    path.write_bytes(path.read_bytes()[:-1] + b" ")
+    with pytest.raises(UserError, match=rf"{name} is damaged: its sha256 is [0-9a-f]+, not .*chmod u\+w .*dvc repro`"):
+        load_export(tmp_path / "export")
+    path.unlink()
+    with pytest.raises(UserError, match=rf"holds no model that can be read: .*{name}"):
+        load_export(tmp_path / "export")
+
+
+def test_sha256sum_reads_our_sums(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    save_export(tmp_path / "export", GPT(model_config(GPT2), tokenizer.n_vocab), tokenizer)
+    subprocess.run(["sha256sum", "--check", "--strict", SUMS], cwd=tmp_path / "export", check=True)
