@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
-GRACE_SECONDS = 25.0  # Prefect kills a cancelled flow 30 s after asking it to stop
+from tasks.leash import GRACE_SECONDS
+from tasks.leash import __file__ as LEASH
 
 
 def run_group(command: list[str], folder: Path, on_line: Callable[[str], None]) -> int:
@@ -16,36 +18,25 @@ def run_group(command: list[str], folder: Path, on_line: Callable[[str], None]) 
 
     Whatever is raised meanwhile (cancelling, Ctrl-C, a time limit): the whole group gets SIGINT, as from Ctrl-C in a
     terminal, and 25 s to write a checkpoint. SIGTERM to dvc alone would leave the trainer running without a parent.
-    The lines are read in the caller's thread, which is the one whose log reaches Prefect.
+    If this process is killed, the leash does the same. The lines are read in the caller's thread, which is the one
+    whose log reaches Prefect.
     """
-    with _interruptible():
-        process = subprocess.Popen(
-            command, cwd=folder, env=child_environment(), start_new_session=True, text=True, errors="replace",
-            bufsize=1, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    assert process.stdout
-    try:
-        for line in process.stdout:
-            on_line(line.rstrip())
-        return process.wait()
-    except BaseException:
-        _end(process, on_line)
-        raise
-    finally:
-        process.stdout.close()
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """A child started here hears SIGINT, also under `nohup` or as a script's background job, which ignore it."""
-    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    if ignored:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        if ignored:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+    alive, held = os.pipe()
+    output, written = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", LEASH, str(alive), str(output), *command], cwd=folder, env=child_environment(),
+        start_new_session=True, pass_fds=(alive, output), stdin=subprocess.DEVNULL, stdout=written, stderr=written,
+    )  # fmt: skip
+    os.close(alive)
+    os.close(written)
+    with os.fdopen(output, errors="replace") as lines, os.fdopen(held):
+        try:
+            for line in lines:
+                on_line(line.rstrip())
+            return process.wait()
+        except BaseException:
+            _end(process, lines, on_line)
+            raise
 
 
 def child_environment() -> dict[str, str]:
@@ -54,13 +45,25 @@ def child_environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "SHELL": "/bin/sh"}
 
 
-def _end(process: subprocess.Popen[str], on_line: Callable[[str], None]) -> None:
-    with suppress(ProcessLookupError, subprocess.TimeoutExpired):
-        try:
+def _end(process: subprocess.Popen[bytes], lines: Iterable[str], on_line: Callable[[str], None]) -> None:
+    try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGINT)
-            last_words, _ = process.communicate(timeout=GRACE_SECONDS)
-            for line in last_words.splitlines():
-                on_line(line)
-        finally:  # out of time, or a second Ctrl-C
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        Thread(target=_kill_at_its_end, args=(process,), daemon=True).start()
+        for line in lines:
+            on_line(line.rstrip())
+    finally:  # also at a second Ctrl-C
+        _kill(process)
+        process.wait()
+
+
+def _kill_at_its_end(process: subprocess.Popen[bytes]) -> None:
+    """What the command has left behind may be deaf to SIGINT, and holds the pipe that is being read."""
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE_SECONDS)
+    _kill(process)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -1,11 +1,14 @@
 """A command as a process group: nothing of it may stay behind."""
 
+import os
+import signal
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tasks import leash
 from tasks.process import run_group
 from tests import scratch
 
@@ -57,3 +60,29 @@ def test_deaf_group_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         run_group(["sh", "-c", f'{sys.executable} -c "{STUBBORN}"; true'], tmp_path, on_line)
     assert time.monotonic() - began < 5
     scratch.wait_until(lambda: scratch.processes_in(tmp_path) == [], seconds=1)
+
+
+FLOW = """
+import sys
+from pathlib import Path
+from tasks import process
+process.LEASH = sys.argv[1]
+process.run_group(["bash", "-c", sys.argv[2]], Path.cwd(), print)
+"""
+
+
+@pytest.mark.parametrize("handler", ["echo saving; sleep 0.3; touch saved; exit", ""], ids=["heeds SIGINT", "deaf"])
+def test_killed_flow_leaves_no_orphan(tmp_path: Path, handler: str) -> None:
+    text = Path(leash.__file__).read_text().replace("GRACE_SECONDS = 25.0", "GRACE_SECONDS = 1.0")
+    (tmp_path / "leash.py").write_text(text)
+    script = f"trap '{handler}' INT; touch begun; for each in $(seq 600); do echo step; sleep 0.1 & wait; done"
+    flow = scratch.start(tmp_path, sys.executable, "-c", FLOW, str(tmp_path / "leash.py"), script)
+    scratch.wait_until((tmp_path / "begun").exists)
+    os.killpg(flow.pid, signal.SIGKILL)
+    flow.communicate()
+    scratch.wait_until(lambda: scratch.processes_in(tmp_path) == [], seconds=5)
+    assert (tmp_path / "saved").exists() == bool(handler)
+
+
+def test_a_command_that_a_signal_ends(tmp_path: Path) -> None:
+    assert run_group(["sh", "-c", "kill -9 $$"], tmp_path, print) == -9
