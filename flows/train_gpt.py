@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 
 from prefect import flow
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
+from prefect.states import Completed
 
 from flows.report import report
 from tasks.baseline import baseline
 from tasks.download import download
 from tasks.evaluate import evaluate
 from tasks.promote import promote
+from tasks.push import push
+from tasks.stage import UP_TO_DATE
 from tasks.tokenize import tokenize
 from tasks.train import train
 from tasks.workspace import open_workspace
@@ -18,20 +21,26 @@ STAGES = (download, tokenize, train, baseline, evaluate)
 
 
 @flow(name="train-gpt")
-def train_gpt(overrides: Sequence[str] = ()) -> str:
+def train_gpt(overrides: Sequence[str] = (), promotion: bool = True) -> str:
     """Train a GPT, compare it with nanoGPT's recipe and promote it if it is better; what is up to date does not run.
 
     Returns the report of the run, in Markdown.
 
     Args:
-        overrides: Changes to params.yaml for this run alone, such as `train.steps=200` or `model=baby`. With any, the
-            run gets a workspace of its own; without, it works in the checkout.
+        overrides: Changes to params.yaml for this run alone, such as `train.steps=200` or `model=baby`. With any, as
+            also when it is started from a deployment, the run gets a workspace of its own; else it works in the
+            checkout.
+        promotion: Whether the model may become a version in the registry, and its champion.
     """
-    with open_workspace(list(overrides), flow_run.name) as workspace:
-        states = {stage.name: stage(workspace) for stage in STAGES}
+    with open_workspace(list(overrides), is_apart=deployment.id is not None) as workspace:
+        states = {}
+        for stage in STAGES:
+            states[stage.name] = stage(workspace)
+            if workspace.has_remote and states[stage.name].message != UP_TO_DATE:
+                push(stage.name, workspace)
         experiment = workspace.save_experiment(flow_run.name)
-        promotion = promote(workspace, experiment)
-        return report(workspace, states, promotion, experiment)
+        outcome = promote(workspace, experiment) if promotion else Completed(message="Not promoted: not asked for.")
+        return report(workspace, states, outcome, experiment)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,15 @@
 
 import os
 from functools import cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gptcore.errors import UserError
+
+if TYPE_CHECKING:  # 2 s of import, which a flow in which nothing changed does without
+    import torch
 
 
 class Settings(BaseSettings):
@@ -33,13 +35,20 @@ class Settings(BaseSettings):
     compile: Literal["auto", "on", "off"] = Field(
         "auto", description="torch.compile of each block; auto is on for a GPU, where it pays, and off elsewhere"
     )
+    repository: str = Field(
+        "",
+        description="Where the checkout was cloned from, as in a container: a flow run hands its experiment on to that "
+        "git URL; empty is the checkout",
+    )
     checkpoint_seconds: float = Field(20, gt=0, description="Training seconds between two resume checkpoints")
 
     def compiles(self) -> bool:
         return self.compile == "on" or (self.compile == "auto" and self.torch_device().type == "cuda")
 
-    def torch_device(self) -> torch.device:
+    def torch_device(self) -> "torch.device":
         """The GPU of this process's number, or the CPU. Raises UserError when a GPU is asked for and none is there."""
+        import torch
+
         if self.device == "cuda" and not torch.cuda.is_available():
             raise UserError("GPTCORE_DEVICE=cuda, but torch finds no GPU here; unset it or use cpu")
         if self.device == "cpu" or not torch.cuda.is_available():

@@ -8,13 +8,15 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed
+from prefect.tasks import exponential_backoff
 
-from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE, UserError
+from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE, UNAVAILABLE_EXIT_CODE, Unavailable, UserError
 from tasks.process import run_group
 from tasks.show import Output, publish
 from tasks.workspace import Workspace
 
 EXITED = re.compile(r"^ERROR: failed to reproduce .*, exited with (-?\d+)$")
+UP_TO_DATE = "up to date"
 KILLED = (-9, 137)  # as subprocess says it, and as a shell does
 
 
@@ -28,20 +30,24 @@ class StageCrashed(UserError):
 
 def is_worth_a_retry(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
     """Prefect calls this only if it is a plain function; for a partial it would silently never retry."""
-    return isinstance(state.data, StageCrashed)
+    return isinstance(state.data, StageCrashed | Unavailable)
 
 
-# Prefect's own result cache would check nothing about files, so DVC stays the only cache
+# Prefect's own result cache would check nothing about files, so DVC stays the only cache. Retries come after about 10,
+# 20 and 40 s, but not at the same moment for all that a server's failure has hit.
 STAGE: dict[str, Any] = {
-    "cache_policy": NO_CACHE, "retries": 2, "retry_delay_seconds": 5, "retry_condition_fn": is_worth_a_retry,
+    "cache_policy": NO_CACHE, "retries": 3, "retry_delay_seconds": exponential_backoff(10), "retry_jitter_factor": 0.5,
+    "retry_condition_fn": is_worth_a_retry,
 }  # fmt: skip
 
 
 def reproduce(stage: str, workspace: Workspace) -> State[None]:
-    """Bring `stage` up to date; the state is `Cached` unless it ran. Raises StageFailed, StageCrashed."""
+    """Bring `stage` up to date; the state is `Cached` unless it ran. Raises StageFailed, StageCrashed, Unavailable."""
     before = workspace.verdicts[stage]
     if not before.why:
-        return Completed(name="Cached", message="up to date")
+        return Completed(name="Cached", message=UP_TO_DATE)
+    if workspace.restore(stage):
+        return Completed(name="Cached", message="restored from run-cache")
     started = time.monotonic()
     lock = workspace.lock_file.read_bytes() if workspace.lock_file.exists() else None
     output = Output(stage)
@@ -68,9 +74,10 @@ def _check(stage: str, code: int, lines: list[str]) -> None:
     if not exits:
         said = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
         raise StageFailed(f"{stage}: {'; '.join(said) or f'dvc ended with code {code}'}")
-    if exits[-1] == MISTAKE_EXIT_CODE:
+    if exits[-1] in (MISTAKE_EXIT_CODE, UNAVAILABLE_EXIT_CODE):
         said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-        raise StageFailed(said[-1] if said else f"{stage} ended with code {MISTAKE_EXIT_CODE}")
+        kind = StageFailed if exits[-1] == MISTAKE_EXIT_CODE else Unavailable
+        raise kind(said[-1] if said else f"{stage} ended with code {exits[-1]}")
     if exits[-1] == STOPPED_EXIT_CODE:
         raise StageFailed(f"{stage} was asked to stop; run it again and it goes on from its checkpoint")
     killed = " (killed, perhaps for want of memory)" if exits[-1] in KILLED else ""
