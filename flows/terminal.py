@@ -36,12 +36,12 @@ def main(flow: Flow[[Sequence[str]], str]) -> None:
     signal.signal(signal.SIGTERM, _stop)  # Prefect hands a SIGTERM on to this when it has ended the run
     try:
         _check(overrides)
-        with temporary_settings(_server()):
+        with temporary_settings(running_server()):
             if not PREFECT_API_URL.value():
                 _start_embedded_server()
             report = flow(overrides)
     except UserError as error:
-        _end(f"error: {error}", MISTAKE_EXIT_CODE)
+        end_with(error)
     except KeyboardInterrupt:
         _end("stopped; run it again and it goes on from the last checkpoint", STOPPED_EXIT_CODE)
     except Exception as error:  # not foreseen; Prefect has logged where it was raised
@@ -57,7 +57,7 @@ def _check(overrides: list[str]) -> None:
         compose(overrides, Path("params.yaml"))
 
 
-def _server() -> dict[Setting, str]:
+def running_server() -> dict[Setting, str]:
     """Settings that lead to what `prefect server start` has started, unless the user has named a server."""
     if PREFECT_API_URL.value():
         return {}
@@ -82,6 +82,11 @@ def _start_embedded_server() -> None:
         SubprocessASGIServer().start()
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def end_with(error: UserError) -> NoReturn:
+    """Its one line, and the exit code for a mistake."""
+    _end(f"error: {error}", MISTAKE_EXIT_CODE)
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:

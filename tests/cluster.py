@@ -69,8 +69,10 @@ class Cluster:
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
+    deploy_command = (sys.executable, "-m", "flows.deploy")
+
     def deploy(self) -> str:
-        return self.command(scratch.CHECKOUT, sys.executable, "-m", "flows.deploy")
+        return self.command(scratch.CHECKOUT, *self.deploy_command)
 
     def command(self, folder: Path, *command: str, code: int = 0) -> str:
         """What `command` prints, run in `folder` against this server; it must end with `code`."""

@@ -49,13 +49,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[str]:
-    """The address of a Prefect server; flows called in this process report there."""
-    from prefect.settings import PREFECT_API_URL
-    from prefect.testing.utilities import prefect_test_harness
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A real Prefect server on which everything is deployed; tests start the workers they need."""
+    with cluster_in(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
 
-    with prefect_test_harness(server_startup_timeout=120):
-        yield str(PREFECT_API_URL.value())
+
+@pytest.fixture(scope="session")
+def server(cluster: Cluster) -> Iterator[str]:
+    """The address of that server; flows called in this process report there."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: cluster.address}):
+        yield cluster.address
 
 
 @pytest.fixture
@@ -87,7 +93,10 @@ def finished_template(template: Path, server: str, tmp_path_factory: pytest.Temp
 
 @pytest.fixture
 def project(template: Path, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the scratch project in which nothing has run, the current folder of the test."""
+    """A copy of the scratch project in which nothing has run, the current folder of the test.
+
+    For runs of deployments, start a worker of the cluster in it.
+    """
     return settle(shutil.copytree(template, tmp_path / "project", symlinks=True), server, monkeypatch)
 
 
@@ -95,19 +104,6 @@ def project(template: Path, tmp_path: Path, server: str, monkeypatch: pytest.Mon
 def finished(finished_template: Path, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the scratch project through which the flow went once, the current folder of the test."""
     return settle(shutil.copytree(finished_template, tmp_path / "project", symlinks=True), server, monkeypatch)
-
-
-@pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A real Prefect server on which everything is deployed; tests start the workers they need."""
-    with cluster_in(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def deployed(template: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the scratch project in which nothing has run: start a worker of the cluster in it."""
-    return settle(shutil.copytree(template, tmp_path / "project", symlinks=True), cluster.address, monkeypatch)
 
 
 def settle(root: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
