@@ -10,6 +10,7 @@ from tasks.baseline import baseline
 from tasks.download import download
 from tasks.evaluate import evaluate
 from tasks.promote import promote
+from tasks.show import tag_run
 from tasks.tokenize import tokenize
 from tasks.train import train
 from tasks.workspace import open_workspace
@@ -27,6 +28,7 @@ def train_gpt(overrides: Sequence[str] = ()) -> str:
         overrides: Changes to params.yaml for this run alone, such as `train.steps=200` or `model=baby`. With any, the
             run gets a workspace of its own; without, it works in the checkout.
     """
+    tag_run(list(overrides))
     with open_workspace(list(overrides), flow_run.name) as workspace:
         states = {stage.name: stage(workspace) for stage in STAGES}
         experiment = workspace.save_experiment(flow_run.name)
