@@ -2,16 +2,20 @@
 
 import shutil
 import sys
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
+from prefect.utilities.urls import url_for
 
 from gptcore.files import read_json
-from tasks.promote import tracking_uri
+from tasks.promote import Promotion, tracking_uri
+from tasks.show import harmless
 from tasks.workspace import Workspace
 
 FIGURES = {"loss": ".4f", "perplexity": ",.2f", "bits_per_byte": ".4f", "parameters": ",", "tokens": ",",
@@ -21,20 +25,25 @@ FIGURES = {"loss": ".4f", "perplexity": ",.2f", "bits_per_byte": ".4f", "paramet
 def report(
     workspace: Workspace, states: Mapping[str, State[Any]], promotion: State[Any], experiment: str | None
 ) -> str:
-    """Both models side by side, how each stage went, a sample, and the commands that show more. Also an artifact."""
+    """How each stage went, both models side by side, a sample, what shows more. With the curves, also an artifact."""
     metrics = read_json(workspace.paths.evaluation / "metrics.json")
-    text = "\n\n".join(
-        [
-            _table(["stage", "state", ""], ([name, state.name, state.message] for name, state in states.items())),
-            _table(["on every validation token", "model", "nanoGPT baseline", "difference"], _comparison(metrics)),
-            _reached(metrics["baseline_loss_reached"]),
-            f"**{promotion.message}**",
-            f"A sample of its text:\n\n```text\n{_sample(workspace)}\n```",
-            _table(["to see", "run"], _commands(workspace, experiment)),
-        ]
-    )
-    create_markdown_artifact(key="report", description="Model and baseline, promotion, sample", markdown=text)
-    return text
+    stages = _table(["stage", "state", ""], ([name, state.name, state.message] for name, state in states.items()))
+    comparison = _table(["on every validation token", "model", "nanoGPT baseline", "difference"], _comparison(metrics))
+    results = [comparison, _reached(metrics["baseline_loss_reached"]), f"**{promotion.message}**"]
+    sample = f"A sample of its text:\n\n```text\n{_sample(workspace)}\n```"
+    links = _table(["to see", "run"], _commands(workspace, promotion, experiment))
+    with harmless():
+        create_markdown_artifact(
+            key="report",
+            description="Model and baseline, promotion, loss curves, sample",
+            markdown="\n\n".join([*results, image(workspace.paths.evaluation / "loss.png"), sample, stages, links]),
+        )
+    return "\n\n".join([stages, *results, sample, links])
+
+
+def image(path: Path) -> str:
+    """A picture within Markdown, as a data URI: Prefect's UI displays it; below an image artifact it prints the URI."""
+    return f"![{path.stem}](data:image/png;base64,{b64encode(path.read_bytes()).decode()})"
 
 
 def _table(heads: list[str], rows: Iterable[Iterable[str | None]]) -> str:
@@ -62,19 +71,30 @@ def _sample(workspace: Workspace) -> str:
     return samples.split("```text\n")[-1].rsplit("\n```", 1)[0]
 
 
-def _commands(workspace: Workspace, experiment: str | None) -> Iterable[list[str]]:
-    prefect, mlflow, dvc = (_program(name, workspace.checkout) for name in ("prefect", "mlflow", "dvc"))
-    served = str(PREFECT_API_URL.value() or "").removesuffix("/api")
-    yield ["runs and logs (Prefect)", served or f"`{prefect} --no-prompt server start`"]
-    uri = tracking_uri(workspace.checkout)
-    database = uri.replace(f"{workspace.checkout}/", "")
-    yield ["models (MLflow)", uri if uri.startswith("http") else f"`{mlflow} ui --backend-store-uri {database}`"]
-    yield ["experiments", f"`{dvc} exp show`"]
+def _commands(workspace: Workspace, promotion: State[Any], experiment: str | None) -> Iterable[list[str]]:
+    prefect, dvc = _program("prefect", workspace.checkout), _program("dvc", workspace.checkout)
+    page = url_for("flow-run", flow_run.id) if PREFECT_API_URL.value() else None
+    yield ["this run (Prefect)", page or f"`{prefect} --no-prompt server start`"]
+    if isinstance(promoted := promotion.result(), Promotion):  # it was asked for
+        yield ["its model (MLflow)", _model_page(workspace.checkout, promoted)]
+    commit = workspace.commit()[:10]
+    yield ["its code", f"`git show {commit}`"]
+    if experiment:
+        yield ["its parameters and metrics", f"`{dvc} exp diff {commit} {experiment}`"]
+        yield ["all experiments", f"`{dvc} exp show`"]
     is_apart = workspace.root != workspace.checkout
-    yield [
-        "loss curves",
-        f"`{dvc} plots diff workspace {experiment} --open`" if is_apart else f"`{dvc} plots show --open`",
-    ]
+    curves = f"plots diff workspace {experiment}" if is_apart else "plots show"
+    yield ["loss curves", f"`{dvc} {curves} --open`"]
+
+
+def _model_page(checkout: Path, promotion: Promotion) -> str:
+    """An address where a server keeps the models, else the command that starts one."""
+    uri = tracking_uri(checkout)
+    if uri.startswith("http"):
+        page = f"experiments/{promotion.mlflow_experiment_id}/runs/{promotion.mlflow_run_id}"
+        return f"{uri.rstrip('/')}/#/{page}"
+    database = uri.replace(f"{checkout}/", "")
+    return f"`{_program('mlflow', checkout)} ui --backend-store-uri {database}`, run {promotion.mlflow_run_id}"
 
 
 def _program(name: str, checkout: Path) -> str:

@@ -12,6 +12,7 @@ from tasks.download import download
 from tasks.evaluate import evaluate
 from tasks.promote import promote
 from tasks.push import push
+from tasks.show import tag_run
 from tasks.stage import UP_TO_DATE
 from tasks.tokenize import tokenize
 from tasks.train import train
@@ -32,6 +33,7 @@ def train_gpt(overrides: Sequence[str] = (), promotion: bool = True) -> str:
             checkout.
         promotion: Whether the model may become a version in the registry, and its champion.
     """
+    tag_run(list(overrides))
     with open_workspace(list(overrides), is_apart=deployment.id is not None) as workspace:
         states = {}
         for stage in STAGES:

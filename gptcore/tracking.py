@@ -15,6 +15,7 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 import mlflow  # it reads the settings above when it is imported
 from mlflow.entities import Metric
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature, set_signature
 
@@ -32,10 +33,11 @@ SAMPLING = {
 
 @dataclass(frozen=True)
 class Version:
-    """A version of the registered model and its tags."""
+    """A version of the registered model, its tags, and the id of the MLflow run that it came from."""
 
     number: int
     tags: dict[str, str]
+    run_id: str
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Registry:
     def find(self, model_sha256: str) -> Version | None:
         """The version with these weights."""
         found = self.client.search_model_versions(f"name = '{MODEL}' and tag.model_sha256 = '{model_sha256}'")
-        return Version(int(found[0].version), dict(found[0].tags)) if found else None
+        return _version(found[0]) if found else None
 
     def holder(self, alias: str) -> Version | None:
         """The version that has `alias`."""
@@ -70,7 +72,7 @@ class Registry:
             found = self.client.get_model_version_by_alias(MODEL, alias)
         except MlflowException:
             return None
-        return Version(int(found.version), dict(found.tags))
+        return _version(found)
 
     def give(self, alias: str, number: int) -> None:
         self.client.set_registered_model_alias(MODEL, alias, str(number))
@@ -109,7 +111,7 @@ class Registry:
             set_signature(logged.model_uri, logged.signature)
             with redirect_stderr(io.StringIO()):  # it talks past the log
                 made = mlflow.register_model(logged.model_uri, MODEL, tags=tags)
-        return Version(int(made.version), tags)
+        return Version(int(made.version), tags, run.info.run_id)
 
     @contextmanager
     def _run(self, name: str, tags: dict[str, str]) -> Iterator[mlflow.ActiveRun]:
@@ -121,3 +123,7 @@ class Registry:
             run = mlflow.start_run(experiment_id=self.experiment, run_name=name, tags=tags)
         with run:
             yield run
+
+
+def _version(found: ModelVersion) -> Version:
+    return Version(int(found.version), dict(found.tags), str(found.run_id))

@@ -7,7 +7,7 @@ from tasks.stage import STAGE, reproduce
 from tasks.workspace import Workspace
 
 
-@task(name="download", **STAGE)
+@task(name="download", task_run_name="download", **STAGE)
 def download(workspace: Workspace) -> State[None]:
     """Fetch the corpus and verify it."""
     return reproduce("download", workspace)

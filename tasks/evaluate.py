@@ -7,7 +7,7 @@ from tasks.stage import STAGE, reproduce
 from tasks.workspace import Workspace
 
 
-@task(name="evaluate", **STAGE)
+@task(name="evaluate", task_run_name="evaluate", **STAGE)
 def evaluate(workspace: Workspace) -> State[None]:
     """Compare both models on every validation token."""
     return reproduce("evaluate", workspace)

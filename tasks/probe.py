@@ -13,6 +13,7 @@ from typing import Any
 
 from gptcore.errors import Unavailable, UserError
 from gptcore.files import atomic_path
+from gptcore.presets import differences
 
 
 @dataclass(frozen=True)
@@ -164,13 +165,27 @@ def _key(stage: Any) -> str | None:
 
 
 def _why(stage: Any) -> Iterator[str]:
-    """Lines such as `params.yaml: train.steps modified` or `data/model/export deleted`."""
-    for path in (*stage.deps, *stage.outs):
-        for change in path.status().values():
-            named = change.items() if isinstance(change, dict) else [("", change)]
-            yield from (f"{path.def_path}{f': {name}' if name else ''} {what}" for name, what in named)
+    """Lines such as `train.steps: 750 → 60`, `gptcore/model.py changed` or `data/model/export is missing`."""
+    if not any(out.hash_info for out in stage.outs):
+        yield "first run"
+        return
+    causes = [line for dep in stage.deps for line in _differences(dep)]
     if stage.changed_stage():
-        yield "the command or its list of dependencies changed"
+        causes.append("the command or its list of dependencies changed")
+    # outputs are missing in every fresh clone: worth a line only where there is no other cause
+    yield from causes or [line for out in stage.outs for line in _differences(out)]
+
+
+def _differences(path: Any) -> Iterator[str]:
+    """What differs between dvc.lock and the workspace, in one dependency or output of a stage."""
+    from dvc.dependency.param import ParamsDependency
+
+    if isinstance(path, ParamsDependency):
+        for field, old, new in differences(path.hash_info.value or {}, path.read_params()):
+            yield f"{field}: {'unset' if old is ... else old} → {'unset' if new is ... else new}"
+        return
+    for change in path.status().values():
+        yield f"{path.def_path} {'is missing' if change == 'deleted' else 'changed'}"
 
 
 def _has_remote(repo: Any) -> bool:

@@ -4,20 +4,22 @@ The model becomes a version of the registered model `gpt` and its `challenger`; 
 byte beat the baseline's and those of the champion so far.
 """
 
-import csv
 import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.events import emit_event
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
+from gptcore.curve import read_curve
 from gptcore.files import read_json, sha256_file, write_json
 from gptcore.params import Paths, read_params
 from gptcore.presets import flatten
@@ -27,20 +29,28 @@ if TYPE_CHECKING:  # 2 s of imports that a run in which nothing changed does not
     from gptcore.tracking import Point, Registry, Version
 
 
-@task(name="promote", cache_policy=NO_CACHE)
-def promote(workspace: Workspace, experiment: str | None) -> State[None]:
+@dataclass(frozen=True)
+class Promotion:
+    """How it went, and where MLflow keeps the model."""
+
+    sentence: str
+    version: int
+    mlflow_experiment_id: str
+    mlflow_run_id: str
+
+
+@task(name="promote", task_run_name="promote", cache_policy=NO_CACHE)
+def promote(workspace: Workspace, experiment: str | None) -> State[Promotion]:
     """Register the model; make it champion if it beats the baseline and the champion. The state says why or why not."""
     uri = tracking_uri(workspace.checkout)
-    receipt = workspace.paths.scratch / "promote" / "receipt.json"
+    receipt = workspace.paths.scratch / "promote" / "promotion.json"
     question = {**_question(workspace), "tracking_uri": uri}
-    if sentence := _answered(receipt, question, uri):
-        return Completed(name="Cached", message=sentence)
+    if promotion := _answered(receipt, question, uri):
+        return Completed(name="Cached", message=promotion.sentence, data=promotion)
     with _one_at_a_time(workspace.checkout):
-        sentence, is_new = _settle(workspace, experiment, uri)
-    write_json(receipt, {"question": question, "registry": _stamp(uri), "sentence": sentence})
-    if not is_new:
-        return Completed(name="Cached", message=sentence)
-    return Completed(message=sentence)
+        promotion, is_new = _settle(workspace, experiment, uri)
+    write_json(receipt, {"question": question, "registry": _stamp(uri), "promotion": asdict(promotion)})
+    return Completed(name=None if is_new else "Cached", message=promotion.sentence, data=promotion)
 
 
 def tracking_uri(checkout: Path) -> str:
@@ -65,34 +75,41 @@ def judge(tags: dict[str, str], champion: "Version | None") -> tuple[bool, str]:
     return True, f"{won} and the {theirs:.4f} of version {champion.number}, the champion so far"
 
 
-def _settle(workspace: Workspace, experiment: str | None, uri: str) -> tuple[str, bool]:
-    """Do at the registry what is still to be done: (the sentence, whether anything was done)."""
+def _settle(workspace: Workspace, experiment: str | None, uri: str) -> tuple[Promotion, bool]:
+    """Do at the registry what is still to be done: (how it stands, whether anything was done)."""
     from gptcore.tracking import Registry
 
     registry = Registry(uri, workspace.checkout / "mlartifacts")
     tags = _tags(workspace, experiment)
     version = registry.find(tags["model_sha256"])
     if version and "promotion" in version.tags and version.tags["stage_key.evaluate"] == tags["stage_key.evaluate"]:
-        return version.tags["promotion"], False
+        said = version.tags["promotion"]
+        return Promotion(said, version.number, registry.experiment, version.run_id), False
     if version is None:
         version = _register(registry, workspace, tags)
     else:
         registry.tag(version.number, tags)
     sentence = f"gpt version {version.number} {_place(registry, version.number, tags)}."
     registry.tag(version.number, {"promotion": sentence})  # last: it says that all of the above is done
-    return sentence, True
+    return Promotion(sentence, version.number, registry.experiment, version.run_id), True
 
 
 def _place(registry: "Registry", number: int, tags: dict[str, str]) -> str:
-    """Give version `number` the aliases it deserves, and say so."""
+    """Give version `number` the aliases it deserves, and say so; a new champion is an event too."""
     champion = registry.holder("champion")
     if champion and champion.number == number:
         return "is the champion already"
     registry.give("challenger", number)
     wins, because = judge(tags, champion)
-    if wins:
-        registry.give("champion", number)
-    return f"{'is the new champion' if wins else 'is not promoted'}: {because}"
+    if not wins:
+        return f"is not promoted: {because}"
+    registry.give("champion", number)
+    emit_event(
+        event="gptcore.model.promoted",
+        resource={"prefect.resource.id": "gptcore.model.gpt", "prefect.resource.name": f"gpt version {number}"},
+        payload={"version": number, "because": because, **tags},
+    )
+    return f"is the new champion: {because}"
 
 
 def _register(registry: "Registry", workspace: Workspace, tags: dict[str, str]) -> "Version":
@@ -105,10 +122,9 @@ def _register(registry: "Registry", workspace: Workspace, tags: dict[str, str]) 
 def _curve(folder: Path) -> "Iterator[Point]":
     from gptcore.tracking import Point
 
-    with (folder / "curve.csv").open() as curve, (folder / "timing.csv").open() as timing:
-        for row, times in zip(csv.DictReader(curve), csv.DictReader(timing), strict=True):
-            step, seconds = int(row.pop("step")), float(times["seconds"])
-            yield from (Point(name, float(value), step, seconds) for name, value in row.items())
+    for row in read_curve(folder):
+        step, seconds = int(row.pop("step")), row.pop("seconds")
+        yield from (Point(name, value, step, seconds) for name, value in row.items())
 
 
 def _tags(workspace: Workspace, experiment: str | None) -> dict[str, str]:
@@ -137,13 +153,13 @@ def _question(workspace: Workspace) -> dict[str, str]:
     }
 
 
-def _answered(receipt: Path, question: dict[str, str], uri: str) -> str | None:
-    """The sentence of the last time, if neither the question nor the registry has changed since."""
+def _answered(receipt: Path, question: dict[str, str], uri: str) -> Promotion | None:
+    """What came of it the last time, if neither the question nor the registry has changed since."""
     if not receipt.is_file():
         return None
     known = read_json(receipt)
     same = known["question"] == question and known["registry"] and known["registry"] == _stamp(uri)
-    return str(known["sentence"]) if same else None
+    return Promotion(**known["promotion"]) if same else None
 
 
 def _stamp(uri: str) -> list[int] | None:

@@ -2,10 +2,14 @@
 
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.client.orchestration import get_client
+from prefect.runtime import flow_run
 
 from tasks.probe import Verdict
 from tasks.workspace import Workspace
@@ -15,12 +19,28 @@ PROGRESS = re.compile(r"^[\w ]+? +(\d+)% \|")  # as gptcore.progress writes it
 BOOKKEEPING = re.compile(r"^(Generating|Updating) lock file ")  # after it come only DVC's hints about git
 
 
+@contextmanager
+def harmless() -> Iterator[None]:
+    """A server that is away or restarting: hours of training do not end for want of a page about them."""
+    try:
+        yield
+    except Exception as error:  # of httpx, of Prefect and of the operating system: each version has others
+        get_run_logger().warning("the Prefect server did not take an artifact: %s", error or type(error).__name__)
+
+
+def tag_run(overrides: list[str]) -> None:
+    """Put what sets this flow run apart on it as tags: read in the list of runs, and chosen by there."""
+    with harmless(), get_client(sync_client=True) as client:
+        client.update_flow_run(flow_run.id, tags={*flow_run.tags, *overrides})
+
+
 class Output:
     """The lines of a stage: into the task's log, their percentage into a progress artifact."""
 
-    def __init__(self, stage: str) -> None:
+    def __init__(self, stage: str, why: tuple[str, ...]) -> None:
         self.stage, self.lines = stage, list[str]()
         self.log = get_run_logger()
+        self.log.info("to do: %s", summary(why))
         self.artifact: Any = None
         self.sent = -ARTIFACT_EVERY_SECONDS
         self.talking = True
@@ -35,23 +55,38 @@ class Output:
             self._progress(float(match[1]), line)
 
     def _progress(self, percent: float, line: str) -> None:
-        if self.artifact is None:
-            self.artifact = create_progress_artifact(percent, key=f"{self.stage}-progress", description=line)
-        elif time.monotonic() - self.sent >= ARTIFACT_EVERY_SECONDS or percent == 100:
-            update_progress_artifact(self.artifact, percent, description=line)
-        else:
+        if time.monotonic() - self.sent < ARTIFACT_EVERY_SECONDS and percent < 100:
             return
         self.sent = time.monotonic()
+        said = re.sub(r"\|.*?\| *", "", line)  # the UI draws its own bar
+        with harmless():
+            if self.artifact is None:
+                self.artifact = create_progress_artifact(percent, key=f"{self.stage}-progress", description=said)
+            else:
+                update_progress_artifact(self.artifact, percent, description=said)
+
+
+def summary(why: tuple[str, ...]) -> str:
+    """The first two reasons and how many more there are."""
+    more = f" and {len(why) - 2} more" if len(why) > 2 else ""
+    return f"{', '.join(why[:2])}{more}"
 
 
 def publish(stage: str, before: Verdict, workspace: Workspace) -> None:
-    """The stage's page in the UI: which key it made, why it ran, what came out."""
-    reasons = "\n".join(f"- {reason}" for reason in before.why)
-    metrics = workspace.metrics(stage)
-    table = "\n".join(f"| {name} | {value} |" for name, value in metrics.items())
-    create_markdown_artifact(
-        key=stage,
-        description=f"What {stage} made, and why it ran",
-        markdown=f"**Stage key** `{workspace.verdicts[stage].key}`\n\n**It ran because**\n{reasons}\n\n"
-        f"| metric | value |\n|---|---|\n{table}\n",
-    )
+    """The stage's page in the UI: why it ran, what came out, which key that has in DVC's run-cache."""
+    reasons = "\n".join(f"- `{reason}`" for reason in before.why)
+    metrics = "\n".join(f"| {name} | {_figure(value)} |" for name, value in workspace.metrics(stage).items())
+    after = workspace.verdicts[stage]
+    outputs = "\n".join(f"| `{path}` | `{value}` |" for path, value in after.outputs.items())
+    with harmless():
+        create_markdown_artifact(
+            key=stage,
+            description=f"Why {stage} ran, and what it made",
+            markdown=f"**It ran because**\n\n{reasons}\n\n| metric | value |\n|:---|---:|\n{metrics}\n\n"
+            f"| output | content (MD5) |\n|:---|:---|\n{outputs}\n\n"
+            f"Stage key `{after.key}`: the same key is restored from DVC's cache instead of running again.\n",
+        )
+
+
+def _figure(value: Any) -> str:
+    return f"{value:,.6g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

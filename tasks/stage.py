@@ -12,7 +12,7 @@ from prefect.tasks import exponential_backoff
 
 from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE, UNAVAILABLE_EXIT_CODE, Unavailable, UserError
 from tasks.process import run_group
-from tasks.show import Output, publish
+from tasks.show import Output, publish, summary
 from tasks.workspace import Workspace
 
 EXITED = re.compile(r"^ERROR: failed to reproduce .*, exited with (-?\d+)$")
@@ -50,7 +50,7 @@ def reproduce(stage: str, workspace: Workspace) -> State[None]:
         return Completed(name="Cached", message="restored from run-cache")
     started = time.monotonic()
     lock = workspace.lock_file.read_bytes() if workspace.lock_file.exists() else None
-    output = Output(stage)
+    output = Output(stage, before.why)
     code = run_group(workspace.repro_command(stage), workspace.root, output.line)
     _check(stage, code, output.lines)
     workspace.refresh()
@@ -63,7 +63,7 @@ def reproduce(stage: str, workspace: Workspace) -> State[None]:
         raise StageFailed(f"{stage}: {changed} changed while it ran, so its result was not recorded; run it again")
     workspace.record(stage)
     publish(stage, before, workspace)
-    return Completed(message=f"ran in {time.monotonic() - started:.0f} s")
+    return Completed(message=f"ran in {time.monotonic() - started:.0f} s: {summary(before.why)}")
 
 
 def _check(stage: str, code: int, lines: list[str]) -> None:

@@ -7,7 +7,7 @@ from tasks.stage import STAGE, reproduce
 from tasks.workspace import Workspace
 
 
-@task(name="tokenize", **STAGE)
+@task(name="tokenize", task_run_name="tokenize", **STAGE)
 def tokenize(workspace: Workspace) -> State[None]:
     """Split the documents, train the tokenizer, write the token files."""
     return reproduce("tokenize", workspace)

@@ -7,7 +7,7 @@ from tasks.stage import STAGE, reproduce
 from tasks.workspace import Workspace
 
 
-@task(name="train", **STAGE)
+@task(name="train", task_run_name="train", **STAGE)
 def train(workspace: Workspace) -> State[None]:
     """Train the model; a retry goes on from its last checkpoint."""
     return reproduce("train", workspace)

@@ -14,7 +14,7 @@ STAGES = ["download", "tokenize", "train", "baseline", "evaluate"]
 def test_before_any_run_everything_is_to_do(project: Path) -> None:
     verdicts = probe(project).verdicts
     assert sorted(verdicts) == sorted(STAGES)
-    assert "data/raw deleted" in verdicts["download"].why
+    assert verdicts["download"].why == ("first run",)
     assert verdicts["train"].key is None  # its dependency data/tokens is not there
     assert not list(project.glob("dvc.lock")), "a question must write nothing"
 
@@ -32,8 +32,8 @@ def test_after_a_run(project: Path) -> None:
     scratch.set_param(project, "train", "seed", 7)
     (project / "data/baseline/metrics.json").unlink()
     changed = probe(project).verdicts
-    assert changed["train"].why == ("params.yaml: train modified",)
-    assert changed["baseline"].why == ("data/baseline/metrics.json deleted",)
+    assert changed["train"].why == ("train.seed: 1337 → 7",)
+    assert changed["baseline"].why == ("data/baseline/metrics.json is missing",)
     assert not changed["tokenize"].why
     assert changed["train"].key != verdicts["train"].key
     assert changed["train"].outputs == verdicts["train"].outputs

@@ -44,7 +44,7 @@ def test_code_edited_while_it_runs_is_not_bound_to_its_result(finished: Path) ->
         train_gpt()
     assert (finished / "dvc.lock").read_bytes() == before
     edited = probe(finished).verdicts["train"]
-    assert "code.py modified" in edited.why
+    assert "code.py changed" in edited.why
     assert edited.key not in {folder.name for folder in (finished / ".dvc/cache/runs").glob("*/*")}
 
 

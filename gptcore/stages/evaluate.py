@@ -1,6 +1,5 @@
 """data/model, data/baseline, data/tokens -> data/evaluation: both models on every validation token, same windows."""
 
-import csv
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from gptcore.curve import Curve, draw_curves, read_curve
 from gptcore.errors import UserError
 from gptcore.evaluate import Score, score, standard_error, window_losses
 from gptcore.export import load_export
-from gptcore.files import atomic_path
 from gptcore.memory import keep_freed_memory
 from gptcore.params import Metrics, Paths, Section, run_stage
 from gptcore.progress import Progress
@@ -66,9 +65,6 @@ class EvaluateMetrics(Metrics):
     validation: Validation
 
 
-Curve = list[dict[str, float]]
-
-
 def evaluate(evaluate: EvaluateConfig, paths: Paths) -> EvaluateMetrics:
     keep_freed_memory()
     verify_tokens(paths.tokens)
@@ -112,13 +108,6 @@ def _measure(
     return metrics, losses, counts
 
 
-def read_curve(folder: Path) -> Curve:
-    """The rows of curve.csv, each with its `seconds` of timing.csv."""
-    with (folder / "curve.csv").open() as curve, (folder / "timing.csv").open() as timing:
-        rows = zip(csv.DictReader(curve), csv.DictReader(timing), strict=True)
-        return [{key: float(value) for key, value in {**one, **other}.items()} for one, other in rows]
-
-
 def reached(model: Curve, baseline: Curve) -> Reached:
     goal = baseline[-1]
     first = next((row for row in model if row["val_loss"] <= goal["val_loss"]), None)
@@ -126,30 +115,6 @@ def reached(model: Curve, baseline: Curve) -> Reached:
         return Reached(steps=None, seconds=None, speedup=None)
     speedup = round(goal["seconds"] / first["seconds"], 2)
     return Reached(steps=int(first["step"]), seconds=first["seconds"], speedup=speedup)
-
-
-def draw_curves(path: Path, model: Curve, baseline: Curve) -> None:
-    """Validation loss of both, over tokens and over seconds of training."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.5), dpi=110, layout="constrained")
-    for axes, key, label in zip(
-        figure.subplots(1, 2, sharey=True), ("tokens", "seconds"), ("tokens", "seconds"), strict=True
-    ):
-        for curve, name, color in ((baseline, "nanoGPT baseline", "#888888"), (model, "gptcore", "#c2410c")):
-            axes.plot(
-                [row[key] for row in curve], [row["val_loss"] for row in curve], color=color, label=name, linewidth=2
-            )
-        axes.axhline(baseline[-1]["val_loss"], color="#888888", linewidth=1, linestyle=":")
-        axes.set_xlabel(f"training {label}")
-        axes.locator_params(axis="x", nbins=5)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.xaxis.set_major_formatter("{x:,.0f}")
-    figure.axes[0].set_ylabel("validation loss, nats per token")
-    figure.axes[0].legend(frameon=False)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None})
 
 
 if __name__ == "__main__":
