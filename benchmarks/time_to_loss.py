@@ -12,8 +12,9 @@ import numpy as np
 from contest import Contest, Measured
 from sides import ROOT, Setting, Side, Tokens, gptcore_side, nanogpt_side, timed, validation_loss
 
-from gptcore.corpus import corpus_documents, read_documents
-from gptcore.params import Paths
+from gptcore.corpus import Corpus, DataConfig
+from gptcore.documents import read_documents
+from gptcore.params import Paths, validate_section
 from gptcore.presets import compose
 
 STEPS = 2000
@@ -53,8 +54,9 @@ def characters() -> tuple[Tokens, int]:
     paths = Paths(ROOT)
     documents = paths.raw / "documents.jsonl"
     if not documents.exists():
-        source = compose(["data=shakespeare"], ROOT / "params.yaml")["data"]
-        texts = [each.text for each in corpus_documents(**source, root=ROOT, scratch=paths.scratch / "download")]
+        values = compose(["data=shakespeare"], paths.params)
+        corpus = Corpus(validate_section(values, "data", DataConfig), ROOT, paths.scratch / "download")
+        texts = [each.text for each in corpus.documents()]
     else:
         texts = [each.text for each in read_documents(documents)]
     text = np.array(list("\n".join(texts)))

@@ -1,30 +1,27 @@
-"""Files from the network, verified and kept: a package's source distribution, or what an http(s) address gives.
-
-Kept files carry their own sha256 in their names, so a rerun knows them to be whole without asking anyone.
-"""
+"""Files from the network, verified and kept: a package's source distribution, or what an http(s) address gives."""
 
 import os
+import re
 import tarfile
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from gptcore.errors import UserError
+from gptcore.errors import Unavailable, UserError
 from gptcore.files import atomic_path, sha256_file
 from gptcore.progress import Progress
+from gptcore.transfer import Answer, Store, fetch, retry
 
 if TYPE_CHECKING:
     from pypi_simple import DistributionPackage, PyPISimple
-    from requests import RequestException
+    from requests import RequestException, Response
 
-RETRY_WAITS_SECONDS = (1.0, 3.0, 6.0)
 TIMEOUT_SECONDS = (5.0, 30.0)  # to connect, and between two pieces of an answer
-CHUNK_BYTES = 1 << 16
+CHUNK_BYTES = 1 << 14  # less than this is lost by a cut
 RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
-
-Result = TypeVar("Result")
+PAGE = re.compile(rb"\s*(<!doctype html|<html)", re.IGNORECASE)
 
 
 def fetch_package(name: str, version: str, folder: Path) -> Path:
@@ -38,15 +35,13 @@ def fetch_package(name: str, version: str, folder: Path) -> Path:
     from pypi_simple import PYPI_SIMPLE_ENDPOINT, DigestMismatchError, PyPISimple
 
     endpoint = os.environ.get("PIP_INDEX_URL") or PYPI_SIMPLE_ENDPOINT
-    index = f"the package index {_host(endpoint)}"
+    index = f"the package index {host(endpoint)}"
     with PyPISimple(endpoint) as client:
-        package = _retry(index, lambda: _source_distribution(client, name, version, index))
+        package = retry(lambda: _source_distribution(client, name, version, index))
         kept = folder / f"{name}-{version}-{package.digests['sha256']}.sdist"
         with atomic_path(kept) as temporary:
             try:
-                _retry(index, lambda: client.download_package(
-                    package, temporary, progress=_Received, timeout=TIMEOUT_SECONDS
-                ))  # fmt: skip
+                retry(lambda: _download_package(client, package, temporary, index))
             except DigestMismatchError as error:
                 raise UserError(
                     f"{package.filename} from {index} has the {error.algorithm} {error.actual_digest}, not "
@@ -56,15 +51,9 @@ def fetch_package(name: str, version: str, folder: Path) -> Path:
 
 
 def fetch_url(url: str, sha256: str, folder: Path) -> Path:
-    """The file at an http(s) address; a kept one of that sha256 is not asked for again. Raises UserError."""
-    kept = folder / f"{sha256}.file"
-    if kept.is_file() and sha256_file(kept) == sha256:
-        return kept
-    part = folder / "part.file"
-    with atomic_path(part) as temporary:
-        _retry(_host(url), lambda: _download(url, temporary))
-    # whatever came is kept under what it is: when the user pins it, it need not come again
-    return part.rename(folder / f"{sha256_file(part)}.file")
+    """The file of the given sha256 at an http(s) address; a kept one is not asked for again. Raises UserError."""
+    store = Store(folder)
+    return store.path(fetch(url, sha256, store, lambda offset, version: http_answer(url, offset, version)).sha256)
 
 
 def archive_files(archive: Path, pattern: str) -> dict[str, bytes]:
@@ -77,11 +66,66 @@ def archive_files(archive: Path, pattern: str) -> dict[str, bytes]:
         raise UserError(f"{archive.name} is not a tar archive that can be read: {error}") from None
 
 
+@contextmanager
+def http_answer(url: str, offset: int, version: str) -> Iterator[Answer]:
+    """What is at `url` from byte `offset` on, if it is still `version`; else all. Raises UserError, Unavailable."""
+    import requests
+
+    headers = {"Accept-Encoding": "identity"}  # the bytes as they lie there, so that they can be counted
+    if offset:
+        headers |= {"Range": f"bytes={offset}-", "If-Range": version}
+    with http_errors(host(url)):
+        answer = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS)
+        with answer:
+            whole = _size(answer.headers.get("Content-Range", "").rpartition("/")[2])
+            if answer.status_code == 416 and whole == offset:
+                yield Answer(offset, whole, version, iter(()))
+                return
+            answer.raise_for_status()
+            if answer.status_code == 206 and http_version(answer) in ("", version):
+                yield Answer(offset, whole, version, _chunks(answer, url))
+            elif answer.status_code == 206:  # it has changed, and the server knows no If-Range
+                with http_answer(url, 0, "") as anew:
+                    yield anew
+            else:
+                size = None if "Content-Encoding" in answer.headers else _size(answer.headers.get("Content-Length"))
+                yield Answer(0, size, http_version(answer), _no_page(answer, url))
+
+
+def http_version(answer: "Response") -> str:
+    """What tells this content from another of the address; empty where it cannot be asked for again."""
+    if "Content-Encoding" in answer.headers:
+        return ""
+    tag = answer.headers.get("ETag", "")
+    return tag if tag.startswith('"') else answer.headers.get("Last-Modified", "")
+
+
+@contextmanager
+def http_errors(where: str) -> Iterator[None]:
+    """Trouble of requests as Unavailable where a later try may help, as UserError where it cannot."""
+    from requests import RequestException
+
+    try:
+        yield
+    except RequestException as error:
+        refused = error.response is not None and error.response.status_code not in RETRIED_STATUS
+        if refused:
+            raise UserError(f"{where} refuses: {_reason(error)}; check the address, and whether it is public") from None
+        raise Unavailable(f"{where} cannot be read: {_reason(error)}; check the network and try again") from None
+
+
+def host(url: str) -> str:
+    """The address without path, user name and password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+
+
 def _source_distribution(client: "PyPISimple", name: str, version: str, index: str) -> "DistributionPackage":
     from pypi_simple import NoSuchProjectError
 
     try:
-        page = client.get_project_page(name, timeout=TIMEOUT_SECONDS)
+        with http_errors(index):
+            page = client.get_project_page(name, timeout=TIMEOUT_SECONDS)
     except NoSuchProjectError:
         raise UserError(f"{index} has no package {name}") from None
     found = {str(package.version): package for package in page.packages if package.package_type == "sdist"}
@@ -92,32 +136,29 @@ def _source_distribution(client: "PyPISimple", name: str, version: str, index: s
     return found[version]
 
 
-def _download(url: str, path: Path) -> None:
-    import requests
-
-    with requests.get(url, stream=True, timeout=TIMEOUT_SECONDS) as answer, path.open("wb") as file:
-        answer.raise_for_status()
-        length = answer.headers.get("Content-Length", "")
-        with _Received(int(length) if length.isdigit() else None) as received:
-            for chunk in answer.iter_content(CHUNK_BYTES):
-                file.write(chunk)
-                received.update(len(chunk))
+def _download_package(client: "PyPISimple", package: "DistributionPackage", path: Path, index: str) -> None:
+    with http_errors(index):
+        client.download_package(package, path, progress=_Received, timeout=TIMEOUT_SECONDS)
 
 
-def _retry(where: str, action: Callable[[], Result]) -> Result:
-    """Try again with growing waits while the network is at fault; UserError when it stays so."""
-    from requests import RequestException
+def _no_page(answer: "Response", url: str) -> Iterator[bytes]:
+    """The content; a page that says what went wrong, under status 200, is no data."""
+    chunks = _chunks(answer, url)
+    first = next(chunks, b"")
+    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+    if kind in ("text/html", "application/xhtml+xml") or PAGE.match(first[:512]):
+        raise UserError(f"{url} is a page for people ({kind}), no data; name the address of the file itself")
+    yield first
+    yield from chunks
 
-    for wait in (*RETRY_WAITS_SECONDS, None):
-        try:
-            return action()
-        except RequestException as error:
-            refused = error.response is not None and error.response.status_code not in RETRIED_STATUS
-            if refused or wait is None:
-                raise UserError(f"{where} cannot be read: {_reason(error)}; check the network and try again") from None
-            print(f"download  {where}: {_reason(error)}; trying again in {wait:g} s", flush=True)
-            time.sleep(wait)
-    raise AssertionError("the last attempt returns or raises")
+
+def _chunks(answer: "Response", url: str) -> Iterator[bytes]:
+    with http_errors(host(url)):
+        yield from answer.iter_content(CHUNK_BYTES)
+
+
+def _size(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() else None
 
 
 def _reason(error: "RequestException") -> str:
@@ -126,13 +167,8 @@ def _reason(error: "RequestException") -> str:
         return f"HTTP {error.response.status_code} {error.response.reason}"
     cause = error.args[0] if error.args else error
     cause = getattr(cause, "reason", cause)
+    cause = cause.args[0] if getattr(cause, "args", ()) else cause
     return f"{type(error).__name__} ({str(cause).rpartition(': ')[2]})"
-
-
-def _host(url: str) -> str:
-    """The address without path, user name and password."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
 
 
 class _Received:

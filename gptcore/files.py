@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, and their hashes."""
 
+import glob
 import hashlib
 import json
 import os
@@ -14,8 +15,14 @@ SUMS = "SHA256SUMS"
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is synced and renamed to `path`, on failure removed."""
+    """Yield a temporary path beside `path`; on success it is synced and renamed to `path`, on failure removed.
+
+    What a killed process left of the same path is removed first.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if not Path(f"/proc/{left.suffixes[-2][1:]}").exists():
+            _remove(left)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -26,10 +33,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync(path.parent)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -53,6 +57,13 @@ def sha256_file(path: Path) -> str:
 def sha256sums(folder: Path) -> str:
     """What SHA256SUMS in `folder` has to say for `sha256sum --check`: a line for each other file, by name."""
     return "".join(f"{sha256_file(each)}  {each.name}\n" for each in sorted(folder.iterdir()) if each.name != SUMS)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

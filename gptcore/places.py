@@ -9,15 +9,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Protocol
 
 from gptcore.errors import UserError
 from gptcore.files import SUMS, atomic_path
+from gptcore.s3 import oserrors, s3_files
 
 LAST = SUMS
-
-# a server that is gone is noticed within seconds: meanwhile no newer state is written
-S3_TIMEOUTS = {"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 3}}
 
 
 class Place(Protocol):
@@ -96,14 +94,8 @@ class S3Prefix:
     def __init__(self, url: str) -> None:
         """Raises OSError where nothing can be written, UserError when s3fs is not installed."""
         self.url = url.rstrip("/")
-        try:
-            from s3fs import S3FileSystem  # only who uses it needs to have it, and waits for its import
-        except ImportError:
-            raise UserError(f"checkpoints at {url} need the package s3fs; install it with `pip install s3fs`") from None
-        with _oserrors():
-            self.files: Any = S3FileSystem(
-                skip_instance_cache=True, use_listings_cache=False, config_kwargs=S3_TIMEOUTS
-            )
+        with oserrors():
+            self.files = s3_files(f"checkpoints at {url}")
             self.files.pipe_file(f"{self.url}/.writable", b"")
             self.files.rm_file(f"{self.url}/.writable")
 
@@ -111,7 +103,7 @@ class S3Prefix:
         return self.url
 
     def names(self) -> list[str]:
-        with _oserrors(), suppress(FileNotFoundError):
+        with oserrors(), suppress(FileNotFoundError):
             return [PurePosixPath(each).name for each in self.files.ls(self.url, detail=False)]
         return []
 
@@ -120,7 +112,7 @@ class S3Prefix:
         with tempfile.TemporaryDirectory(prefix="gptcore-") as temporary:
             yield Path(temporary)
             try:
-                with _oserrors():
+                with oserrors():
                     for path in sorted(Path(temporary).iterdir(), key=lambda each: each.name == LAST):
                         self.files.put_file(str(path), f"{self.url}/{name}/{path.name}")
             except OSError:
@@ -131,27 +123,16 @@ class S3Prefix:
     @contextmanager
     def reading(self, name: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="gptcore-") as temporary:
-            with _oserrors():
+            with oserrors():
                 for path in self.files.ls(f"{self.url}/{name}", detail=False):
                     self.files.get_file(path, str(Path(temporary, PurePosixPath(path).name)))
             yield Path(temporary)
 
     def remove(self, name: str) -> None:
-        with _oserrors(), suppress(FileNotFoundError):
+        with oserrors(), suppress(FileNotFoundError):
             self.files.rm_file(f"{self.url}/{name}/{LAST}")  # first: what is half removed is no entry
             self.files.rm(f"{self.url}/{name}", recursive=True)
 
     def clear(self) -> None:
-        with _oserrors(), suppress(FileNotFoundError):
+        with oserrors(), suppress(FileNotFoundError):
             self.files.rm(self.url, recursive=True)
-
-
-@contextmanager
-def _oserrors() -> Iterator[None]:
-    """s3fs raises OSError for what the server answers, and lets botocore's own through when there is no answer."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except (BotoCoreError, ClientError) as error:
-        raise OSError(str(error)) from error

@@ -48,6 +48,10 @@ TRAIN: dict[str, Any] = {
     "sample_prompt": "", "sample_tokens": 8,
 }  # fmt: skip
 CURVE: dict[str, Any] = {"points": 6, "windows": 8, "block_size": 16}
+DATA: dict[str, Any] = {
+    "source": "texts", "sha256": "", "format": "auto", "text": "text", "languages": [], "language_field": "language",
+    "min_bytes": 1, "deduplicate": False, "max_documents": 0, "max_bytes": 0,
+}  # fmt: skip
 TEXT = "To be, or not to be, that is the question: whether 'tis nobler in the mind to suffer. " * 40
 
 

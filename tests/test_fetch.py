@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import gptcore.fetch
-from gptcore.errors import UserError
-from gptcore.fetch import archive_files, fetch_package, fetch_url
-from gptcore.files import sha256_file
+import gptcore.transfer
+from gptcore.errors import Unavailable, UserError
+from gptcore.fetch import archive_files, fetch_package
 from tests.package_index import PackageIndex, serve, source_distribution
 
 PLAYS = source_distribution("plays-1.0", {"plays/hamlet.txt": "To be, or not to be\n", "setup.py": "raise SystemExit"})
@@ -17,7 +17,7 @@ PLAYS = source_distribution("plays-1.0", {"plays/hamlet.txt": "To be, or not to 
 
 @pytest.fixture
 def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[PackageIndex]:
-    monkeypatch.setattr(gptcore.fetch, "RETRY_WAITS_SECONDS", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(gptcore.transfer, "RETRY_WAITS_SECONDS", (0.01, 0.01, 0.01))
     monkeypatch.setattr(gptcore.fetch, "TIMEOUT_SECONDS", (1.0, 0.5))
     with serve(PackageIndex({"plays-1.0.tar.gz": PLAYS, "plays-0.9.tar.gz": b"older"})) as index:
         monkeypatch.setenv("PIP_INDEX_URL", index.endpoint)
@@ -54,7 +54,7 @@ def test_transient_failures_are_tried_again(
 def test_lasting_failures_end_in_one_line(index: PackageIndex, tmp_path: Path) -> None:
     index.faults = [503] * 4
     with pytest.raises(
-        UserError, match=r"^the package index http://127.0.0.1:\d+ cannot be read: HTTP 503 .*try again$"
+        Unavailable, match=r"^the package index http://127.0.0.1:\d+ cannot be read: HTTP 503 .*try again$"
     ):
         fetch_package("plays", "1.0", tmp_path)
     assert len(index.requests) == 4
@@ -71,10 +71,10 @@ def test_a_refusal_is_not_tried_again(index: PackageIndex, tmp_path: Path) -> No
 def test_no_index_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serve(PackageIndex({})) as gone:
         pass
-    monkeypatch.setattr(gptcore.fetch, "RETRY_WAITS_SECONDS", (0.01,))
+    monkeypatch.setattr(gptcore.transfer, "RETRY_WAITS_SECONDS", (0.01,))
     monkeypatch.setenv("PIP_INDEX_URL", f"http://user:secret@127.0.0.1:{gone.port}/simple")
     with pytest.raises(
-        UserError, match=r"package index http://127.0.0.1.*Connection refused.*check the network"
+        Unavailable, match=r"package index http://127.0.0.1.*Connection refused.*check the network"
     ) as error:
         fetch_package("plays", "1.0", tmp_path)
     assert "secret" not in str(error.value)
@@ -102,17 +102,6 @@ def test_unknown_packages_and_versions(index: PackageIndex, tmp_path: Path) -> N
         fetch_package("sonnets", "1.0", tmp_path)
     with pytest.raises(UserError, match=r"no source distribution plays 2.0; it has (0.9, 1.0|1.0, 0.9)$"):
         fetch_package("plays", "2.0", tmp_path)
-
-
-def test_a_file_of_an_address_is_kept_under_what_it_is(index: PackageIndex, tmp_path: Path) -> None:
-    index.faults = ["cut"]
-    file = fetch_url(index.url("plays-0.9.tar.gz"), "0" * 64, tmp_path)
-    assert file.read_bytes() == b"older"
-    asked = len(index.requests)
-    assert fetch_url(index.url("plays-0.9.tar.gz"), sha256_file(file), tmp_path) == file
-    assert len(index.requests) == asked
-    with pytest.raises(UserError, match=r"^http://127.0.0.1:\d+ cannot be read: HTTP 404"):
-        fetch_url(index.url("nothing"), "0" * 64, tmp_path)
 
 
 def test_only_regular_files_of_an_archive_are_read(tmp_path: Path) -> None:

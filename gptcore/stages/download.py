@@ -3,11 +3,13 @@
 import hashlib
 from pathlib import Path
 
-from gptcore.corpus import DataConfig, corpus_documents, write_documents
+from gptcore.corpus import Corpus, DataConfig
+from gptcore.documents import write_documents
 from gptcore.errors import UserError
 from gptcore.fetch import archive_files, fetch_package
-from gptcore.files import atomic_path
+from gptcore.files import atomic_path, write_json
 from gptcore.params import Metrics, Paths, run_stage
+from gptcore.selection import Dropped
 from gptcore.split import TokenizerChoice
 
 # The package openai-whisper carries GPT-2's 50,256 ranks as tiktoken writes them; tiktoken itself would download them.
@@ -20,16 +22,19 @@ class DownloadMetrics(Metrics):
 
     documents: int
     bytes: int
+    dropped: Dropped
 
 
 def download(data: DataConfig, tokenize: TokenizerChoice, paths: Paths) -> DownloadMetrics:
-    """Write data/raw/documents.jsonl, and data/raw/gpt2.tiktoken if it is needed. Raises UserError."""
+    """Write data/raw: documents.jsonl, sources.json, and gpt2.tiktoken if it is needed. Raises UserError."""
     scratch = paths.scratch / "download"
-    documents = corpus_documents(data.source, data.sha256, paths.root, scratch)
-    count, size = write_documents(paths.raw / "documents.jsonl", documents, data.sha256)
+    corpus = Corpus(data, paths.root, scratch)
+    written = write_documents(paths.raw / "documents.jsonl", corpus.documents(), data.sha256)
+    files = [{"address": address, "size": each.size, "sha256": each.sha256} for address, each in corpus.files]
+    write_json(paths.raw / "sources.json", {"text_sha256": written.text_sha256, "files": files})
     if tokenize.tokenizer == "gpt2":
         fetch_gpt2_ranks(paths.raw / "gpt2.tiktoken", scratch)
-    return DownloadMetrics(documents=count, bytes=size)
+    return DownloadMetrics(documents=written.documents, bytes=written.bytes, dropped=corpus.selection.dropped)
 
 
 def fetch_gpt2_ranks(path: Path, scratch: Path) -> None:

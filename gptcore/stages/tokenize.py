@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from gptcore.corpus import Document, read_documents
+from gptcore.documents import Document, read_documents
 from gptcore.params import Metrics, Paths, run_stage
 from gptcore.progress import Progress
 from gptcore.split import TokenizeConfig, split_text, training_bytes

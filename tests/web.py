@@ -1,0 +1,92 @@
+"""A web server on loopback with ranges, versions and misbehaviour."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Web:
+    """Serves `files` (name -> content). Each of `faults` spoils one request: a status to answer, "cut" to close the
+    connection half way, "stall" to go silent half way, "page" to answer a page under status 200; None lets it be.
+
+    `ranges` and `etags` switch these off. `requests` are the (path, Range) that came.
+    """
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files = files
+        self.ranges = self.etags = True
+        self.stall_seconds = 1.0
+        self.faults: list[int | str | None] = []
+        self.requests: list[tuple[str, str | None]] = []
+        self.sent_bytes = 0
+        self.port = 0
+
+    def url(self, file: str) -> str:
+        return f"http://127.0.0.1:{self.port}/{file}"
+
+
+@contextmanager
+def serve(web: Web) -> Iterator[Web]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self._answer(None)
+
+        def do_GET(self) -> None:
+            web.requests.append((self.path, self.headers.get("Range")))
+            self._answer(web.faults.pop(0) if web.faults else None)
+
+        def _answer(self, fault: int | str | None) -> None:
+            content = web.files.get(self.path.strip("/").partition("?")[0])
+            if content is None or isinstance(fault, int):
+                self.send_error(fault if isinstance(fault, int) else 404)
+                return
+            etag = f'"{hashlib.md5(content).hexdigest()}"' if web.etags else ""
+            start = self._start(etag)
+            if start and start >= len(content):
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(content)}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            if fault == "page":
+                content, start = b"<!DOCTYPE html><html><body>Please sign in.</body></html>", 0
+            self.send_response(206 if start else 200)
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            if etag:
+                self.send_header("ETag", etag)
+            self.send_header("Content-Length", str(len(content) - start))
+            self.end_headers()
+            if self.command == "GET":
+                self._send(content[start:], fault)
+
+        def _start(self, etag: str) -> int:
+            asked = self.headers.get("Range", "")
+            same = self.headers.get("If-Range", etag) == etag
+            return int(asked.removeprefix("bytes=").rstrip("-")) if asked and same and web.ranges else 0
+
+        def _send(self, content: bytes, fault: int | str | None) -> None:
+            if fault in ("cut", "stall"):
+                content = content[: len(content) // 2]
+            with suppress(BrokenPipeError, ConnectionResetError):  # who was kept waiting has gone
+                self.wfile.write(content)
+                web.sent_bytes += len(content)
+                self.wfile.flush()
+                time.sleep(web.stall_seconds if fault == "stall" else 0)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    web.port = server.server_port
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield web
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
