@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 from gptcore.errors import UserError
 from gptcore.fetch import fetch_package, http_answer
 from gptcore.files import sha256_file
+from gptcore.hub import HubSource, hub_files
 from gptcore.records import Format, known_format
 from gptcore.transfer import Kept, Reader, Store, fetch
 
 # package://<name>/<version>/<pattern of files inside the source distribution>
 PACKAGE = re.compile(r"package://(?P<name>[\w.-]+)/(?P<version>[\w.!+-]+)/(?P<pattern>.+)")
 REMOTE = re.compile(r"(?P<address>(https?|s3)://[^/#]+/[^#]*)(#sha256=(?P<sha256>[0-9a-f]{64}))?")
-HUB = re.compile(r"hf://[\w.-]+/[\w.-]+(/[\w.-]+)?(\?[\w=&.-]*)?")
 FORMS = "package://name/version/pattern, http(s)://…, s3://bucket/…, hf://owner/name, or files of this machine"
 
 
@@ -44,7 +44,9 @@ class SourceFile(NamedTuple):
 
 def check_source(source: str) -> str:
     """Raises ValueError for what is no source."""
-    if "://" in source and not any(form.fullmatch(source) for form in (PACKAGE, REMOTE, HUB)):
+    if source.startswith("hf://"):
+        HubSource.parse(source)
+    elif "://" in source and not PACKAGE.fullmatch(source) and not REMOTE.fullmatch(source):
         raise ValueError(f"must be {FORMS}")
     return source
 
@@ -56,6 +58,9 @@ def locate(source: str, form: Format | None, root: Path, store: Store, fields: l
     """
     if package := PACKAGE.fullmatch(source):
         yield from _package(package["name"], package["version"], package["pattern"], form, store)
+    elif source.startswith("hf://"):
+        for address, kept in hub_files(source, fields, store):
+            yield SourceFile(address, "jsonl", partial(_kept, kept, store))
     elif remote := REMOTE.fullmatch(source):
         sha256 = remote["sha256"] or ""
         for address, reader in _remote(remote["address"]):
