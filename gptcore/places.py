@@ -53,6 +53,13 @@ def open_place(address: str) -> Place:
         ) from None
 
 
+def clear_places(file: Path) -> None:
+    """Remove the places that `file` names, one on each line, and the file. Raises UserError, OSError."""
+    for address in file.read_text(encoding="utf-8").splitlines():
+        open_place(address).clear()
+    file.unlink()
+
+
 class Folder:
     def __init__(self, path: Path) -> None:
         """Raises OSError where nothing can be written."""

@@ -223,7 +223,11 @@ class Run:
         )
         samples = [f"## Step {each['step']:,}\n\n```text\n{each['text']}\n```\n" for each in self.progressed.samples]
         write_text(self.folder / "samples.md", "\n".join(samples))
-        self.checkpoints.clear()
+        if settings().finished_states:  # until the result is recorded it can be needed once more
+            with Path(settings().finished_states).open("a", encoding="utf-8") as file:
+                file.write(f"{self.checkpoints.place}\n")
+        else:
+            self.checkpoints.clear()
 
 
 def _is_due(step: int, steps: int, times: int) -> bool:

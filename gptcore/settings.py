@@ -35,6 +35,11 @@ class Settings(BaseSettings):
     compile: Literal["auto", "on", "off"] = Field(
         "auto", description="torch.compile of each block; auto is on for a GPU, where it pays, and off elsewhere"
     )
+    finished_states: str = Field(
+        "",
+        description="A file to which the place of a finished training's resume state is added, for the flow to remove "
+        "when DVC has recorded the result; empty removes it at once",
+    )
     repository: str = Field(
         "",
         description="Where the checkout was cloned from, as in a container: a flow run hands its experiment on to that "

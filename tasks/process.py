@@ -4,28 +4,32 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
+from types import MappingProxyType
 
 from tasks.leash import GRACE_SECONDS
 from tasks.leash import __file__ as LEASH
 
 
-def run_group(command: list[str], folder: Path, on_line: Callable[[str], None]) -> int:
-    """Run `command` in `folder`, give each line of its output to `on_line`, return its exit code.
+def run_group(
+    command: list[str], folder: Path, on_line: Callable[[str], None], settings: Mapping[str, str] = MappingProxyType({})
+) -> int:
+    """Run `command` in `folder`, `settings` in its environment; each line of its output goes to `on_line`.
 
-    Whatever is raised meanwhile (cancelling, Ctrl-C, a time limit): the whole group gets SIGINT, as from Ctrl-C in a
-    terminal, and 25 s to write a checkpoint. SIGTERM to dvc alone would leave the trainer running without a parent.
-    If this process is killed, the leash does the same. The lines are read in the caller's thread, which is the one
-    whose log reaches Prefect.
+    Returns its exit code. Whatever is raised meanwhile (cancelling, Ctrl-C, a time limit): the whole group gets SIGINT,
+    as from Ctrl-C in a terminal, and 25 s to write a checkpoint. SIGTERM to dvc alone would leave the trainer running
+    without a parent. If this process is killed, the leash does the same. The lines are read in the caller's thread,
+    which is the one whose log reaches Prefect.
     """
     alive, held = os.pipe()
     output, written = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", LEASH, str(alive), str(output), *command], cwd=folder, env=child_environment(),
-        start_new_session=True, pass_fds=(alive, output), stdin=subprocess.DEVNULL, stdout=written, stderr=written,
+        [sys.executable, "-I", "-S", LEASH, str(alive), str(output), *command], cwd=folder,
+        env={**child_environment(), **settings}, start_new_session=True, pass_fds=(alive, output),
+        stdin=subprocess.DEVNULL, stdout=written, stderr=written,
     )  # fmt: skip
     os.close(alive)
     os.close(written)

@@ -2,15 +2,17 @@
 
 import re
 import time
+from pathlib import Path
 from typing import Any
 
-from prefect import Task
+from prefect import Task, get_run_logger
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed
 from prefect.tasks import exponential_backoff
 
 from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE, UNAVAILABLE_EXIT_CODE, Unavailable, UserError
+from gptcore.places import clear_places
 from tasks.process import run_group
 from tasks.show import Output, publish, summary
 from tasks.workspace import Workspace
@@ -51,7 +53,9 @@ def reproduce(stage: str, workspace: Workspace) -> State[None]:
     started = time.monotonic()
     lock = workspace.lock_file.read_bytes() if workspace.lock_file.exists() else None
     output = Output(stage, before.why)
-    code = run_group(workspace.repro_command(stage), workspace.root, output.line)
+    finished = workspace.paths.scratch / f"finished-{stage}"
+    settings = {"GPTCORE_FINISHED_STATES": str(finished)}
+    code = run_group(workspace.repro_command(stage), workspace.root, output.line, settings)
     _check(stage, code, output.lines)
     workspace.refresh()
     if f"Running stage '{stage}':" not in output.lines:
@@ -62,6 +66,7 @@ def reproduce(stage: str, workspace: Workspace) -> State[None]:
         changed = _changed(before.inputs, after.inputs)
         raise StageFailed(f"{stage}: {changed} changed while it ran, so its result was not recorded; run it again")
     workspace.record(stage)
+    _clear(finished)
     publish(stage, before, workspace)
     return Completed(message=f"ran in {time.monotonic() - started:.0f} s: {summary(before.why)}")
 
@@ -82,6 +87,16 @@ def _check(stage: str, code: int, lines: list[str]) -> None:
         raise StageFailed(f"{stage} was asked to stop; run it again and it goes on from its checkpoint")
     killed = " (killed, perhaps for want of memory)" if exits[-1] in KILLED else ""
     raise StageCrashed(f"{stage} ended with code {exits[-1]}{killed}")
+
+
+def _clear(finished: Path) -> None:
+    """Of a training: only now, as until here a kill would have cost it whole."""
+    if not finished.exists():
+        return
+    try:
+        clear_places(finished)
+    except (OSError, UserError) as error:
+        get_run_logger().warning(f"the resume state of this training could not be removed: {error}")
 
 
 def _changed(before: dict[str, Any], after: dict[str, Any]) -> str:

@@ -44,8 +44,8 @@ def train(params: dict, folder: Path) -> dict:
     if params["train"]["steps"] == 13:
         print("error: train: 13 steps bring bad luck; take 14", file=sys.stderr)
         raise SystemExit(MISTAKE_EXIT_CODE)
-    checkpoint = HERE / "data" / "scratch" / "step"
-    checkpoint.parent.mkdir(exist_ok=True)
+    checkpoint = HERE / "data" / "scratch" / "train" / str(params["train"]["steps"]) / "step"
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGINT, lambda *_: (print("train: stopped", flush=True), sys.exit(STOPPED_EXIT_CODE)))
     first = int(checkpoint.read_text()) if checkpoint.exists() else 0
     for step in range(first + 1, params["train"]["steps"] + 1):
@@ -53,7 +53,10 @@ def train(params: dict, folder: Path) -> dict:
             log.write(f"{step}\n")
         checkpoint.write_text(str(step))
         happen(step)
-    checkpoint.unlink(missing_ok=True)
+    if "GPTCORE_FINISHED_STATES" in os.environ:
+        Path(os.environ["GPTCORE_FINISHED_STATES"]).write_text(str(checkpoint.parent))
+    else:
+        checkpoint.unlink(missing_ok=True)
     model(folder, 2 + 1 / params["train"]["steps"])
     return {"val_loss": 1.5, "steps": params["train"]["steps"]}
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from gptcore.files import sha256_file
+from gptcore.places import clear_places
 from gptcore.settings import settings
 from tests.engine import GPT2, MODERN, TRAIN, make_workspace, run_stage, run_stage_here, start_stage
 
@@ -51,6 +52,17 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     code, output = run_stage("train", root, GPTCORE_CHECKPOINT_SECONDS="1000")
     assert code == 0, output
     return hashes(root)
+
+
+def test_its_state_stays_until_the_result_is_recorded(tmp_path: Path, uninterrupted: dict[str, str]) -> None:
+    root, finished = workspace(tmp_path / "kept"), tmp_path / "finished"
+    for resumes in (False, True):
+        code, output = run_stage("train", root, GPTCORE_CHECKPOINT_SECONDS="0.1", GPTCORE_FINISHED_STATES=str(finished))
+        assert code == 0, output
+        assert ("train: resumed at step " in output) == resumes
+        assert hashes(root) == uninterrupted
+    clear_places(finished)
+    assert list((root / "data/scratch/train").iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -9,7 +9,9 @@ import pytest
 from prefect.states import Failed
 
 from flows.train_gpt import train_gpt
-from tasks.probe import probe
+from gptcore.errors import Unavailable
+from tasks import probe as probe_module
+from tasks.probe import Graph, probe
 from tasks.stage import StageCrashed, StageFailed, is_worth_a_retry
 from tasks.train import train
 from tests import scratch
@@ -30,8 +32,26 @@ def test_killed_trainer_is_retried_and_goes_on(project: Path) -> None:
     assert scratch.steps_taken(project) == ALL_STEPS  # each step once: nothing lost, nothing taken twice
 
 
-def test_only_a_crash_is_worth_a_retry() -> None:
+def test_killed_before_its_result_is_recorded_it_need_not_train_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def record(root: Path, stage: str) -> Graph:
+        if stage == "train":
+            raise KeyboardInterrupt
+        return probe_module.record(root, stage)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.workspace.record", record)
+        with pytest.raises(KeyboardInterrupt):
+            train_gpt()
+    assert "| train | Completed |" in train_gpt()
+    assert scratch.steps_taken(project) == ALL_STEPS
+    assert not list((project / "data/scratch/train").iterdir())
+
+
+def test_only_what_may_succeed_later_is_worth_a_retry() -> None:
     assert is_worth_a_retry(train, None, Failed(data=StageCrashed("killed")))  # type: ignore[arg-type]
+    assert is_worth_a_retry(train, None, Failed(data=Unavailable("no answer")))  # type: ignore[arg-type]
     assert not is_worth_a_retry(train, None, Failed(data=StageFailed("bad luck")))  # type: ignore[arg-type]
     assert not is_worth_a_retry(train, None, Failed(data=ValueError("a bug of ours")))  # type: ignore[arg-type]
 
