@@ -1,6 +1,7 @@
 """The main job: fetch, tokenize, train, compare with nanoGPT, promote. `python -m flows.train_gpt --help`."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from prefect import flow
 from prefect.runtime import deployment, flow_run
@@ -9,6 +10,7 @@ from prefect.states import Completed
 from flows.report import report
 from tasks.baseline import baseline
 from tasks.download import download
+from tasks.elsewhere import check_pool
 from tasks.evaluate import evaluate
 from tasks.promote import promote
 from tasks.push import push
@@ -18,11 +20,12 @@ from tasks.tokenize import tokenize
 from tasks.train import train
 from tasks.workspace import open_workspace
 
+GpuPool = Literal["gpu", "gpu-docker", "gpu-kubernetes"]
 STAGES = (download, tokenize, train, baseline, evaluate)
 
 
 @flow(name="train-gpt")
-def train_gpt(overrides: Sequence[str] = (), promotion: bool = True) -> str:
+def train_gpt(overrides: Sequence[str] = (), promotion: bool = True, gpu_pool: GpuPool | None = None) -> str:
     """Train a GPT, compare it with nanoGPT's recipe and promote it if it is better; what is up to date does not run.
 
     Returns the report of the run, in Markdown.
@@ -32,13 +35,19 @@ def train_gpt(overrides: Sequence[str] = (), promotion: bool = True) -> str:
             also when it is started from a deployment, the run gets a workspace of its own; else it works in the
             checkout.
         promotion: Whether the model may become a version in the registry, and its champion.
+        gpu_pool: A work pool with GPUs, where `train` and `baseline` then run, if they must run at all; the rest runs
+            here. Data travels through the DVC remote.
     """
     tag_run(list(overrides))
-    with open_workspace(list(overrides), is_apart=deployment.id is not None) as workspace:
+    is_apart = deployment.id is not None or gpu_pool is not None
+    with open_workspace(list(overrides), is_apart) as workspace:
+        if gpu_pool:
+            check_pool(gpu_pool, workspace.has_remote)
+            workspace.gpu_pool = gpu_pool
         states = {}
         for stage in STAGES:
             states[stage.name] = stage(workspace)
-            if workspace.has_remote and states[stage.name].message != UP_TO_DATE:
+            if workspace.has_remote and (gpu_pool or states[stage.name].message != UP_TO_DATE):
                 push(stage.name, workspace)
         experiment = workspace.save_experiment(flow_run.name)
         outcome = promote(workspace, experiment) if promotion else Completed(message="Not promoted: not asked for.")

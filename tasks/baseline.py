@@ -10,4 +10,4 @@ from tasks.workspace import Workspace
 @task(name="baseline", task_run_name="baseline", **STAGE)
 def baseline(workspace: Workspace) -> State[None]:
     """Train nanoGPT's recipe on the same tokens; a retry goes on from its last checkpoint."""
-    return reproduce("baseline", workspace)
+    return reproduce("baseline", workspace, wants_gpu=True)

@@ -72,6 +72,18 @@ def restore(root: Path, stage: str) -> Graph | None:
         return _graph(repo)
 
 
+def fetch_inputs(root: Path, stage: str) -> Graph:
+    """Pull what `stage` reads of other stages, as dvc.lock names it. Raises UserError, Unavailable."""
+    with _locked(root) as repo:
+        (found,) = repo.stage.collect(stage)
+        made = {out.fs_path for each in repo.index.stages for out in each.outs}
+        missing = [dep.def_path for dep in found.deps if dep.fs_path in made and not dep.exists]
+        if missing:
+            with _remote_trouble(f"{', '.join(missing)} cannot be fetched from DVC's remote"):
+                repo.pull(missing)
+        return _graph(repo)
+
+
 def push(root: Path, stage: str) -> int:
     """Put what is known of the stage's present state into DVC's remote: outputs and run record; the objects that went.
 

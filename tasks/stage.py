@@ -13,6 +13,7 @@ from prefect.tasks import exponential_backoff
 
 from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE, UNAVAILABLE_EXIT_CODE, Unavailable, UserError
 from gptcore.places import clear_places
+from tasks.elsewhere import run_elsewhere, said
 from tasks.process import run_group
 from tasks.show import Output, publish, summary
 from tasks.workspace import Workspace
@@ -43,13 +44,18 @@ STAGE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def reproduce(stage: str, workspace: Workspace) -> State[None]:
-    """Bring `stage` up to date; the state is `Cached` unless it ran. Raises StageFailed, StageCrashed, Unavailable."""
+def reproduce(stage: str, workspace: Workspace, wants_gpu: bool = False) -> State[None]:
+    """Bring `stage` up to date; the state is `Cached` unless it ran. Raises StageFailed, StageCrashed, Unavailable.
+
+    If it `wants_gpu` and the run has a pool with GPUs, it runs there; whether it must run at all is asked here.
+    """
     before = workspace.verdicts[stage]
     if not before.why:
         return Completed(name="Cached", message=UP_TO_DATE)
     if workspace.restore(stage):
         return Completed(name="Cached", message="restored from run-cache")
+    if wants_gpu and workspace.gpu_pool:
+        return _elsewhere(stage, workspace, workspace.gpu_pool)
     started = time.monotonic()
     lock = workspace.lock_file.read_bytes() if workspace.lock_file.exists() else None
     output = Output(stage, before.why)
@@ -69,6 +75,21 @@ def reproduce(stage: str, workspace: Workspace) -> State[None]:
     _clear(finished)
     publish(stage, before, workspace)
     return Completed(message=f"ran in {time.monotonic() - started:.0f} s: {summary(before.why)}")
+
+
+def _elsewhere(stage: str, workspace: Workspace, pool: str) -> State[None]:
+    child = run_elsewhere(stage, workspace, pool)
+    assert child.state
+    if child.state.is_crashed():
+        raise StageCrashed(f"{stage}: the run {child.name} on pool {pool} is lost: {said(child)}")
+    if not child.state.is_completed():
+        raise StageFailed(f"{said(child)} (run {child.name} on pool {pool})")
+    if not workspace.restore(stage):
+        raise StageFailed(
+            f"{stage}: the run {child.name} on pool {pool} has made it, but it is not in this checkout's DVC remote; "
+            "let both have the same remote"
+        )
+    return Completed(message=f"ran on pool {pool} as {child.name}")
 
 
 def _check(stage: str, code: int, lines: list[str]) -> None:

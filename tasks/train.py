@@ -10,4 +10,4 @@ from tasks.workspace import Workspace
 @task(name="train", task_run_name="train", **STAGE)
 def train(workspace: Workspace) -> State[None]:
     """Train the model; a retry goes on from its last checkpoint."""
-    return reproduce("train", workspace)
+    return reproduce("train", workspace, wants_gpu=True)

@@ -1,0 +1,43 @@
+"""Ten runs at once on one machine: none disturbs another, and nothing of them is left behind."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests import scratch
+from tests.cluster import Cluster
+from tests.test_flow import experiments
+
+RUNS = 10
+
+
+def traces(project: Path) -> set[str]:
+    """All that a run could leave: temporary files, clones, DVC's locks, git's references, refused objects."""
+    places = [project / ".dvc/tmp", project / "data/scratch", project / ".git"]
+    files = {str(each) for place in places for each in place.rglob("*") if "objects" not in each.parts}
+    return files | {str(each) for each in Path(tempfile.gettempdir()).glob("gptcore-*")}
+
+
+@pytest.mark.slow
+def test_ten_runs_at_once(cluster: Cluster, project: Path) -> None:
+    scratch.run(project, "dvc", "repro", "tokenize")
+    (project / "code.py").write_text("edited = 'not committed'\n")
+    files = {each: (project / each).read_bytes() for each in ("dvc.lock", "params.yaml", "code.py")}
+    status, before = scratch.run(project, "git", "status", "--short"), traces(project)
+    with cluster.worker(project, limit=2) as worker:
+        runs = [
+            cluster.submit("train-gpt/local", overrides=[f"train.steps={21 + number}"], promotion=False)
+            for number in range(RUNS)
+        ]
+        found = [cluster.wait(run, "Completed", seconds=240) for run in runs]
+        assert len(scratch.processes_in(project)) == 1  # the worker
+        assert worker.poll() is None
+    assert scratch.processes_in(project) == []
+    assert {run.name for run in found} == set(experiments(project))
+    assert files == {each: (project / each).read_bytes() for each in files}
+    assert scratch.run(project, "git", "status", "--short") == status
+    assert not (project / "data/model").exists()
+    new = {each for each in traces(project) - before if "/refs/exps" not in each}
+    assert new == set()
+    assert (project / ".dvc/tmp/rwlock").read_text() in ("", "{}")
