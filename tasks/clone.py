@@ -75,7 +75,7 @@ def _clone(checkout: Path, root: Path, *options: str) -> None:
 
 
 def _share(checkout: Path, root: Path) -> None:
-    """DVC's cache and settings; and resume states, for a later run goes on from those whose folder bears its identity."""
+    """DVC's cache and settings; and resume states, as a later run goes on from those that bear its identity."""
     if (checkout / ".dvc/config.local").exists():
         shutil.copy(checkout / ".dvc/config.local", root / ".dvc")
     share_cache(root, cache_folder(checkout))
