@@ -64,10 +64,13 @@ class DataConfig(Section):
 class Corpus:
     """The documents of `data`; afterwards, the files they came from and what was dropped."""
 
-    def __init__(self, data: DataConfig, root: Path, scratch: Path) -> None:
-        """A relative path counts from `root`; what comes over the network is kept in `scratch`."""
+    def __init__(self, data: DataConfig, root: Path, scratch: Path, ask_again: bool = False) -> None:
+        """A relative path counts from `root`; what comes over the network is kept in `scratch`.
+
+        `ask_again`: what is kept there counts only if it is still what its server has.
+        """
         self.data, self.root = data, root
-        self.store = Store(scratch, hold=not data.sha256)
+        self.store = Store(scratch, hold=not data.sha256, ask_again=ask_again)
         self.files: list[tuple[str, Whole]] = []
         self.selection = Selection(
             data.languages, data.min_bytes, data.deduplicate, data.max_documents, data.max_bytes

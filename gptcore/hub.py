@@ -81,7 +81,7 @@ def commit_path(source: str, store: Store) -> Path:
 
 def _held_commit(source: str, hub: HubSource, store: Store) -> str:
     path = commit_path(source, store)
-    if not path.exists():
+    if store.ask_again or not path.exists():
         write_json(path, {"source": source, "commit": newest_commit(hub)})
     return str(read_json(path)["commit"])
 

@@ -53,10 +53,12 @@ class Kept(BaseModel):
 
 
 class Store:
-    """Kept files and records in `folder`. `hold`: an address must give what it gave first."""
+    """Kept files and records in `folder`. `hold`: an address must give what it gave first. `ask_again`: a kept file
+    counts only while its server has that version.
+    """
 
-    def __init__(self, folder: Path, hold: bool = True) -> None:
-        self.folder, self.hold = folder, hold
+    def __init__(self, folder: Path, hold: bool = True, ask_again: bool = False) -> None:
+        self.folder, self.hold, self.ask_again = folder, hold, ask_again
         folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, sha256: str) -> Path:
@@ -122,7 +124,8 @@ def fetch(address: str, sha256: str, store: Store, reader: Reader) -> Kept:
         wanted = sha256 or (first.sha256 if first else "")
         if wanted and store.is_whole(wanted):
             version = first.version if first and first.sha256 == wanted else ""
-            return Kept(address=address, size=store.path(wanted).stat().st_size, sha256=wanted, version=version)
+            if sha256 or not store.ask_again or retry(lambda: _is_still(version, reader)):
+                return Kept(address=address, size=store.path(wanted).stat().st_size, sha256=wanted, version=version)
         part = store.folder / f"{address_key(address)}.part"
         version = _receive(address, part, reader)
         kept = store.add(address, part, sha256, version)
@@ -144,6 +147,11 @@ def pause(error: Unavailable, wait_seconds: float) -> None:
     wait_seconds *= random.uniform(0.5, 1.5)
     print(f"download  {str(error).partition(';')[0]}; trying again in {wait_seconds:.1f} s", flush=True)
     time.sleep(wait_seconds)
+
+
+def _is_still(version: str, reader: Reader) -> bool:
+    with reader(0, "") as answer:  # its content is not read
+        return bool(version) and answer.version == version
 
 
 def _receive(address: str, part: Path, reader: Reader) -> str:

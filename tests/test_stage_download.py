@@ -10,9 +10,11 @@ import pytest
 
 import gptcore.stages.download
 import gptcore.transfer
-from gptcore.files import write_json
+from gptcore.files import read_json, write_json
 from tests.engine import DATA, run_stage, run_stage_here
 from tests.package_index import PackageIndex, serve, source_distribution
+from tests.web import Web
+from tests.web import serve as serve_web
 
 LEAR, HAMLET = "KING LEAR\n\nNothing will come of nothing.\n", "HAMLET\n\nTo be, or not to be.\n"
 SHA256 = hashlib.sha256((HAMLET + LEAR).encode()).hexdigest()
@@ -73,6 +75,18 @@ def test_an_address(index: PackageIndex, tmp_path: Path) -> None:
     sha256 = hashlib.sha256(HAMLET.encode()).hexdigest()
     assert run_stage_here("download", workspace(tmp_path, source=index.url("input.txt"), sha256=sha256)) == 0
     assert documents(tmp_path) == [{"title": "HAMLET", "text": HAMLET}]
+
+
+def test_a_new_pin_fetches_what_has_changed_since(tmp_path: Path) -> None:
+    with serve_web(Web({"a.txt": HAMLET.encode(), "b.txt": LEAR.encode()})) as web:
+        source = [web.url("a.txt"), web.url("b.txt")]
+        assert run_stage_here("download", workspace(tmp_path, source=source, sha256=SHA256)) == 0
+        web.files["b.txt"] = b"SONNETS\n"
+        assert run_stage_here("download", workspace(tmp_path, source=source, sha256=SHA256)) == 0, "it was kept"
+        new = hashlib.sha256(HAMLET.encode() + b"SONNETS\n").hexdigest()
+        assert run_stage_here("download", workspace(tmp_path, source=source, sha256=new)) == 0
+        assert [each["text"] for each in documents(tmp_path)] == [HAMLET, "SONNETS\n"]
+        assert [file["address"] for file in read_json(tmp_path / "data/raw/sources.json")["files"]] == source
 
 
 def test_the_vocabulary_of_gpt2_comes_only_when_it_is_asked_for(

@@ -142,3 +142,14 @@ def test_a_server_that_stays_down_may_be_up_later(web: Web, tmp_path: Path) -> N
     with pytest.raises(Unavailable, match=r"cannot be read: HTTP 503 .*try again$"):
         get(web, tmp_path)
     assert len(web.requests) == 3
+
+
+def test_asked_again_a_kept_file_counts_while_the_server_has_it(web: Web, tmp_path: Path) -> None:
+    get(web, tmp_path)
+    url = web.url("a.txt")
+    store = Store(tmp_path, hold=False, ask_again=True)
+    kept_file = store.path(SHA256).stat().st_ino
+    assert fetch(url, "", store, lambda offset, version: http_answer(url, offset, version)).sha256 == SHA256
+    assert store.path(SHA256).stat().st_ino == kept_file, "it was not written again"
+    web.files["a.txt"] = b"revised"
+    assert fetch(url, "", store, lambda offset, version: http_answer(url, offset, version)).size == 7

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from gptcore.corpus import Corpus, DataConfig
-from gptcore.documents import write_documents
+from gptcore.documents import OtherText, write_documents
 from gptcore.errors import UserError
 from gptcore.fetch import archive_files, fetch_package
 from gptcore.files import atomic_path, write_json
@@ -29,7 +29,14 @@ def download(data: DataConfig, tokenize: TokenizerChoice, paths: Paths) -> Downl
     """Write data/raw: documents.jsonl, sources.json, and gpt2.tiktoken if it is needed. Raises UserError."""
     scratch = paths.scratch / "download"
     corpus = Corpus(data, paths.root, scratch)
-    written = write_documents(paths.raw / "documents.jsonl", corpus.documents(), data.sha256)
+    try:
+        written = write_documents(paths.raw / "documents.jsonl", corpus.documents(), data.sha256)
+    except OtherText:
+        if not any("://" in source for source in data.sources):
+            raise
+        # what is kept here may be older than the text that is pinned
+        corpus = Corpus(data, paths.root, scratch, ask_again=True)
+        written = write_documents(paths.raw / "documents.jsonl", corpus.documents(), data.sha256)
     files = [{"address": address, "size": each.size, "sha256": each.sha256} for address, each in corpus.files]
     write_json(paths.raw / "sources.json", {"text_sha256": written.text_sha256, "files": files})
     if tokenize.tokenizer == "gpt2":
