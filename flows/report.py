@@ -75,8 +75,8 @@ def _commands(workspace: Workspace, promotion: State[Any], experiment: str | Non
     prefect, dvc = _program("prefect", workspace.checkout), _program("dvc", workspace.checkout)
     page = url_for("flow-run", flow_run.id) if PREFECT_API_URL.value() else None
     yield ["this run (Prefect)", page or f"`{prefect} --no-prompt server start`"]
-    if isinstance(promoted := promotion.result(), Promotion):  # it was asked for
-        yield ["its model (MLflow)", _model_page(workspace.checkout, promoted)]
+    if promotion.data is not None:  # else none was asked for
+        yield ["its model (MLflow)", _model_page(workspace.checkout, promotion.result())]
     commit = workspace.commit()[:10]
     yield ["its code", f"`git show {commit}`"]
     if experiment:

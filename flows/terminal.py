@@ -3,7 +3,7 @@
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import FrameType
@@ -33,13 +33,14 @@ def main(flow: Flow[[Sequence[str]], str]) -> None:
     )  # fmt: skip
     parser.add_argument("overrides", nargs="*", metavar="override", help="a preset or a value, for this run alone")
     overrides = parser.parse_args().overrides
+    run(lambda: _train(flow, overrides))
+
+
+def run(start: Callable[[], str]) -> None:
+    """Print the Markdown that `start` returns, or one line that says why there is none; the exit code says it too."""
     signal.signal(signal.SIGTERM, _stop)  # Prefect hands a SIGTERM on to this when it has ended the run
     try:
-        _check(overrides)
-        with temporary_settings(running_server()):
-            if not PREFECT_API_URL.value():
-                _start_embedded_server()
-            report = flow(overrides)
+        report = start()
     except UserError as error:
         end_with(error)
     except KeyboardInterrupt:
@@ -47,6 +48,14 @@ def main(flow: Flow[[Sequence[str]], str]) -> None:
     except Exception as error:  # not foreseen; Prefect has logged where it was raised
         _end(f"error: {type(error).__name__}: {error}", 1)
     Console().print(Markdown(report))
+
+
+def _train(flow: Flow[[Sequence[str]], str], overrides: list[str]) -> str:
+    _check(overrides)
+    with temporary_settings(running_server()):
+        if not PREFECT_API_URL.value():
+            _start_embedded_server()
+        return flow(overrides)
 
 
 def _check(overrides: list[str]) -> None:

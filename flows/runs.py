@@ -1,0 +1,105 @@
+"""Runs of a deployment, some of them at a time, and what came of each."""
+
+import time
+from dataclasses import dataclass
+from typing import cast
+from uuid import UUID
+
+from prefect import get_run_logger
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    TaskRunFilter,
+    TaskRunFilterName,
+)
+from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+from prefect.runtime import flow_run
+from prefect.states import Cancelling
+
+from gptcore.errors import UserError
+
+POLL_SECONDS = 1.0
+UNFINISHED = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
+
+
+@dataclass(frozen=True)
+class Order:
+    """A run of train-gpt to be made."""
+
+    name: str
+    overrides: list[str]
+    promotion: bool
+
+
+def find_deployment(client: SyncPrefectClient, name: str) -> DeploymentResponse:
+    """The deployment `flow/name`. Raises UserError if there is none, or no worker to run it."""
+    try:
+        found = client.read_deployment_by_name(name)
+    except (ObjectNotFound, ValueError):
+        raise UserError(f"the Prefect server has no deployment {name}; `make deploy` brings those of gptcore") from None
+    pool = found.work_pool_name
+    if pool and not any(each.status == WorkerStatus.ONLINE for each in client.read_workers_for_work_pool(pool)):
+        raise UserError(f"no worker takes runs of {name}; start one: prefect worker start --pool {pool}")
+    return found
+
+
+def run_all(
+    client: SyncPrefectClient, deployment: DeploymentResponse, orders: list[Order], at_once: int
+) -> list[FlowRun]:
+    """Run every order, `at_once` at a time; the runs as they ended, well or not, in the order of `orders`.
+
+    A run of the same order that someone else has started, and that has not ended yet, is waited for instead. Ended
+    from outside, this ends the runs that it has under way.
+    """
+    waiting, running, ended = list(orders), dict[UUID, Order](), dict[str, FlowRun]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                order = waiting.pop(0)
+                running[_under_way(client, deployment, order) or _start(deployment, order)] = order
+            time.sleep(POLL_SECONDS)
+            wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(running)))
+            for run in client.read_flow_runs(flow_run_filter=wanted):
+                if run.state and run.state.is_final():
+                    ended[running.pop(run.id).name] = run
+                    get_run_logger().info("%s: %s, %d to go", run.name, run.state.name, len(waiting) + len(running))
+    except BaseException:
+        for run_id in running:
+            client.set_flow_run_state(run_id, Cancelling())
+        raise
+    return [ended[order.name] for order in orders]
+
+
+def said_by(client: SyncPrefectClient, run: FlowRun, task: str) -> str:
+    """The message of the final state of `task` in `run`, or of the run when it did not come so far."""
+    wanted = TaskRunFilter(name=TaskRunFilterName(any_=[task]))
+    found = client.read_task_runs(
+        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])), task_run_filter=wanted
+    )
+    state = found[0].state if found else run.state
+    return str(state.message) if state else ""
+
+
+def _start(deployment: DeploymentResponse, order: Order) -> UUID:
+    parameters = {"overrides": order.overrides, "promotion": order.promotion}
+    made = run_deployment(
+        deployment.id, parameters=parameters, flow_run_name=order.name, tags=[flow_run.name], timeout=0
+    )
+    return cast(FlowRun, made).id  # it can be awaited as well
+
+
+def _under_way(client: SyncPrefectClient, deployment: DeploymentResponse, order: Order) -> UUID | None:
+    runs = client.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])),
+        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=UNFINISHED))),
+    )
+    same = {"overrides": order.overrides, "promotion": order.promotion}
+    return next((run.id for run in runs if {**run.parameters, **same} == run.parameters), None)
