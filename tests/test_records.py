@@ -137,7 +137,8 @@ import re, sys
 from pathlib import Path
 from gptcore.records import read_texts
 size = sum(len(each.text) for each in read_texts(Path(sys.argv[1]), "a", sys.argv[2], "text", ""))
-print(size, re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])  # ru_maxrss would count the parent's
+# ru_maxrss would count that of the process which started this one
+print(size, re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 """
 
 
