@@ -133,12 +133,12 @@ def test_null_is_the_empty_text(tmp_path: Path) -> None:
 
 
 MEASURE = """
-import resource, sys
+import re, sys
 from pathlib import Path
 from gptcore.records import read_texts
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 size = sum(len(each.text) for each in read_texts(Path(sys.argv[1]), "a", sys.argv[2], "text", ""))
-print(size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+# ru_maxrss would count that of the process which started this one
+print(size, re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 """
 
 
@@ -157,4 +157,4 @@ def test_memory_is_that_of_a_piece_whatever_the_file_weighs(tmp_path: Path, form
     ).stdout.split()
     path.unlink()
     assert int(said[0]) == rows * len(line)
-    assert int(said[1]) < 120_000, f"{said[1]} kB more than at the start"
+    assert int(said[1]) < 250_000, f"{said[1]} kB at most"

@@ -14,6 +14,7 @@ import gptcore.transfer
 from gptcore.corpus import Corpus, DataConfig
 from gptcore.errors import Unavailable, UserError
 from tests.engine import DATA
+from tests.faulty_proxy import Fault, faulty_proxy
 from tests.s3 import BUCKET, S3Server, s3_server
 from tests.web import Web, serve
 
@@ -143,6 +144,20 @@ def test_a_large_object_comes_in_blocks_and_a_changed_one_is_refused(bucket: S3S
     bucket.client.put_object(Bucket=BUCKET, Key="large.txt", Body=b"revised")
     with pytest.raises(UserError, match=r"large.txt has the sha256 .* of 7 bytes, not .*to accept the new one, `rm "):
         texts(tmp_path, f"s3://{BUCKET}/large.txt")
+
+
+@pytest.mark.parametrize("fault", ["drop", "stall", "503"])
+def test_a_bucket_that_fails_in_the_middle_costs_retries_and_no_data(
+    bucket: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    monkeypatch.setattr(gptcore.s3, "TIMEOUTS", {"read_timeout": 0.5, "retries": {"max_attempts": 1}})
+    text = "a line of an object\n" * 600_000
+    bucket.client.put_object(Bucket=BUCKET, Key="large.txt", Body=text.encode())
+    with faulty_proxy(bucket.environment["AWS_ENDPOINT_URL"]) as (address, plan):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        plan.set(fault, "GET /bucket/large.txt", 3)
+        assert "".join(texts(tmp_path, f"s3://{BUCKET}/large.txt")) == text
+        assert len(plan.struck) == 3
 
 
 @pytest.mark.parametrize("source", ["s3://nowhere/a.txt", f"s3://{BUCKET}/nothing.txt", f"s3://{BUCKET}/*.txt"])
