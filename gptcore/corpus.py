@@ -10,7 +10,7 @@ from gptcore.documents import Document
 from gptcore.params import Section
 from gptcore.records import Text, read_texts, template_fields
 from gptcore.selection import Selection
-from gptcore.sources import Whole, check_source, locate
+from gptcore.sources import SourceFile, Whole, check_source, locate
 from gptcore.transfer import Store
 
 
@@ -80,14 +80,25 @@ class Corpus:
         """Raises UserError, Unavailable."""
         return self.selection.documents(self._texts())
 
+    def files_of_source(self) -> Iterator[SourceFile]:
+        """All that `data.source` names, in order, none of it fetched. Raises UserError, Unavailable."""
+        form = None if self.data.format == "auto" else self.data.format
+        for source in self.data.sources:
+            yield from locate(source, form, self.root, self.store, self._fields())
+
+    def texts_of(self, file: SourceFile, path: Path) -> Iterator[Text]:
+        """Those of one file, which lies at `path`. Raises UserError."""
+        for text in read_texts(path, file.address, file.form, self.data.text, self._language_field()):
+            yield text._replace(title=file.title)
+
     def _texts(self) -> Iterator[Text]:
-        data = self.data
-        form = None if data.format == "auto" else data.format
-        language_field = data.language_field if data.languages else ""
-        fields = [*template_fields(data.text), *([language_field] if language_field else [])]
-        for source in data.sources:
-            for file in locate(source, form, self.root, self.store, fields):
-                whole = file.fetch()
-                self.files.append((file.address, whole))
-                for text in read_texts(whole.path, file.address, file.form, data.text, language_field):
-                    yield text._replace(title=file.title)
+        for file in self.files_of_source():
+            whole = file.fetch()
+            self.files.append((file.address, whole))
+            yield from self.texts_of(file, whole.path)
+
+    def _fields(self) -> list[str]:
+        return [*template_fields(self.data.text), *([self._language_field()] if self._language_field() else [])]
+
+    def _language_field(self) -> str:
+        return self.data.language_field if self.data.languages else ""

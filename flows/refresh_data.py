@@ -1,0 +1,48 @@
+"""Has the corpus changed where it comes from? Then train on what it is now. `python -m flows.refresh_data`, or nightly."""
+
+from pathlib import Path
+
+from prefect import flow, get_run_logger
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+
+from gptcore.errors import UserError
+from tasks.upstream import upstream
+
+
+@flow(name="refresh-data")
+def refresh_data(deployment: str = "train-gpt/local") -> str:
+    """Compare the corpus of params.yaml with what its source gives now; start a training if it is another text.
+
+    The change is fetched, hashed and pinned in the run's overrides. Asked again about the same change, this starts no
+    second run. Returns a sentence that says what was found.
+
+    Args:
+        deployment: Whose run is started, `flow/deployment`.
+    """
+    pinned, found = upstream(Path.cwd())
+    sentence = f"unchanged: the corpus is still the text of sha256 {pinned}"
+    if found != pinned:
+        name = _start(deployment, found)
+        sentence = (
+            f"changed: the corpus was the text of sha256 {pinned} and is that of {found} now; "
+            f"{deployment} run {name} trains on it. To keep it: `gptcore configure data.sha256={found}`"
+        )
+    get_run_logger().info(sentence)
+    return sentence
+
+
+def _start(deployment: str, sha256: str) -> str:
+    """The name of the one run of `deployment` on that text. Raises UserError."""
+    try:
+        run = run_deployment(
+            deployment, parameters={"overrides": [f"data.sha256={sha256}"]}, timeout=0, as_subflow=False,
+            idempotency_key=f"refresh-data {sha256}", tags=["refresh-data"],
+        )  # fmt: skip
+    except ObjectNotFound:
+        raise UserError(f"the Prefect server has no deployment {deployment}; `make deploy` makes them") from None
+    return run.name
+
+
+if __name__ == "__main__":
+    print(refresh_data())
