@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gptcore.tokens import Tokens
+
 Order = Literal["epochs", "documents", "crops"]
 AHEAD = 2  # one is ready when the step wants it, one is in the making
 
@@ -25,7 +27,7 @@ class Batches:
     """
 
     def __init__(
-        self, tokens: NDArray[np.unsignedinteger], block_size: int, batch_size: int, order: Order, seed: int,
+        self, tokens: Tokens, block_size: int, batch_size: int, order: Order, seed: int,
         documents: NDArray[np.int64] | None = None,
     ) -> None:  # fmt: skip
         """`documents` is where each one starts; only the order of that name needs it."""

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from gptcore.model import GPT
 from gptcore.progress import Progress
+from gptcore.tokens import Tokens
 
 WINDOWS_PER_BATCH = 64
 LOGITS_AT_ONCE = 1 << 28  # 1 GiB in float32: 64 windows of GPT-2's own length and vocabulary would be 13
@@ -18,7 +19,7 @@ LOGITS_AT_ONCE = 1 << 28  # 1 GiB in float32: 64 windows of GPT-2's own length a
 
 def window_losses(
     model: GPT,
-    tokens: NDArray[np.unsignedinteger],
+    tokens: Tokens,
     window: int,
     at_most: int = 0,
     autocast: AbstractContextManager[object] | None = None,

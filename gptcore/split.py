@@ -1,82 +1,103 @@
-"""Which text trains the model and which validates it: the settings of the tokenize stage, and the split itself.
+"""Which text trains the model and which measures it: the settings of the tokenize stage, and the split itself.
 
 Apart from the tokenizer's code, so that the download stage, which needs only the tokenizer's name, does not depend on
 it.
 """
 
 import hashlib
-from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
 
 from gptcore.errors import UserError
 from gptcore.params import Section, View
 
-TokenizerKind = Literal["bpe", "gpt2", "char", "byte"]
+TokenizerKind = Literal["bpe", "gpt2", "cl100k_base", "o200k_base", "char", "byte", "sentencepiece"]
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 class TokenizerChoice(View):
-    """What the download stage must know of the tokenize section: GPT-2's vocabulary is fetched only if asked for."""
+    """What the download stage must know of the tokenize section: a vocabulary is fetched only if asked for."""
 
     tokenizer: TokenizerKind
+    sentencepiece_model: str
+    sentencepiece_sha256: str
 
 
 class TokenizeConfig(Section):
     """How documents are split and turned into tokens."""
 
-    tokenizer: TokenizerKind = Field(description="bpe (trained on the training split), gpt2, char or byte")
+    tokenizer: TokenizerKind = Field(
+        description="bpe (trained on the training split), gpt2, cl100k_base, o200k_base, char, byte or sentencepiece"
+    )
     vocab_size: int = Field(ge=257, description="ids of a trained bpe, 256 bytes and <|endoftext|> included; bpe only")
+    sample_bytes: int = Field(
+        gt=0, description="training text that a bpe learns from, at most, spread evenly; bpe only"
+    )
+    sentencepiece_model: str = Field(description="a .model file, or its http(s) address; sentencepiece only")
+    sentencepiece_sha256: str = Field(description="digest of that file; sentencepiece only")
     val_fraction: float = Field(gt=0, lt=1, description="share of the corpus' bytes kept for validation")
+    test_fraction: float = Field(ge=0, lt=1, description="share kept for a test that no choice is based on; 0 for none")
     val_split: Literal["documents", "tail"] = Field(description="whole documents, or the end of the concatenated text")
-    seed: int = Field(ge=0, description="chooses the validation documents; not used by tail")
+    seed: int = Field(ge=0, description="chooses the validation and test documents; not used by tail")
+
+    @model_validator(mode="after")
+    def _some_text_trains(self) -> Self:
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ValueError("val_fraction and test_fraction together must leave something for training")
+        return self
 
 
-def training_bytes(texts: Iterable[str], config: TokenizeConfig) -> list[int]:
-    """How many leading bytes of each text are for training; the rest of it is for validation.
+def draw(text: bytes, seed: int) -> int:
+    """Where a text stands in the shuffled order: 8 bytes of a hash, alike with every version of every generator."""
+    return int.from_bytes(hashlib.sha256(f"{seed}\n".encode() + text).digest()[:8])
 
-    `documents` gives whole texts, in an order drawn from the seed, to validation until it holds `val_fraction` of the
-    bytes; identical texts go together, so none is on both sides. `tail` cuts the concatenated text once, like nanoGPT.
-    Raises UserError when a side would be empty.
+
+def split_points(
+    sizes: npt.NDArray[np.int64], draws: npt.NDArray[np.uint64], config: TokenizeConfig
+) -> npt.NDArray[np.int64]:
+    """Where each document of `sizes` bytes is cut, shape (documents, 2): training text, validation text, test text.
+
+    `documents` gives whole texts, in the order of their draws, to validation until it holds `val_fraction` of the
+    bytes, then to the test; identical texts have one draw and go together, so none is on two sides. `tail` cuts the
+    concatenated text, as nanoGPT does. Raises UserError when a side would be empty.
     """
-    sizes, draws = [], []
-    for text in texts:
-        encoded = text.encode()
-        sizes.append(len(encoded))
-        # a hash of seed and text shuffles, and does so alike with every version of every random generator
-        draws.append(hashlib.sha256(f"{config.seed}\n".encode() + encoded).digest())
+    ends = np.cumsum(sizes)
+    total = int(ends[-1]) if len(ends) else 0
     if config.val_split == "tail":
-        return _tail(sizes, config.val_fraction)
-    return _documents(sizes, draws, config.val_fraction)
-
-
-def split_text(text: str, training: int) -> tuple[str, str]:
-    """The training and the validation part of a text, cut after `training` bytes or at the character before."""
-    head = text.encode()[:training].decode(errors="ignore")
-    return head, text[len(head) :]
-
-
-def _documents(sizes: list[int], draws: list[bytes], val_fraction: float) -> list[int]:
-    missing, last = val_fraction * sum(sizes), b""
-    for draw, size in sorted(zip(draws, sizes, strict=True)):
-        if missing > 0:
-            last = draw
-        missing -= size
-    training = [0 if draw <= last else size for draw, size in zip(draws, sizes, strict=True)]
-    if not any(training):
+        shares = np.array([1 - config.val_fraction - config.test_fraction, 1 - config.test_fraction])
+        boundaries = (total * shares).astype(np.int64)
+        tail: npt.NDArray[np.int64] = np.clip(boundaries - (ends - sizes)[:, None], 0, sizes[:, None])
+        return tail
+    val = _first(sizes, draws, config.val_fraction * total)
+    test = _first(sizes, np.where(val, np.uint64(2**64 - 1), draws), config.test_fraction * total) & ~val
+    if (val | test).all() or (config.test_fraction and not test.any()):
         raise UserError(
-            f"tokenize.val_fraction={val_fraction} leaves none of the corpus' {len(sizes):,} document(s) for training; "
-            "set tokenize.val_split=tail to cut inside a document, or another fraction or seed"
+            f"tokenize.val_fraction={config.val_fraction} and test_fraction={config.test_fraction} leave none of the "
+            f"corpus' {len(sizes):,} document(s) for a split; set tokenize.val_split=tail to cut inside a document, or "
+            "another fraction or seed"
         )
-    return training
+    return np.stack([np.where(val | test, 0, sizes), np.where(test, 0, sizes)], axis=1)
 
 
-def _tail(sizes: list[int], val_fraction: float) -> list[int]:
-    left = int(sum(sizes) * (1 - val_fraction))
-    if left == 0:
-        raise UserError(f"the corpus of {sum(sizes):,} bytes is too short for tokenize.val_fraction={val_fraction}")
-    training = []
-    for size in sizes:
-        training.append(min(size, left))
-        left -= training[-1]
-    return training
+def _first(sizes: npt.NDArray[np.int64], draws: npt.NDArray[np.uint64], wanted: float) -> npt.NDArray[np.bool_]:
+    """The documents first in the order of their draws, until they hold `wanted` bytes; equal draws go together."""
+    order = np.argsort(draws, kind="stable")
+    before = np.cumsum(sizes[order]) - sizes[order]
+    taken = int(np.count_nonzero(before < wanted))
+    return draws <= draws[order[taken - 1]] if taken else np.zeros(len(sizes), bool)
+
+
+def split_text(text: bytes, points: npt.NDArray[np.integer]) -> list[bytes]:
+    """The training, validation and test part of a text, each cut at its point or at the character before."""
+    first, second = (_character_start(text, int(point)) for point in points)
+    return [text[:first], text[first:second], text[second:]]
+
+
+def _character_start(text: bytes, at: int) -> int:
+    while at < len(text) and text[at] & 0b1100_0000 == 0b1000_0000:
+        at -= 1
+    return at

@@ -1,39 +1,46 @@
-"""Token files: raw little-endian ids, one file a split, readable by nanoGPT, with what they are beside them.
+"""Token files: raw little-endian ids, readable by nanoGPT, with what they are beside them.
 
-<|endoftext|> stands before each document, so that a model learns from it how a text begins.
+<|endoftext|> stands before each document, so that a model learns from it how a text begins. A split is one file,
+`train.bin`, or several if it is longer than `FILE_TOKENS`: `train-00000.bin`, ... `train.index.npy` indexes documents.
 """
 
 import hashlib
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Literal, TypedDict
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gptcore.errors import UserError
-from gptcore.files import atomic_path, read_json, sha256_file, write_json
-from gptcore.tokenizer import Tokenizer
+from gptcore.files import sha256_file
+from gptcore.split import SPLITS, Split
 
-Split = Literal["train", "val"]
-PIECE_CHARACTERS = 1 << 20
-# A piece may end after a character that is no white space if a space or newline follows: all patterns split there.
-CUT = re.compile(r"\S(?=[ \n])")
+FILE_TOKENS = 1 << 32
+INDEX = ("start", "bytes", "line")  # where its <|endoftext|> stands, its text in UTF-8, its line in documents.jsonl
 
 
 class SplitMeta(BaseModel):
-    """One split; `bytes` are those of its texts in UTF-8, `tokens` count <|endoftext|> too."""
+    """One split; `bytes` are those of its texts in UTF-8, `tokens` count <|endoftext|> too.
+
+    `files` are its token files and their sha256. `text_sha256` is that of the sha256 of its texts, one after the other,
+    so it is the same for every tokenizer.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     tokens: int
     documents: int
     bytes: int
-    sha256: str
+    files: dict[str, str]
+    index_sha256: str
     text_sha256: str
+
+    @property
+    def sha256(self) -> str:
+        """Of all its tokens: the identity of what a model trains on."""
+        return hashlib.sha256("".join(self.files.values()).encode()).hexdigest()
 
 
 class TokensMeta(BaseModel):
@@ -41,26 +48,50 @@ class TokensMeta(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format_version: Literal[1]
+    format_version: Literal[2]
     dtype: Literal["uint16", "uint32"]
     vocab_size: int
     tokenizer_sha256: str
     eot_id: int
     train: SplitMeta
     val: SplitMeta
+    test: SplitMeta | None
 
     @property
     def file_dtype(self) -> np.dtype[np.unsignedinteger]:
         return np.dtype(self.dtype).newbyteorder("<")
 
+    def splits(self) -> dict[Split, SplitMeta]:
+        return {split: found for split in SPLITS if (found := getattr(self, split))}
 
-class Entry(TypedDict):
-    """A document in documents.json: `start` is where its <|endoftext|> stands, which `tokens` counts."""
 
-    title: str
-    start: int
-    tokens: int
-    bytes: int
+class Tokens(Protocol):
+    """Ids that need not be in memory: a mapped file, or several as if they were one."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, positions: npt.NDArray[np.int64], /) -> npt.NDArray[np.unsignedinteger]: ...
+
+
+class TokenFiles:
+    """Several mapped files as one row of tokens."""
+
+    def __init__(self, files: Sequence[npt.NDArray[np.unsignedinteger]]) -> None:
+        self.files = files
+        self.ends = np.cumsum([len(file) for file in files])
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def __getitem__(self, positions: npt.NDArray[np.int64] | slice) -> npt.NDArray[np.unsignedinteger]:
+        """The ids at `positions`, of the same shape; each at least 0."""
+        if isinstance(positions, slice):
+            positions = np.arange(*positions.indices(len(self)))
+        which = np.searchsorted(self.ends, positions, side="right")
+        ids = np.empty(positions.shape, self.files[0].dtype)
+        for number in np.unique(which):
+            file, here = self.files[number], which == number
+            ids[here] = file[positions[here] - (self.ends[number] - len(file))]
+        return ids
 
 
 def read_meta(folder: Path) -> TokensMeta:
@@ -74,34 +105,51 @@ def read_meta(folder: Path) -> TokensMeta:
         raise _damaged(path, error.errors()[0]["msg"]) from None
 
 
-def open_tokens(folder: Path, split: Split) -> "np.memmap[tuple[int], np.dtype[np.unsignedinteger]]":
-    """The ids of a split, shape (tokens,), mapped and not loaded."""
-    return np.memmap(folder / f"{split}.bin", dtype=read_meta(folder).file_dtype, mode="r")
+def open_tokens(folder: Path, split: Split) -> Tokens:
+    """The ids of a split, shape (tokens,), mapped and not loaded. Raises UserError if there is no such split."""
+    meta = read_meta(folder)
+    if split not in meta.splits():
+        raise UserError(f"{folder} has no split {split}; set tokenize.test_fraction, then `dvc repro tokenize`")
+    files = [np.memmap(folder / name, meta.file_dtype, "r") for name in meta.splits()[split].files]
+    return files[0] if len(files) == 1 else TokenFiles(files)
+
+
+def read_index(folder: Path, split: Split) -> npt.NDArray[np.int64]:
+    """A row for each document of the split, shape (documents, 3): its columns are `INDEX`. Raises UserError."""
+    path = folder / f"{split}.index.npy"
+    try:
+        index: npt.NDArray[np.int64] = np.load(path, mmap_mode="r")
+        return index
+    except (OSError, ValueError) as error:
+        raise _damaged(path, str(error)) from None
 
 
 def document_starts(folder: Path, split: Split) -> npt.NDArray[np.int64]:
     """Where each document of the split starts, in tokens. Raises UserError."""
-    path = folder / "documents.json"
-    try:
-        return np.array([entry["start"] for entry in read_json(path)[split]], np.int64)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(path, str(error)) from None
+    return read_index(folder, split)[:, INDEX.index("start")]
 
 
 def verify_tokens(folder: Path) -> TokensMeta:
     """The meta data, after a look at every byte of the token files. Raises UserError that names the damaged file."""
     meta = read_meta(folder)
-    expected = {"tokenizer.json": meta.tokenizer_sha256, "train.bin": meta.train.sha256, "val.bin": meta.val.sha256}
-    for name, sha256 in expected.items():
+    for name, sha256 in expected_files(meta):
         path = folder / name
         if not path.is_file():
             raise UserError(f"{path} is missing; the tokenize stage makes it: `dvc repro tokenize`")
         if (found := sha256_file(path)) != sha256:
             raise _damaged(path, f"its sha256 is {found}, not {sha256} as in meta.json")
-    splits: tuple[Split, Split] = ("train", "val")
-    if max(int(open_tokens(folder, split).max()) for split in splits) >= meta.vocab_size:
+    files = [name for split in meta.splits().values() for name in split.files]
+    if max(int(np.memmap(folder / name, meta.file_dtype, "r").max()) for name in files) >= meta.vocab_size:
         raise _damaged(folder / "meta.json", f"there are ids beyond its vocab_size {meta.vocab_size:,}")
     return meta
+
+
+def expected_files(meta: TokensMeta) -> Iterator[tuple[str, str]]:
+    """Name and sha256 of each file that meta.json vouches for."""
+    yield "tokenizer.json", meta.tokenizer_sha256
+    for split, of_split in meta.splits().items():
+        yield from of_split.files.items()
+        yield f"{split}.index.npy", of_split.index_sha256
 
 
 def _damaged(path: Path, what: str) -> UserError:
@@ -109,80 +157,3 @@ def _damaged(path: Path, what: str) -> UserError:
     # damaged one from its cache even under `dvc repro -f`; chmod and touch reach the cached file through the link.
     remedy = f"make it anew: `chmod u+w {path} && touch {path} && dvc repro tokenize`"
     return UserError(f"{path} is damaged: {what}; {remedy}")
-
-
-def write_tokens(folder: Path, tokenizer: Tokenizer, texts: Iterable[tuple[Split, str, str]]) -> TokensMeta:
-    """Write the token files of `texts` (split, title, text): all of them or none; memory holds one text at a time.
-
-    Raises UserError if decoding a text's tokens does not give the text back.
-    """
-    dtype: Literal["uint16", "uint32"] = "uint16" if tokenizer.n_vocab <= 1 << 16 else "uint32"
-    with atomic_path(folder) as temporary:
-        temporary.mkdir()
-        tokenizer.save(temporary / "tokenizer.json")
-        with (temporary / "train.bin").open("wb") as train, (temporary / "val.bin").open("wb") as val:
-            writers = {"train": _Writer(train, dtype, tokenizer), "val": _Writer(val, dtype, tokenizer)}
-            for split, title, text in texts:
-                writers[split].add(title, text)
-        meta = TokensMeta(
-            format_version=1,
-            dtype=dtype,
-            vocab_size=tokenizer.n_vocab,
-            tokenizer_sha256=sha256_file(temporary / "tokenizer.json"),
-            eot_id=tokenizer.eot_id,
-            train=writers["train"].meta(),
-            val=writers["val"].meta(),
-        )
-        write_json(temporary / "documents.json", {split: writer.entries for split, writer in writers.items()})
-        write_json(temporary / "meta.json", meta.model_dump(mode="json"))
-    return meta
-
-
-def pieces(text: str, characters: int = PIECE_CHARACTERS) -> Iterator[str]:
-    """`text` in parts of at least `characters`, cut so that their tokens one after the other are those of the whole."""
-    start = 0
-    while cut := CUT.search(text, start + characters):
-        yield text[start : cut.end()]
-        start = cut.end()
-    yield text[start:]
-
-
-@dataclass
-class _Writer:
-    """One split as it grows."""
-
-    file: IO[bytes]
-    dtype: str
-    tokenizer: Tokenizer
-    tokens: int = 0
-    entries: list[Entry] = field(default_factory=list)
-    sha256: "hashlib._Hash" = field(default_factory=hashlib.sha256)
-    text_sha256: "hashlib._Hash" = field(default_factory=hashlib.sha256)
-
-    def add(self, title: str, text: str) -> None:
-        start, size = self.tokens, 0
-        self._write(np.array([self.tokenizer.eot_id]))
-        for piece in pieces(text):
-            ids, encoded = self.tokenizer.encode(piece), piece.encode()
-            if self.tokenizer.encoding.decode_bytes(ids.tolist()) != encoded:
-                raise UserError(f"document {title!r}: decoding its {self.tokenizer.kind} tokens gives another text")
-            self._write(ids)
-            self.text_sha256.update(encoded)
-            size += len(encoded)
-        self.entries.append({"title": title, "start": start, "tokens": self.tokens - start, "bytes": size})
-
-    def meta(self) -> SplitMeta:
-        return SplitMeta(
-            tokens=self.tokens,
-            documents=len(self.entries),
-            bytes=sum(entry["bytes"] for entry in self.entries),
-            sha256=self.sha256.hexdigest(),
-            text_sha256=self.text_sha256.hexdigest(),
-        )
-
-    def _write(self, ids: npt.NDArray[np.integer]) -> None:
-        assert ids.size == 0 or ids.max() < self.tokenizer.n_vocab, "an id beyond the vocabulary would wrap"
-        raw = ids.astype(np.dtype(self.dtype).newbyteorder("<")).tobytes()
-        self.file.write(raw)
-        self.sha256.update(raw)
-        self.tokens += len(ids)

@@ -19,6 +19,7 @@ from gptcore.guard import STEPS_BETWEEN_COPIES, Copy, Guard, SkippedBatch
 from gptcore.model import GPT, ModelConfig
 from gptcore.optim import OptimConfig, Optimizer, bfloat16_is_fast_on_cpu
 from gptcore.params import Section
+from gptcore.tokens import Tokens
 
 Precision = Literal["auto", "bfloat16", "float16", "float32"]
 
@@ -62,7 +63,7 @@ class TrainState:
 
     def __init__(
         self, model: ModelConfig, optim: OptimConfig, train: TrainConfig,
-        tokens: NDArray[np.unsignedinteger], vocab_size: int, device: torch.device,
+        tokens: Tokens, vocab_size: int, device: torch.device,
         documents: NDArray[np.int64] | None = None,
     ) -> None:  # fmt: skip
         batch_size, rest = divmod(train.batch_tokens, model.block_size)

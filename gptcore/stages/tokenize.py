@@ -1,67 +1,65 @@
-"""Split documents into training and validation, train the tokenizer, write token files."""
+"""Split documents into training, validation and test, train the tokenizer, write token files."""
 
+import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
-from gptcore.documents import Document, read_documents
+from gptcore.assemble import assemble
+from gptcore.document_lengths import draw_document_lengths
+from gptcore.encode import Encoded, encode_piece, read_encoded
 from gptcore.params import Metrics, Paths, run_stage
+from gptcore.plan import Plan, make_plan
 from gptcore.progress import Progress
-from gptcore.split import TokenizeConfig, split_text, training_bytes
-from gptcore.tokenizer import Tokenizer, byte_tokenizer, char_tokenizer, gpt2_tokenizer, train_bpe
-from gptcore.tokens import Split, write_tokens
+from gptcore.split import SPLITS, Split, TokenizeConfig
+from gptcore.tokens import TokensMeta
+from gptcore.workers import in_order
+
+MEBIBYTE = 1 << 20
 
 
 class TokenizeMetrics(Metrics):
-    """`bytes_per_token` is over both splits: text bytes in UTF-8 / tokens, <|endoftext|> included."""
+    """Exact counts: tokens with <|endoftext|>, bytes of text in UTF-8; bytes_per_token is over all splits."""
 
     vocab_size: int
-    train_tokens: int
-    val_tokens: int
     bytes_per_token: float
+    train_documents: int
+    train_bytes: int
+    train_tokens: int
+    val_documents: int
+    val_bytes: int
+    val_tokens: int
+    test_documents: int
+    test_bytes: int
+    test_tokens: int
 
 
 def tokenize(tokenize: TokenizeConfig, paths: Paths) -> TokenizeMetrics:
     """Write data/tokens from data/raw. Raises UserError."""
-    corpus = paths.raw / "documents.jsonl"
-    training = training_bytes((document.text for document in read_documents(corpus)), tokenize)
-    tokenizer = _make_tokenizer(tokenize, corpus, training, paths.raw / "gpt2.tiktoken")
-    with Progress("tokenize", len(training), "document") as progress:
-        meta = write_tokens(paths.tokens, tokenizer, _parts(_counted(read_documents(corpus), progress), training))
+    for stale in paths.tokens.parent.glob(f".{paths.tokens.name}.*.tmp"):
+        shutil.rmtree(stale)  # of a run that was killed
+    plan = make_plan(tokenize, paths)
+    meta = assemble(paths.tokens, plan.tokenizer, _encoded(plan), test=tokenize.test_fraction > 0)
+    draw_document_lengths(paths.tokens)
+    shutil.rmtree(paths.scratch / "tokenize")
+    return _metrics(meta)
+
+
+def _encoded(plan: Plan) -> Iterator[tuple[int, dict[Split, Encoded]]]:
+    """The pieces in order, made by all cores; those of a run that was killed are there already."""
+    done = in_order(encode_piece, plan.jobs)
+    with Progress("tokenize", plan.jobs[-1].piece.end // MEBIBYTE, "MiB") as progress:
+        for job, first_document, path in zip(plan.jobs, plan.first_documents, done, strict=True):
+            yield first_document, read_encoded(path)
+            progress.update(job.piece.end // MEBIBYTE)
+
+
+def _metrics(meta: TokensMeta) -> TokenizeMetrics:
+    splits, counts = meta.splits(), ("documents", "bytes", "tokens")
+    totals = {name: sum(getattr(each, name) for each in splits.values()) for name in counts}
     return TokenizeMetrics(
         vocab_size=meta.vocab_size,
-        train_tokens=meta.train.tokens,
-        val_tokens=meta.val.tokens,
-        bytes_per_token=(meta.train.bytes + meta.val.bytes) / (meta.train.tokens + meta.val.tokens),
+        bytes_per_token=totals["bytes"] / totals["tokens"],
+        **{f"{split}_{name}": getattr(splits.get(split), name, 0) for split in SPLITS for name in counts},
     )
-
-
-def _make_tokenizer(config: TokenizeConfig, corpus: Path, training: list[int], gpt2_ranks: Path) -> Tokenizer:
-    match config.tokenizer:
-        case "byte":
-            return byte_tokenizer()
-        case "char":
-            return char_tokenizer(document.text for document in read_documents(corpus))
-        case "gpt2":
-            return gpt2_tokenizer(gpt2_ranks)
-        case "bpe":
-            texts = (text for split, _, text in _parts(read_documents(corpus), training) if split == "train")
-            return train_bpe(texts, config.vocab_size)
-
-
-def _parts(documents: Iterator[Document], training: list[int]) -> Iterator[tuple[Split, str, str]]:
-    """Split, title and text of each part of each document that is not empty."""
-    for document, training_size in zip(documents, training, strict=True):
-        head, tail = split_text(document.text, training_size)
-        if head:
-            yield "train", document.title, head
-        if tail:
-            yield "val", document.title, tail
-
-
-def _counted(documents: Iterator[Document], progress: Progress) -> Iterator[Document]:
-    for done, document in enumerate(documents, start=1):
-        yield document
-        progress.update(done, document.title)
 
 
 if __name__ == "__main__":

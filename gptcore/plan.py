@@ -1,0 +1,119 @@
+"""What is decided before the first token: the pieces of a corpus, which text is for what, and the tokenizer."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gptcore.encode import EncodeJob, Int32s, Look, LookJob, look
+from gptcore.errors import UserError
+from gptcore.files import sha256_file
+from gptcore.params import Paths
+from gptcore.pieces import Piece, pieces, read_piece
+from gptcore.split import Split, TokenizeConfig, split_points, split_text
+from gptcore.tokenizer import (
+    Tokenizer,
+    byte_tokenizer,
+    char_tokenizer,
+    sentencepiece_tokenizer,
+    tiktoken_tokenizer,
+    train_bpe,
+)
+from gptcore.workers import in_order
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job a piece, each independent of the others; `first_documents` numbers each piece's first document."""
+
+    tokenizer: Tokenizer
+    jobs: list[EncodeJob]
+    first_documents: list[int]
+
+
+def make_plan(config: TokenizeConfig, paths: Paths) -> Plan:
+    """Reads the corpus once, and once more to train a bpe; writes the tokenizer to scratch. Raises UserError."""
+    corpus = paths.raw / "documents.jsonl"
+    parts = list(pieces(corpus))
+    if not parts:
+        raise UserError(f"{corpus} is empty; take a corpus with text")
+    looks = list(in_order(look, [LookJob(corpus, part, config.seed, config.tokenizer == "char") for part in parts]))
+    document = _document_numbers(parts, looks)
+    points = _points(document, looks, config)
+    tokenizer = _make_tokenizer(config, paths.raw, looks, _training_text(corpus, parts, points, config.sample_bytes))
+    folder = _folder(paths.scratch / "tokenize", tokenizer)
+    jobs = []
+    for number, part in enumerate(parts):
+        continues = _split_of_end(points[number - 1], looks[number - 1]) if part.inside else None
+        jobs.append(EncodeJob(corpus, part, points[number], continues, folder))
+    return Plan(tokenizer, jobs, [int(each[0]) for each in document])
+
+
+def _document_numbers(parts: list[Piece], looks: list[Look]) -> list[npt.NDArray[np.int32]]:
+    """The line of the corpus file that each text of each piece comes from; parts of a document share one."""
+    numbers, next_number = [], 0
+    for part, seen in zip(parts, looks, strict=True):
+        first = next_number - part.inside
+        numbers.append(np.arange(first, first + len(seen.sizes), dtype=np.int32))
+        next_number = first + len(seen.sizes)
+    return numbers
+
+
+def _points(document: list[npt.NDArray[np.int32]], looks: list[Look], config: TokenizeConfig) -> list[Int32s]:
+    """Where each text of each piece is split: the points of its document, counted from the text's own start."""
+    owner = np.concatenate(document)
+    sizes, draws = np.concatenate([seen.sizes for seen in looks]), np.concatenate([seen.draws for seen in looks])
+    starts = np.cumsum(sizes, dtype=np.int64) - sizes
+    firsts = np.flatnonzero(np.diff(owner, prepend=-1))
+    draws_of_documents = draws[firsts]
+    for number in np.flatnonzero(np.diff(firsts, append=len(owner)) > 1):  # documents in several parts
+        parts = draws[owner == number]
+        draws_of_documents[number] = int.from_bytes(hashlib.sha256(parts.tobytes()).digest()[:8])
+    points = split_points(np.add.reduceat(sizes, firsts, dtype=np.int64), draws_of_documents, config)
+    offsets = starts - starts[firsts][owner]
+    of_texts = np.clip(points[owner] - offsets[:, None], 0, sizes[:, None]).astype(np.int32)
+    return np.split(of_texts, np.cumsum([len(each) for each in document])[:-1])
+
+
+def _split_of_end(points: Int32s, seen: Look) -> Split:
+    """The split of the last byte of a piece."""
+    (train, val), size = points[-1], seen.sizes[-1]
+    return "test" if val < size else "val" if train < size else "train"
+
+
+def _training_text(corpus: Path, parts: list[Piece], points: list[Int32s], at_most: int) -> Iterator[str]:
+    """The training texts of every piece, or of every second, third... piece, so that the sample spans the corpus."""
+    every = -(-parts[-1].end // at_most)
+    for part, of_texts in list(zip(parts, points, strict=True))[::every]:
+        for document, at in zip(read_piece(corpus, part)[1], of_texts, strict=True):
+            text = split_text(document.text.encode(), at)[0][:at_most]
+            at_most -= len(text)
+            if text:
+                yield text.decode(errors="ignore")
+
+
+def _make_tokenizer(config: TokenizeConfig, raw: Path, looks: list[Look], training_text: Iterator[str]) -> Tokenizer:
+    match config.tokenizer:
+        case "byte":
+            return byte_tokenizer()
+        case "char":
+            return char_tokenizer(seen.characters for seen in looks)
+        case "gpt2" | "cl100k_base" | "o200k_base":
+            return tiktoken_tokenizer(config.tokenizer, raw / f"{config.tokenizer}.tiktoken")
+        case "sentencepiece":
+            return sentencepiece_tokenizer(raw / "sentencepiece.model")
+        case "bpe":
+            return train_bpe(training_text, config.vocab_size)
+
+
+def _folder(scratch: Path, tokenizer: Tokenizer) -> Path:
+    """Where pieces are kept that this tokenizer has encoded, with a copy of it."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(scratch / "tokenizer.json")
+    folder = scratch / sha256_file(scratch / "tokenizer.json")
+    folder.mkdir(exist_ok=True)
+    (scratch / "tokenizer.json").replace(folder / "tokenizer.json")
+    return folder
