@@ -1,0 +1,161 @@
+"""Text to token files with GPT-2's vocabulary: nanoGPT's way (tiktoken, one process) against the tokenize stage.
+
+Both sides read the same documents and write the same ids, each in a process of its own, start included. nanoGPT's way is
+that of its prepare.py, `encode_ordinary` of each document with <|endoftext|> after it, without what `datasets` adds to
+it. Then the most memory that the stage takes on larger texts: proportional set size, all its processes together.
+The texts are random stretches of a corpus (its data/raw is read), written to a folder of your choice and removed.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from contest import RESULTS, processor
+
+DOCUMENT_BYTES = (1_000, 9_000)
+CONFIG = {
+    "tokenizer": "gpt2", "vocab_size": 1024, "sample_bytes": 1, "sentencepiece_model": "", "sentencepiece_sha256": "",
+    "val_fraction": 0.01, "test_fraction": 0.0, "val_split": "documents", "seed": 1337,
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--raw", type=Path, default=Path("data/raw"), help="documents.jsonl and gpt2.tiktoken")
+    parser.add_argument("--folder", type=Path, default=Path("data/scratch/benchmark"), help="needs 5 times the text")
+    parser.add_argument("--megabytes", type=int, default=200, help="of the text for speed (default 200)")
+    parser.add_argument("--memory", nargs="*", type=int, default=[2, 8], metavar="GB", help="texts for memory")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each side (default 3)")
+    parser.add_argument("--save", action="store_true", help="keep the figures in benchmarks/results/tokenizing.txt")
+    parser.add_argument("--nanogpt-side", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.nanogpt_side:
+        nanogpt_side(arguments.nanogpt_side)
+        return
+    lines = [where(), *speed(arguments)]
+    print("\n".join(lines), flush=True)
+    for gigabytes in arguments.memory:
+        with workspace(arguments, gigabytes * 1000) as root:
+            seconds, peak_mb = stage_side(root)
+        lines.append(f"peak_mb {gigabytes}gb: {peak_mb:.0f} ({seconds:.0f} s, {gigabytes * 1000 / seconds:.1f} MB/s)")
+        print(lines[-1], flush=True)
+    if arguments.save:
+        (RESULTS / "tokenizing.txt").write_text("\n".join(lines) + "\n")
+
+
+def speed(arguments: argparse.Namespace) -> Iterator[str]:
+    """Both sides in turn, A B A B; medians."""
+    theirs, ours = [], []
+    with workspace(arguments, arguments.megabytes) as root:
+        for _ in range(arguments.repeats):
+            started = time.perf_counter()
+            subprocess.run([sys.executable, __file__, "--nanogpt-side", root], check=True)
+            theirs.append(time.perf_counter() - started)
+            ours.append(stage_side(root)[0])
+            print(f"nanogpt {theirs[-1]:.2f} s  gptcore {ours[-1]:.2f} s", flush=True)
+        same_tokens(root)
+    for name, seconds in (("nanogpt", theirs), ("gptcore", ours)):
+        median = statistics.median(seconds)
+        yield f"{name}: {median:.2f} s, {arguments.megabytes / median:.1f} MB/s ({arguments.megabytes} MB of text)"
+    yield f"ratio: {statistics.median(theirs) / statistics.median(ours):.2f}"
+
+
+def nanogpt_side(root: Path) -> None:
+    """Its data/openwebtext/prepare.py: ids of each document, then all of them in one array of 16 bits."""
+    from gptcore.tokenizer import tiktoken_tokenizer
+
+    encoding = tiktoken_tokenizer("gpt2", root / "data/raw/gpt2.tiktoken").encoding
+    rows = []
+    with (root / "data/raw/documents.jsonl").open(encoding="utf-8") as file:
+        for line in file:
+            ids = encoding.encode_ordinary(json.loads(line)["text"])
+            ids.append(encoding.eot_token)
+            rows.append(np.array(ids, dtype=np.uint16))
+    np.concatenate(rows).tofile(root / "nanogpt.bin")
+
+
+def stage_side(root: Path) -> tuple[float, float]:
+    """Seconds, and the most MB that all processes of the stage held together."""
+    shutil.rmtree(root / "data/tokens", ignore_errors=True)
+    started, peak = time.perf_counter(), 0
+    process = subprocess.Popen([sys.executable, "-m", "gptcore.stages.tokenize"], cwd=root, stdout=subprocess.DEVNULL)
+    while process.poll() is None:
+        peak = max(peak, sum(map(proportional_bytes, [process.pid, *children(process.pid)])))
+        time.sleep(0.25)
+    if process.returncode:
+        raise SystemExit(process.returncode)
+    return time.perf_counter() - started, peak / 1e6
+
+
+def same_tokens(root: Path) -> None:
+    """Ours are theirs, but for the documents that ours keep for validation, and for where <|endoftext|> stands."""
+    theirs = np.sort(np.fromfile(root / "nanogpt.bin", np.uint16))
+    ours = np.concatenate([np.fromfile(root / f"data/tokens/{split}.bin", np.uint16) for split in ("train", "val")])
+    assert (np.sort(ours) == theirs).all()
+
+
+@contextmanager
+def workspace(arguments: argparse.Namespace, megabytes: int) -> Iterator[Path]:
+    """A folder with a text of that size, removed at the end."""
+    root = arguments.folder.absolute() / f"{megabytes}mb"
+    (root / "data/raw").mkdir(parents=True)
+    shutil.copy(arguments.raw / "gpt2.tiktoken", root / "data/raw")
+    (root / "params.yaml").write_text(json.dumps({"tokenize": CONFIG}))
+    try:
+        write_text(root / "data/raw/documents.jsonl", arguments.raw / "documents.jsonl", megabytes * 1_000_000)
+        yield root
+    finally:
+        shutil.rmtree(root)
+
+
+def write_text(path: Path, corpus: Path, size: int) -> None:
+    with corpus.open(encoding="utf-8") as file:
+        source = "".join(json.loads(line)["text"] for line in file)
+    chance, written = random.Random(0), 0
+    with path.open("w", encoding="utf-8") as file:
+        while written < size:
+            length = min(chance.randint(*DOCUMENT_BYTES), size - written)
+            start = chance.randrange(len(source) - length)
+            text = source[start : start + length]
+            written += len(text.encode())
+            document = {"title": f"at {written}", "text": text}
+            file.write(json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
+def children(process: int) -> list[int]:
+    try:
+        found = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [each for child in map(int, found) for each in (child, *children(child))]
+
+
+def proportional_bytes(process: int) -> int:
+    try:
+        rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next((int(line.split()[1]) << 10 for line in rollup.splitlines() if line.startswith("Pss:")), 0)
+
+
+def where() -> str:
+    versions = ", ".join(f"{name} {version(name)}" for name in ("tiktoken", "numpy"))
+    arguments = [each for each in sys.argv[1:] if not each.startswith("/")]
+    command = " ".join(["python", f"benchmarks/{Path(__file__).name}", *arguments])
+    return f"{command}\n{processor()}, {os.cpu_count()} cores; python {platform.python_version()}, {versions}"
+
+
+if __name__ == "__main__":
+    main()
