@@ -1,6 +1,6 @@
 """Text to token files with GPT-2's vocabulary: nanoGPT's way (tiktoken, one process) against the tokenize stage.
 
-Both sides read the same documents and write the same ids, each in a process of its own, start included. nanoGPT's way is
+Both sides read the same documents and write the same ids, each in a process of its own, start included. nanoGPT's is
 that of its prepare.py, `encode_ordinary` of each document with <|endoftext|> after it, without what `datasets` adds to
 it. Then the most memory that the stage takes on larger texts: proportional set size, all its processes together.
 The texts are random stretches of a corpus (its data/raw is read), written to a folder of your choice and removed.

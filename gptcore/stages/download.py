@@ -18,7 +18,7 @@ class DownloadMetrics(Metrics):
 
 
 def download(data: DataConfig, tokenize: TokenizerChoice, paths: Paths) -> DownloadMetrics:
-    """Write data/raw: documents.jsonl, sources.json, and the vocabulary file that the tokenizer needs. Raises UserError."""
+    """Write data/raw: documents.jsonl, sources.json, and the tokenizer's vocabulary file. Raises UserError."""
     scratch = paths.scratch / "download"
     corpus = Corpus(data, paths.root, scratch)
     try:
