@@ -133,15 +133,19 @@ def verify_tokens(folder: Path) -> TokensMeta:
     """The meta data, after a look at every byte of the token files. Raises UserError that names the damaged file."""
     meta = read_meta(folder)
     for name, sha256 in expected_files(meta):
-        path = folder / name
-        if not path.is_file():
-            raise UserError(f"{path} is missing; the tokenize stage makes it: `dvc repro tokenize`")
-        if (found := sha256_file(path)) != sha256:
-            raise _damaged(path, f"its sha256 is {found}, not {sha256} as in meta.json")
+        verify_file(folder / name, sha256)
     files = [name for split in meta.splits().values() for name in split.files]
     if max(int(np.memmap(folder / name, meta.file_dtype, "r").max()) for name in files) >= meta.vocab_size:
         raise _damaged(folder / "meta.json", f"there are ids beyond its vocab_size {meta.vocab_size:,}")
     return meta
+
+
+def verify_file(path: Path, sha256: str) -> None:
+    """Raises UserError if a file of a token folder is missing or another than meta.json says."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing; the tokenize stage makes it: `dvc repro tokenize`")
+    if (found := sha256_file(path)) != sha256:
+        raise _damaged(path, f"its sha256 is {found}, not {sha256} as in meta.json")
 
 
 def expected_files(meta: TokensMeta) -> Iterator[tuple[str, str]]:
