@@ -1,0 +1,110 @@
+"""What the orchestration costs: the flow against its stage commands by hand, cached stages, and what many runs leave.
+
+`python -m benchmarks.orchestration --runs 100` in the repository's root. The pipeline is the scratch project of the
+tests, whose stages take no time of their own; a Prefect server is up before anything is measured. Nothing is promoted:
+that is a step of its own, and mostly MLflow's time.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from gptcore.presets import STAGES
+from tests import scratch
+from tests.cluster import Cluster
+
+REPEATS = 3
+# in one process: the first run imports what every run of a fresh process imports, the second one is what a run costs
+RUNS = """
+import glob, json, os, sys, time
+from flows.train_gpt import train_gpt
+
+KINDS = {
+    "threads": "/proc/self/task/*", "open files": "/proc/self/fd/*", "temporary files": os.environ["TMPDIR"] + "/**",
+    "clones": "data/scratch/workspaces/*", "locks and files of DVC": ".dvc/tmp/**",
+    "experiments": ".git/refs/exps/**",
+}
+
+def left():
+    return {kind: len(glob.glob(where, recursive=True)) for kind, where in KINDS.items()}
+
+overrides, runs, seconds, counts = json.loads(sys.argv[1]), int(sys.argv[2]), [], []
+for _ in range(runs):
+    started = time.perf_counter()
+    train_gpt(overrides, promotion=False)
+    seconds.append(time.perf_counter() - started)
+    counts.append(left())
+print(json.dumps({"seconds": seconds, "first": counts[min(2, runs - 1)], "last": counts[-1]}))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument(
+        "--runs", type=int, default=0, help="cached runs in a row, after which is counted what they left"
+    )
+    given = parser.parse_args()
+    with TemporaryDirectory(prefix="gptcore-benchmark-") as folder:
+        home = Path(folder)
+        (home / "tmp").mkdir()
+        cluster = Cluster(home / "prefect", {"TMPDIR": str(home / "tmp"), "MLFLOW_TRACKING_URI": ""})
+        cluster.start()
+        try:
+            _compare(cluster, home)
+            if given.runs:
+                _count(cluster, home, given.runs)
+        finally:
+            cluster.stop()
+
+
+def _compare(cluster: Cluster, home: Path) -> None:
+    by_hand, by_flow = [], []
+    for repeat in range(REPEATS):  # in turn
+        one, other = scratch.make(home / f"hand-{repeat}"), scratch.make(home / f"flow-{repeat}")
+        by_hand.append(_seconds(_by_hand, cluster, one))
+        by_flow.append(_seconds(_flow, cluster, other, [], 1))
+    root = home / "flow-0"
+    here = _flow(cluster, root, [], 4)["seconds"]
+    clone = _flow(cluster, root, [f"train.steps={scratch.STEPS}"], 4)["seconds"]
+    print(f"stage commands by hand: {median(by_hand):.2f} s, the flow: {median(by_flow):.2f} s")
+    print(f"a cached run in the checkout: {median(here):.2f} s, in a clone: {median(clone):.2f} s")
+    print(f"cached_stage_in_a_clone_seconds: {median(clone) / len(STAGES):.2f}")
+    print(f"overhead_seconds: {median(by_flow) - median(by_hand):.2f}")
+    print(f"cached_stage_seconds: {median(here) / len(STAGES):.2f}")
+
+
+def _by_hand(cluster: Cluster, root: Path) -> None:
+    for stage in STAGES:
+        cluster.command(root, sys.executable, "stages.py", stage)
+
+
+def _flow(cluster: Cluster, root: Path, overrides: list[str], runs: int) -> dict[str, Any]:
+    printed = cluster.command(root, sys.executable, "-c", RUNS, json.dumps(overrides), str(runs))
+    measured: dict[str, list[float]] = json.loads(printed.splitlines()[-1])
+    return measured
+
+
+def _count(cluster: Cluster, home: Path, runs: int) -> None:
+    counted = _flow(cluster, home / "flow-0", [f"train.steps={scratch.STEPS}"], runs)
+    print(
+        f"{runs} cached runs in clones, {median(counted['seconds']):.2f} s each; counted after the third and the last:"
+    )
+    for kind, before in counted["first"].items():
+        print(f"  {kind}: {before}, {counted['last'][kind]}")
+    print(f"  processes afterwards: {len(scratch.processes_in(home))}")
+
+
+def _seconds(work: Callable[..., object], *given: object) -> float:
+    started = time.perf_counter()
+    work(*given)
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
