@@ -20,6 +20,7 @@ def traces(project: Path) -> set[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # on a machine that is busy otherwise
 def test_ten_runs_at_once(cluster: Cluster, project: Path) -> None:
     scratch.run(project, "dvc", "repro", "tokenize")
     (project / "code.py").write_text("edited = 'not committed'\n")
