@@ -7,6 +7,7 @@ the log of steps that were really taken.
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,6 +16,13 @@ from ruamel.yaml import YAML
 
 from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE
 
+PUSH = """
+import time
+from dvc.repo import Repo, lock_repo
+with lock_repo(Repo()):
+    print("a long push has DVC's lock", flush=True)
+    time.sleep(5)
+"""
 HERE = Path(__file__).parent
 FOLDERS = {"download": "raw", "tokenize": "tokens", "train": "model", "baseline": "baseline", "evaluate": "evaluation"}
 
@@ -74,6 +82,10 @@ def happen(step: int) -> None:
     path.unlink()
     if what == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if what == "push":
+        command = [sys.executable, "-c", PUSH]
+        holder = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+        holder.stdout.readline()
     if what == "edit":
         (HERE / "code.py").write_text("edited = True\n")
 

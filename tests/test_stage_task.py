@@ -68,6 +68,13 @@ def test_code_edited_while_it_runs_is_not_bound_to_its_result(finished: Path) ->
     assert edited.key not in {folder.name for folder in (finished / ".dvc/cache/runs").glob("*/*")}
 
 
+def test_a_dvc_push_meanwhile_costs_nothing_but_waiting(project: Path) -> None:
+    (project / "trouble-train").write_text("push 2")  # it begins in the middle of the training and outlasts it
+    assert "| train | Completed |" in train_gpt()
+    assert scratch.steps_taken(project) == ALL_STEPS
+    assert not probe(project).verdicts["train"].why
+
+
 @pytest.mark.parametrize("how", ["kill, server up", "Ctrl-C, embedded server"])
 def test_stopped_flow_leaves_a_checkpoint_and_no_process(
     project: Path, monkeypatch: pytest.MonkeyPatch, how: str
