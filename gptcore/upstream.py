@@ -1,4 +1,4 @@
-"""Whether the source of the corpus still gives what it gave: asked by version, fetched again only where that differs."""
+"""Whether the source of the corpus gives what it gave: asked by version, fetched again only where that differs."""
 
 import hashlib
 from contextlib import AbstractContextManager
@@ -7,7 +7,10 @@ from gptcore.corpus import Corpus, DataConfig
 from gptcore.errors import UserError
 from gptcore.files import read_json
 from gptcore.params import Paths
+from gptcore.sources import SourceFile
 from gptcore.transfer import Answer, Store, retry
+
+FETCHED = ("http://", "https://", "s3://")
 
 
 def pinned_text(data: DataConfig, paths: Paths) -> str:
@@ -17,9 +20,7 @@ def pinned_text(data: DataConfig, paths: Paths) -> str:
     try:
         return str(read_json(paths.raw / "sources.json")["text_sha256"])
     except FileNotFoundError:
-        raise UserError(
-            "there is no corpus yet to compare with; run `dvc repro download`, or set data.sha256"
-        ) from None
+        raise UserError("there is no corpus yet to compare with; run `dvc repro download` or set data.sha256") from None
 
 
 def present_text(data: DataConfig, paths: Paths) -> str:
@@ -37,10 +38,22 @@ def present_text(data: DataConfig, paths: Paths) -> str:
     return digest.hexdigest()
 
 
+def version_of(file: SourceFile) -> str:
+    """What tells this content of a file from another: the server's ETag or date, or what it holds.
+
+    Raises UserError for a server that names none, Unavailable.
+    """
+    if not file.address.startswith(FETCHED):
+        return file.fetch().sha256
+    if version := retry(lambda: _version(file.address)):
+        return version
+    raise UserError(f"{file.address} has no ETag or date by which it could be pinned; take data.mode=files")
+
+
 def _forget_if_changed(address: str, store: Store) -> None:
     """A package's version is immutable, and files of this machine are always read."""
     first = store.recorded(address)
-    if address.startswith(("http://", "https://", "s3://")) and first:
+    if first and address.startswith(FETCHED):
         version = retry(lambda: _version(address))
         if not version or version != first.version:
             store.forget(address)
