@@ -30,30 +30,7 @@ from tests.s3 import BUCKET, s3_server
 from tests.test_resume import assert_same, finish, last_step, pause_when, start
 from tests.web import Web, serve
 
-WORDS = [
-    "the",
-    "king",
-    "queen",
-    "and",
-    "his",
-    "fool",
-    "her",
-    "sword",
-    "my",
-    "lord",
-    "love",
-    "is",
-    "dead",
-    "alas",
-    "no",
-    "more",
-    "to",
-    "be",
-    "or",
-    "not",
-    "in",
-    "night",
-]
+WORDS = ("the", "king", "queen", "and", "his", "fool", "her", "sword", "my", "lord", "love", "is", "dead", "alas", "no")
 HEAD = 6  # documents kept for validation and the tokenizer
 TOKENIZE = {"tokenizer": "byte", "vocab_size": 257, "val_fraction": 0.5, "val_split": "documents", "seed": 1}
 
