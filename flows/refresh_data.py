@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, cast
 from prefect import flow, get_run_logger
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import temporary_settings
 
+from flows.terminal import end_with, running_server
 from gptcore.errors import UserError
 from tasks.upstream import upstream
 
@@ -49,4 +51,8 @@ def _start(deployment: str, sha256: str) -> str:
 
 
 if __name__ == "__main__":
-    print(refresh_data())
+    try:
+        with temporary_settings(running_server()):
+            print(refresh_data())
+    except UserError as error:
+        end_with(error)

@@ -24,7 +24,7 @@ from gptcore.errors import UserError
 from gptcore.files import write_json
 from gptcore.params import Paths
 from gptcore.selection import Selection
-from gptcore.upstream import FETCHED, version_of
+from gptcore.upstream import FETCHED, StreamedFile, files_sha256, streamed_files
 
 CODE = (
     "ahead", "buckets", "corpus", "documents", "fetch", "records", "s3", "selection", "sources", "stream", "transfer",
@@ -39,15 +39,6 @@ class Place(NamedTuple):
     text: int
 
 
-class StreamedFile(BaseModel):
-    """A file of the source; its version is an ETag, a date, or the sha256 of what it holds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    address: str
-    version: str
-
-
 class StreamMeta(BaseModel):
     """stream.json; the stream begins at `start`."""
 
@@ -57,16 +48,6 @@ class StreamMeta(BaseModel):
     files: tuple[StreamedFile, ...]
     start: Place
     code_sha256: str
-
-
-def streamed_files(corpus: Corpus) -> tuple[StreamedFile, ...]:
-    """All files of the source and their versions; raises UserError for one that has none, Unavailable."""
-    return tuple(StreamedFile(address=each.address, version=version_of(each)) for each in corpus.files_of_source())
-
-
-def files_sha256(files: tuple[StreamedFile, ...]) -> str:
-    """What `data.sha256` is for a stream."""
-    return hashlib.sha256("".join(f"{each.address} {each.version}\n" for each in files).encode()).hexdigest()
 
 
 def pinned_files(corpus: Corpus) -> tuple[StreamedFile, ...]:

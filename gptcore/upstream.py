@@ -3,6 +3,8 @@
 import hashlib
 from contextlib import AbstractContextManager
 
+from pydantic import BaseModel, ConfigDict
+
 from gptcore.corpus import Corpus, DataConfig
 from gptcore.errors import UserError
 from gptcore.files import read_json
@@ -13,10 +15,21 @@ from gptcore.transfer import Answer, Store, retry
 FETCHED = ("http://", "https://", "s3://")
 
 
+class StreamedFile(BaseModel):
+    """A file of the source; its version is an ETag, a date, or the sha256 of what it holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: str
+    version: str
+
+
 def pinned_text(data: DataConfig, paths: Paths) -> str:
     """The sha256 of the text that params.yaml asks for, or without one, of what was downloaded. Raises UserError."""
     if data.sha256:
         return data.sha256
+    if data.mode == "stream":
+        raise UserError("a stream needs data.sha256; `dvc repro download` says which")
     try:
         return str(read_json(paths.raw / "sources.json")["text_sha256"])
     except FileNotFoundError:
@@ -30,6 +43,8 @@ def present_text(data: DataConfig, paths: Paths) -> str:
     """
     corpus = Corpus(data, paths.root, paths.scratch / "download")
     corpus.store.hold = False
+    if data.mode == "stream":
+        return files_sha256(streamed_files(corpus))
     for file in corpus.files_of_source():
         _forget_if_changed(file.address, corpus.store)
     digest = hashlib.sha256()
@@ -48,6 +63,16 @@ def version_of(file: SourceFile) -> str:
     if version := retry(lambda: _version(file.address)):
         return version
     raise UserError(f"{file.address} has no ETag or date by which it could be pinned; take data.mode=files")
+
+
+def streamed_files(corpus: Corpus) -> tuple[StreamedFile, ...]:
+    """All files of the source and their versions; raises UserError for one that has none, Unavailable."""
+    return tuple(StreamedFile(address=each.address, version=version_of(each)) for each in corpus.files_of_source())
+
+
+def files_sha256(files: tuple[StreamedFile, ...]) -> str:
+    """What `data.sha256` is for a stream."""
+    return hashlib.sha256("".join(f"{each.address} {each.version}\n" for each in files).encode()).hexdigest()
 
 
 def _forget_if_changed(address: str, store: Store) -> None:
