@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict
 
 from gptcore.corpus import Corpus, DataConfig
 from gptcore.errors import UserError
-from gptcore.files import read_json
+from gptcore.files import read_json, write_json
+from gptcore.hub import COMMIT, HubSource, commit_path, newest_commit
 from gptcore.params import Paths
 from gptcore.sources import SourceFile
 from gptcore.transfer import Answer, Store, retry
@@ -45,6 +46,9 @@ def present_text(data: DataConfig, paths: Paths) -> str:
     corpus.store.hold = False
     if data.mode == "stream":
         return files_sha256(streamed_files(corpus))
+    for source in data.sources:
+        if source.startswith("hf://"):
+            _follow(source, corpus.store)
     for file in corpus.files_of_source():
         _forget_if_changed(file.address, corpus.store)
     digest = hashlib.sha256()
@@ -73,6 +77,13 @@ def streamed_files(corpus: Corpus) -> tuple[StreamedFile, ...]:
 def files_sha256(files: tuple[StreamedFile, ...]) -> str:
     """What `data.sha256` is for a stream."""
     return hashlib.sha256("".join(f"{each.address} {each.version}\n" for each in files).encode()).hexdigest()
+
+
+def _follow(source: str, store: Store) -> None:
+    """From now on a data set of the hub is read at the commit that its revision stands for now."""
+    hub = HubSource.parse(source)
+    if not COMMIT.fullmatch(hub.revision):
+        write_json(commit_path(source, store), {"source": source, "commit": newest_commit(hub)})
 
 
 def _forget_if_changed(address: str, store: Store) -> None:
