@@ -7,11 +7,10 @@ from pydantic import BaseModel, ConfigDict
 
 from gptcore.corpus import Corpus, DataConfig
 from gptcore.errors import UserError
-from gptcore.files import read_json, write_json
-from gptcore.hub import COMMIT, HubSource, commit_path, newest_commit
+from gptcore.files import read_json
 from gptcore.params import Paths
 from gptcore.sources import SourceFile
-from gptcore.transfer import Answer, Store, retry
+from gptcore.transfer import Answer, retry
 
 FETCHED = ("http://", "https://", "s3://")
 
@@ -42,15 +41,10 @@ def present_text(data: DataConfig, paths: Paths) -> str:
 
     Raises UserError, Unavailable.
     """
-    corpus = Corpus(data, paths.root, paths.scratch / "download")
+    corpus = Corpus(data, paths.root, paths.scratch / "download", ask_again=True)
     corpus.store.hold = False
     if data.mode == "stream":
         return files_sha256(streamed_files(corpus))
-    for source in data.sources:
-        if source.startswith("hf://"):
-            _follow(source, corpus.store)
-    for file in corpus.files_of_source():
-        _forget_if_changed(file.address, corpus.store)
     digest = hashlib.sha256()
     for document in corpus.documents():
         digest.update(document.text.encode())
@@ -77,22 +71,6 @@ def streamed_files(corpus: Corpus) -> tuple[StreamedFile, ...]:
 def files_sha256(files: tuple[StreamedFile, ...]) -> str:
     """What `data.sha256` is for a stream."""
     return hashlib.sha256("".join(f"{each.address} {each.version}\n" for each in files).encode()).hexdigest()
-
-
-def _follow(source: str, store: Store) -> None:
-    """From now on a data set of the hub is read at the commit that its revision stands for now."""
-    hub = HubSource.parse(source)
-    if not COMMIT.fullmatch(hub.revision):
-        write_json(commit_path(source, store), {"source": source, "commit": newest_commit(hub)})
-
-
-def _forget_if_changed(address: str, store: Store) -> None:
-    """A package's version is immutable, and files of this machine are always read."""
-    first = store.recorded(address)
-    if first and address.startswith(FETCHED):
-        version = retry(lambda: _version(address))
-        if not version or version != first.version:
-            store.forget(address)
 
 
 def _version(address: str) -> str:
