@@ -25,14 +25,14 @@ from gptcore.stream import Place, Stream
 from gptcore.stream_batches import StreamBatches
 from gptcore.tokenizer import Tokenizer, byte_tokenizer
 from tests.closure import imported
-from tests.engine import CURVE, DATA, MODERN, MUON, TRAIN, make_workspace, run_stage, run_stage_here
+from tests.engine import CURVE, DATA, MODERN, MUON, TOKENIZE, TRAIN, make_workspace, run_stage, run_stage_here
 from tests.s3 import BUCKET, s3_server
 from tests.test_resume import assert_same, finish, last_step, pause_when, start
 from tests.web import Web, serve
 
 WORDS = ("the", "king", "queen", "and", "his", "fool", "her", "sword", "my", "lord", "love", "is", "dead", "alas", "no")
 HEAD = 6  # documents kept for validation and the tokenizer
-TOKENIZE = {"tokenizer": "byte", "vocab_size": 257, "val_fraction": 0.5, "val_split": "documents", "seed": 1}
+HALF = {**TOKENIZE, "val_fraction": 0.5}
 
 
 def texts() -> list[str]:
@@ -63,7 +63,7 @@ def workspace(root: Path, source: Any, **params: Any) -> Path:
     """With documents and tokens of the head of a stream that is pinned as it is now."""
     data = {**DATA, "source": source, "mode": "stream", "max_documents": HEAD, "shuffle_tokens": 2000}
     optim = {**MUON, "cooldown_fraction": 0.0}
-    sections = {"data": data, "tokenize": TOKENIZE, "train": {**TRAIN, "steps": 120}, "optim": optim,
+    sections = {"data": data, "tokenize": HALF, "train": {**TRAIN, "steps": 120}, "optim": optim,
                 "model": {**MODERN, "dropout": 0.1}, "curve": {**CURVE, "points": 25}}  # fmt: skip
     make_workspace(root, **{**sections, **params})
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -164,7 +164,7 @@ def test_what_a_stream_cannot_do_is_said_before_anything_starts(
     tmp_path: Path, changes: dict[str, Any], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = {**DATA, "mode": "stream", "max_documents": HEAD, **changes}
-    assert run_stage_here("download", make_workspace(tmp_path, data=data, tokenize=TOKENIZE)) == 2
+    assert run_stage_here("download", make_workspace(tmp_path, data=data, tokenize=HALF)) == 2
     assert complaint in capsys.readouterr().err
 
 
