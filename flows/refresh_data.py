@@ -1,13 +1,19 @@
-"""Has the corpus changed where it comes from? Then train on what it is now. `python -m flows.refresh_data`, or nightly."""
+"""Has the corpus changed where it comes from? Then train on what it is now. `python -m flows.refresh_data`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from prefect import flow, get_run_logger
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import temporary_settings
 
+from flows.terminal import end_with, running_server
 from gptcore.errors import UserError
 from tasks.upstream import upstream
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
 
 
 @flow(name="refresh-data")
@@ -35,14 +41,18 @@ def refresh_data(deployment: str = "train-gpt/local") -> str:
 def _start(deployment: str, sha256: str) -> str:
     """The name of the one run of `deployment` on that text. Raises UserError."""
     try:
-        run = run_deployment(
+        run = cast("FlowRun", run_deployment(
             deployment, parameters={"overrides": [f"data.sha256={sha256}"]}, timeout=0, as_subflow=False,
             idempotency_key=f"refresh-data {sha256}", tags=["refresh-data"],
-        )  # fmt: skip
+        ))  # fmt: skip
     except ObjectNotFound:
         raise UserError(f"the Prefect server has no deployment {deployment}; `make deploy` makes them") from None
     return run.name
 
 
 if __name__ == "__main__":
-    print(refresh_data())
+    try:
+        with temporary_settings(running_server()):
+            print(refresh_data())
+    except UserError as error:
+        end_with(error)

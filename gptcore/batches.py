@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +15,21 @@ from gptcore.tokens import Tokens
 
 Order = Literal["epochs", "documents", "crops"]
 AHEAD = 2  # one is ready when the step wants it, one is in the making
+
+
+class BatchSource(Protocol):
+    """Ids and targets of batch `step` (0-based), each (batch_size, block_size) int64, and what a resumed run needs."""
+
+    block_size: int
+    batch_size: int
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]: ...
+
+    def tensors(self, step: int) -> dict[str, Tensor]:
+        """What must be known to go on with batch `step`."""
+        ...
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None: ...
 
 
 class Batches:
@@ -55,6 +70,12 @@ class Batches:
         rows = torch.from_numpy(self.tokens[positions].astype(np.int64))
         return rows[:, :-1], rows[:, 1:]
 
+    def tensors(self, step: int) -> dict[str, Tensor]:
+        return {}  # token files lie here whole
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        pass
+
     def _start(self, index: int) -> int:
         epoch, position = divmod(index, self.windows)
         if epoch != self.epoch:
@@ -86,7 +107,7 @@ def document_windows(documents: NDArray[np.int64], n_tokens: int, block_size: in
 
 
 def prepared(
-    batches: Batches, indices: Iterable[int], pin_memory: bool
+    batches: BatchSource, indices: Iterable[int], pin_memory: bool
 ) -> Generator[tuple[Tensor, Tensor], None, None]:
     """`batches[index]` of each index, in order, made by a thread while the reader works; pinned for copies to a GPU.
 

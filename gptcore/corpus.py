@@ -36,6 +36,14 @@ class DataConfig(Section):
     deduplicate: bool = Field(description="drop texts that came before, letter for letter")
     max_documents: int = Field(ge=0, description="take so many documents at most; 0 is all")
     max_bytes: int = Field(ge=0, description="take whole documents of so many bytes of text at most; 0 is all")
+    mode: Literal["files", "stream"] = Field(
+        description="files: train on token files of all of it; stream: the documents within the limits are kept for "
+        "validation and the tokenizer, and training reads all others from the source as it goes; then sha256 is that "
+        "of the list of files and their versions"
+    )
+    shuffle_tokens: int = Field(
+        gt=0, description="stream: windows are shuffled among so many tokens at a time; each takes 12 bytes of memory"
+    )
 
     @field_validator("source")
     @classmethod
@@ -56,6 +64,16 @@ class DataConfig(Section):
             raise ValueError("languages need data.language_field")
         return self
 
+    @model_validator(mode="after")
+    def _a_stream_is_bounded(self) -> "DataConfig":
+        if self.mode == "stream" and not (self.max_documents or self.max_bytes):
+            raise ValueError("mode stream needs max_bytes or max_documents: what is kept for validation and tokenizer")
+        if self.mode == "stream" and any(source.startswith("hf://") for source in self.sources):
+            raise ValueError("mode stream reads http(s)://, s3:// and files: name the data set's files at a commit")
+        if self.mode == "stream" and self.deduplicate:
+            raise ValueError("mode stream cannot deduplicate: it would have to remember every document")
+        return self
+
     @property
     def sources(self) -> tuple[str, ...]:
         return (self.source,) if isinstance(self.source, str) else self.source
@@ -72,13 +90,17 @@ class Corpus:
         self.data, self.root = data, root
         self.store = Store(scratch, hold=not data.sha256, ask_again=ask_again)
         self.files: list[tuple[str, Whole]] = []
+        self.texts = 0  # of the last file, read so far
+        self.end = (0, 0)  # what comes after the last document: the number of the file, and the text's in it
         self.selection = Selection(
             data.languages, data.min_bytes, data.deduplicate, data.max_documents, data.max_bytes
         )  # fmt: skip
 
     def documents(self) -> Iterator[Document]:
         """Raises UserError, Unavailable."""
-        return self.selection.documents(self._texts())
+        for each in self.selection.documents(self._texts()):
+            self.end = len(self.files) - 1, self.texts
+            yield each
 
     def files_of_source(self) -> Iterator[SourceFile]:
         """All that `data.source` names, in order, none of it fetched. Raises UserError, Unavailable."""
@@ -95,7 +117,9 @@ class Corpus:
         for file in self.files_of_source():
             whole = file.fetch()
             self.files.append((file.address, whole))
-            yield from self.texts_of(file, whole.path)
+            for number, text in enumerate(self.texts_of(file, whole.path), start=1):
+                self.texts = number
+                yield text
 
     def _fields(self) -> list[str]:
         return [*template_fields(self.data.text), *([self._language_field()] if self._language_field() else [])]

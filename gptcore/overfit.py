@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from torch import Tensor
 
-from gptcore.batches import Batches
+from gptcore.batches import Batches, BatchSource
 from gptcore.memory import keep_freed_memory
 from gptcore.model import ModelConfig
 from gptcore.optim import OptimConfig
@@ -20,7 +20,7 @@ KNOWN_BY_HEART = 0.1  # nats per token above what is possible: nine of ten token
 class SameBatch(Batches):
     """The first of other batches, every time."""
 
-    def __init__(self, batches: Batches) -> None:
+    def __init__(self, batches: BatchSource) -> None:
         self.batch_size, self.block_size, self.first = batches.batch_size, batches.block_size, batches[0]
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
@@ -40,7 +40,7 @@ def overfit(paths: Paths, steps: int) -> tuple[float, Iterator[StepReport]]:
     changes = {"steps": steps, "spike_nats": 0.0}
     train = validate_section(values, "train", TrainConfig).model_copy(update=changes)
     verify_tokens(paths.tokens)
-    state = new_state(model, optim, train, paths.tokens)
+    state = new_state(model, optim, train, paths)
     make_ready(state)
     state.batches = SameBatch(state.batches)
     return least_loss(*state.batches[0]) + KNOWN_BY_HEART, fit(state)

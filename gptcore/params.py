@@ -23,6 +23,7 @@ from gptcore.errors import (
 from gptcore.files import write_json
 
 Kind = TypeVar("Kind", bound=BaseModel)
+STREAM = "stream.json"  # beside documents and tokens where training goes on with a stream; gptcore/stream.py
 
 
 class Section(BaseModel):

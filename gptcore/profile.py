@@ -51,7 +51,7 @@ def profile_steps(paths: Paths, steps: int, trace: Path) -> Profile:
     if train.steps < needed:
         raise UserError(f"train.steps is {train.steps}; profiling takes {needed} of them: set fewer --steps")
     model, optim = validate_section(values, "model", ModelConfig), validate_section(values, "optim", OptimConfig)
-    state = new_state(model, optim, train, paths.tokens)
+    state = new_state(model, optim, train, paths)
     device = state.device
     make_ready(state)
     reports, seconds = fit(state), []

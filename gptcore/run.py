@@ -27,7 +27,7 @@ from gptcore.progress import Progress
 from gptcore.settings import settings
 from gptcore.start import make_ready, new_state
 from gptcore.tokenizer import Tokenizer
-from gptcore.tokens import open_tokens, read_meta, verify_tokens
+from gptcore.tokens import open_tokens, read_meta, stream_sha256, verify_tokens
 from gptcore.train import StepReport, TrainConfig, fit
 
 
@@ -90,7 +90,12 @@ class Run:
             "optim": self.optim.model_dump(mode="json"),
             "train": self.train.model_dump(mode="json"),
             "curve": self.curve.model_dump(mode="json"),
-            "tokens": {"train": meta.train.sha256, "val": meta.val.sha256, "tokenizer": meta.tokenizer_sha256},
+            "tokens": {
+                "train": meta.train.sha256,
+                "val": meta.val.sha256,
+                "tokenizer": meta.tokenizer_sha256,
+                "stream": stream_sha256(self.paths.tokens),
+            },
             "code": code_sha256(),
             "torch": torch.__version__,
         }
@@ -100,7 +105,7 @@ class Run:
                 f"not the same here as on rank 0's machine: {', '.join(differing)}; "
                 "bring code, params.yaml and data/tokens to one state"
             )
-        self.state = new_state(self.model, self.optim, self.train, self.paths.tokens)
+        self.state = new_state(self.model, self.optim, self.train, self.paths)
         where = settings().checkpoints or self.paths.scratch
         place = open_place(f"{where}/{self.name}/{fingerprint(self.identity)}")
         self.checkpoints = Checkpoints(place, self.identity)
@@ -238,7 +243,8 @@ def _is_due(step: int, steps: int, times: int) -> bool:
 def code_sha256() -> str:
     """Of the modules that shape a training step: another code never resumes this one's state."""
     names = (
-        "batches", "dropout", "guard", "loss", "model", "optim", "train", "checkpoint", "distributed", "sharding", "run"
+        "batches", "stream_batches", "ahead", "dropout", "guard", "loss", "model", "optim", "train", "checkpoint",
+        "distributed", "sharding", "run",
     )  # fmt: skip
     return hashlib.sha256(b"".join(Path(__file__).with_name(f"{each}.py").read_bytes() for each in names)).hexdigest()
 

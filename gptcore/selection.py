@@ -40,7 +40,7 @@ class Selection:
         count = size = 0
         for text in texts:
             encoded = text.text.encode()
-            if not self._takes(text, encoded):
+            if not self.takes(text, encoded):
                 continue
             if self.max_bytes and size + len(encoded) > self.max_bytes:
                 if not count:
@@ -55,7 +55,8 @@ class Selection:
         if not count:
             raise UserError(f"data.source: no document is left of it; dropped were {self._counted()}")
 
-    def _takes(self, text: Text, encoded: bytes) -> bool:
+    def takes(self, text: Text, encoded: bytes) -> bool:
+        """Whether a text, with its UTF-8, becomes a document; limits apart. Raises UserError."""
         if self.languages and text.language not in self.languages:
             self.counts["language"] += 1
         elif len(encoded) < self.min_bytes or (self.min_bytes and not text.text.strip()):

@@ -1,25 +1,37 @@
 """A training state on a workspace's tokens, on the device and in the way that the settings say."""
 
-from pathlib import Path
+from importlib import import_module
 
 import torch
 
 from gptcore.micro_batch import largest_micro_batch
 from gptcore.model import ModelConfig
 from gptcore.optim import OptimConfig
+from gptcore.params import STREAM, Paths
 from gptcore.settings import settings
+from gptcore.stream_batches import StreamBatches
+from gptcore.tokenizer import Tokenizer
 from gptcore.tokens import document_starts, open_tokens, read_meta
 from gptcore.train import TrainConfig, TrainState
 
 
-def new_state(model: ModelConfig, optim: OptimConfig, train: TrainConfig, tokens: Path) -> TrainState:
-    """At step 0, on the training split of the folder `tokens`. Raises UserError."""
+def new_state(model: ModelConfig, optim: OptimConfig, train: TrainConfig, paths: Paths) -> TrainState:
+    """At step 0, on the training split of data/tokens, or on the stream that it describes. Raises UserError."""
+    tokens = paths.tokens
     device = settings().torch_device()
     if settings().deterministic:
         torch.use_deterministic_algorithms(True)
     documents = document_starts(tokens, "train") if train.order == "documents" else None
     vocab_size = read_meta(tokens).vocab_size
-    return TrainState(model, optim, train, open_tokens(tokens, "train"), vocab_size, device, documents)
+    state = TrainState(model, optim, train, open_tokens(tokens, "train"), vocab_size, device, documents)
+    if (tokens / STREAM).exists():
+        # imported by name: what reads a stream is named in stream.json, and trainings on token files do without it
+        stream = import_module("gptcore.stream").Stream(tokens / STREAM, paths)
+        state.batches = StreamBatches(
+            stream, Tokenizer.load(tokens / "tokenizer.json"), model.block_size, state.batches.batch_size,
+            train.order, train.seed, stream.meta.data.shuffle_tokens,
+        )  # fmt: skip
+    return state
 
 
 def make_ready(state: TrainState) -> None:

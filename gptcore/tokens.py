@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gptcore.errors import UserError
 from gptcore.files import sha256_file
+from gptcore.params import STREAM
 from gptcore.split import SPLITS, Split
 
 FILE_TOKENS = 1 << 32
@@ -127,6 +128,11 @@ def read_index(folder: Path, split: Split) -> npt.NDArray[np.int64]:
 def document_starts(folder: Path, split: Split) -> npt.NDArray[np.int64]:
     """Where each document of the split starts, in tokens. Raises UserError."""
     return read_index(folder, split)[:, INDEX.index("start")]
+
+
+def stream_sha256(folder: Path) -> str:
+    """The identity of the stream that is trained on; empty where there is none."""
+    return sha256_file(folder / STREAM) if (folder / STREAM).exists() else ""
 
 
 def verify_tokens(folder: Path) -> TokensMeta:

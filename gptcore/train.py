@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.amp import GradScaler
 
 from gptcore import distributed, sharding
-from gptcore.batches import Batches, Order, prepared
+from gptcore.batches import Batches, BatchSource, Order, prepared
 from gptcore.errors import UserError
 from gptcore.guard import STEPS_BETWEEN_COPIES, Copy, Guard, SkippedBatch
 from gptcore.model import GPT, ModelConfig
@@ -80,7 +80,7 @@ class TrainState:
         self.model = GPT(model, vocab_size, train.seed).to(device)
         self.spread = sharding.spread(self.model, self.model.h, device)
         self.optimizer = Optimizer(optim, self.model, train.steps)
-        self.batches = Batches(tokens, model.block_size, batch_size, train.order, train.seed, documents)
+        self.batches: BatchSource = Batches(tokens, model.block_size, batch_size, train.order, train.seed, documents)
         self.micro_batch = batch_size
         self.guard = Guard(train.spike_nats, train.skipped_batches_limit)
         self.dtype = matrix_dtype(train.precision, device)
@@ -96,7 +96,9 @@ class TrainState:
         moments = {f"optimizer/{name}": each for name, each in self.optimizer.tensors(self.model).items()}
         guard = {f"guard/{name}": each for name, each in self.guard.tensors().items()}
         scaler = {f"scaler/{name}": torch.tensor(each) for name, each in self.scaler.state_dict().items()}
-        return weights | moments | guard | scaler | {"micro_batch": torch.tensor(self.micro_batch)}
+        batches = self.batches.tensors(self.guard.batch_of(self.step))
+        places = {f"batches/{name}": each for name, each in batches.items()}
+        return weights | moments | guard | scaler | places | {"micro_batch": torch.tensor(self.micro_batch)}
 
     def model_on_first(self) -> GPT | None:
         """The model, its weights whole, on the first rank; every rank must call it, and the others get None."""
@@ -118,6 +120,7 @@ class TrainState:
             each.state.clear()
         self.optimizer.load_tensors(self.model, _under("optimizer/", tensors))
         self.guard.load_tensors(_under("guard/", tensors))
+        self.batches.load_tensors(_under("batches/", tensors))
         self.scaler.load_state_dict({name: each.item() for name, each in _under("scaler/", tensors).items()})
         self.step, self.micro_batch = step, int(tensors["micro_batch"])
 

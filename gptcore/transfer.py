@@ -59,6 +59,7 @@ class Store:
 
     def __init__(self, folder: Path, hold: bool = True, ask_again: bool = False) -> None:
         self.folder, self.hold, self.ask_again = folder, hold, ask_again
+        self.shows_progress = True
         folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, sha256: str) -> Path:
@@ -127,7 +128,7 @@ def fetch(address: str, sha256: str, store: Store, reader: Reader) -> Kept:
             if sha256 or not store.ask_again or retry(lambda: _is_still(version, reader)):
                 return Kept(address=address, size=store.path(wanted).stat().st_size, sha256=wanted, version=version)
         part = store.folder / f"{address_key(address)}.part"
-        version = _receive(address, part, reader)
+        version = _receive(address, part, reader, store.shows_progress)
         kept = store.add(address, part, sha256, version)
         _version_file(part).unlink(missing_ok=True)
         return kept
@@ -154,13 +155,13 @@ def _is_still(version: str, reader: Reader) -> bool:
         return bool(version) and answer.version == version
 
 
-def _receive(address: str, part: Path, reader: Reader) -> str:
+def _receive(address: str, part: Path, reader: Reader, shows_progress: bool) -> str:
     """Bring all of `address` into `part`, beginning where an earlier attempt ended; returns the version."""
     waits = list(RETRY_WAITS_SECONDS)
     while True:
         before = _size(part)
         try:
-            return _receive_once(address, part, reader)
+            return _receive_once(address, part, reader, shows_progress)
         except Unavailable as error:
             if _size(part) > before:
                 waits = list(RETRY_WAITS_SECONDS)  # it is getting on
@@ -169,14 +170,14 @@ def _receive(address: str, part: Path, reader: Reader) -> str:
             pause(error, waits.pop(0))
 
 
-def _receive_once(address: str, part: Path, reader: Reader) -> str:
+def _receive_once(address: str, part: Path, reader: Reader, shows_progress: bool) -> str:
     known = _version_file(part).read_text() if _version_file(part).exists() else ""
     offset = _size(part) if known else 0
     with reader(offset, known) as answer, part.open("ab") as file:
         file.truncate(answer.offset)
         if answer.version != known:
             write_text(_version_file(part), answer.version)
-        with _received(answer) as received:
+        with _received(answer, shows_progress) as received:
             for chunk in answer.chunks:
                 file.write(chunk)
                 received(len(chunk))
@@ -186,10 +187,12 @@ def _receive_once(address: str, part: Path, reader: Reader) -> str:
 
 
 @contextmanager
-def _received(answer: Answer) -> Iterator[Callable[[int], None]]:
+def _received(answer: Answer, shows_progress: bool) -> Iterator[Callable[[int], None]]:
     """Shows progress if the size of the whole is known."""
     done = answer.offset
-    with Progress("download", answer.size, "byte", done) if answer.size else nullcontext() as progress:
+    with (
+        Progress("download", answer.size, "byte", done) if answer.size and shows_progress else nullcontext() as progress
+    ):
 
         def received(count: int) -> None:
             nonlocal done

@@ -18,8 +18,13 @@ ROOT = Path(__file__).parent.parent
 
 def closure(stage: str) -> list[str]:
     """Paths from the repository's root of every module that `gptcore/stages/<stage>.py` imports, itself included."""
+    return imported(f"gptcore.stages.{stage}")
+
+
+def imported(module: str) -> list[str]:
+    """The same for any module."""
     found: set[str] = set()
-    left = [f"gptcore.stages.{stage}"]
+    left = [module]
     while left:
         name = left.pop()
         path = _path(name)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from prefect.client.schemas.objects import FlowRun
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.refresh_data import refresh_data
 from gptcore.errors import UserError
@@ -28,12 +27,11 @@ def web() -> Iterator[Web]:
 
 
 @pytest.fixture
-def checkout(deployed: Path, cluster: Cluster, web: Web) -> Iterator[Path]:
+def checkout(project: Path, web: Web) -> Path:
     """A project whose corpus is the file on the web as it was before."""
-    scratch.set_param(deployed, "data", "source", web.url("corpus.txt"))
-    scratch.set_param(deployed, "data", "sha256", sha256(BEFORE))
-    with temporary_settings({PREFECT_API_URL: cluster.address}):
-        yield deployed
+    scratch.set_param(project, "data", "source", web.url("corpus.txt"))
+    scratch.set_param(project, "data", "sha256", sha256(BEFORE))
+    return project
 
 
 def runs(cluster: Cluster) -> list[FlowRun]:
@@ -58,9 +56,7 @@ def test_a_change_upstream_starts_one_run_on_the_new_text(checkout: Path, cluste
     assert refresh_data().startswith("unchanged")
 
 
-def test_a_local_corpus_without_a_pin_is_compared_with_what_was_downloaded(
-    checkout: Path, cluster: Cluster, tmp_path: Path
-) -> None:
+def test_a_local_corpus_without_a_pin_is_compared_with_what_was_downloaded(checkout: Path, tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts/play.txt").write_bytes(BEFORE)
     scratch.set_param(checkout, "data", "source", str(tmp_path / "texts"))
@@ -74,7 +70,30 @@ def test_a_local_corpus_without_a_pin_is_compared_with_what_was_downloaded(
     assert refresh_data().startswith("changed")
 
 
+def test_a_stream_is_compared_by_the_versions_of_its_files(checkout: Path, cluster: Cluster, web: Web) -> None:
+    for name, value in {"mode": "stream", "max_documents": 1, "sha256": ""}.items():
+        scratch.set_param(checkout, "data", name, value)
+    with pytest.raises(UserError, match=r"a stream needs data\.sha256"):
+        refresh_data()
+    scratch.set_param(checkout, "data", "sha256", files_sha256(web))
+    assert refresh_data().startswith("unchanged")
+    web.files["corpus.txt"] = AFTER + AFTER
+    assert f"is that of {files_sha256(web)} now" in refresh_data()
+
+
+def files_sha256(web: Web) -> str:
+    etag = hashlib.md5(web.files["corpus.txt"]).hexdigest()
+    return sha256(f'{web.url("corpus.txt")} "{etag}"\n'.encode())
+
+
 def test_a_deployment_that_is_not_there_is_named(checkout: Path, web: Web) -> None:
     web.files["corpus.txt"] = AFTER
     with pytest.raises(UserError, match=r"no deployment train-gpt/nowhere; `make deploy`"):
         refresh_data(deployment="train-gpt/nowhere")
+
+
+def test_deployed_for_the_pool_of_flows_that_start_others_and_paused(cluster: Cluster) -> None:
+    with cluster.client() as client:
+        found = client.read_deployment_by_name("refresh-data/local")
+    assert found.work_pool_name == "control"
+    assert [each.active for each in found.schedules] == [False]

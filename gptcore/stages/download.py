@@ -3,9 +3,10 @@
 from gptcore.corpus import Corpus, DataConfig
 from gptcore.documents import OtherText, write_documents
 from gptcore.files import write_json
-from gptcore.params import Metrics, Paths, run_stage
+from gptcore.params import STREAM, Metrics, Paths, run_stage
 from gptcore.selection import Dropped
 from gptcore.split import TokenizerChoice
+from gptcore.stream import pinned_files, write_stream
 from gptcore.vocabulary import fetch_vocabulary
 
 
@@ -20,15 +21,19 @@ class DownloadMetrics(Metrics):
 def download(data: DataConfig, tokenize: TokenizerChoice, paths: Paths) -> DownloadMetrics:
     """Write data/raw: documents.jsonl, sources.json, and the tokenizer's vocabulary file. Raises UserError."""
     scratch = paths.scratch / "download"
-    corpus = Corpus(data, paths.root, scratch)
+    corpus = Corpus(data, paths.root, scratch, ask_again=data.mode == "stream")
+    pinned = pinned_files(corpus) if data.mode == "stream" else ()
+    text_sha256 = "" if pinned else data.sha256
     try:
-        written = write_documents(paths.raw / "documents.jsonl", corpus.documents(), data.sha256)
+        written = write_documents(paths.raw / "documents.jsonl", corpus.documents(), text_sha256)
     except OtherText:
         if not any("://" in source for source in data.sources):
             raise
         # what is kept here may be older than the text that is pinned
         corpus = Corpus(data, paths.root, scratch, ask_again=True)
-        written = write_documents(paths.raw / "documents.jsonl", corpus.documents(), data.sha256)
+        written = write_documents(paths.raw / "documents.jsonl", corpus.documents(), text_sha256)
+    if pinned:
+        write_stream(paths.raw / STREAM, corpus, pinned)
     files = [{"address": address, "size": each.size, "sha256": each.sha256} for address, each in corpus.files]
     write_json(paths.raw / "sources.json", {"text_sha256": written.text_sha256, "files": files})
     fetch_vocabulary(tokenize, paths.raw, paths.root, scratch)

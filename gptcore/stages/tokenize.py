@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from gptcore.assemble import assemble
 from gptcore.document_lengths import draw_document_lengths
 from gptcore.encode import Encoded, encode_piece, read_encoded
-from gptcore.params import Metrics, Paths, run_stage
+from gptcore.params import STREAM, Metrics, Paths, run_stage
 from gptcore.plan import Plan, make_plan
 from gptcore.progress import Progress
 from gptcore.split import SPLITS, Split, TokenizeConfig
@@ -39,6 +39,8 @@ def tokenize(tokenize: TokenizeConfig, paths: Paths) -> TokenizeMetrics:
     plan = make_plan(tokenize, paths)
     meta = assemble(paths.tokens, plan.tokenizer, _encoded(plan), test=tokenize.test_fraction > 0)
     draw_document_lengths(paths.tokens)
+    if (paths.raw / STREAM).exists():
+        shutil.copyfile(paths.raw / STREAM, paths.tokens / STREAM)
     shutil.rmtree(paths.scratch / "tokenize")
     return _metrics(meta)
 
