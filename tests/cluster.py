@@ -118,7 +118,7 @@ class Cluster:
         """The name of the state it is in now: `Running`, `Completed`, ..."""
         state = self.flow_run(run).state
         assert state
-        return state.name
+        return str(state.name)
 
     def wait(self, run: UUID, *names: str, seconds: float = 120) -> FlowRun:
         """Until the run's state is one of `names` (by default: any final one)."""
