@@ -13,9 +13,10 @@ RUNS = 10
 
 
 def traces(project: Path) -> set[str]:
-    """All that a run could leave: temporary files, clones, DVC's locks, git's references."""
+    """All that a run could leave: temporary files, clones, DVC's locks, git's references, the experiments' apart."""
     places = [project / ".dvc/tmp", project / "data/scratch", project / ".git"]
-    files = {str(each) for place in places for each in place.rglob("*") if "objects" not in each.parts}
+    files = {str(each) for place in places for each in place.rglob("*") if each.is_file()}
+    files = {each for each in files if "/.git/objects/" not in each and "/refs/exps/" not in each}
     temporary = Path(tempfile.gettempdir()).glob("gptcore-*")
     return files | {str(each) for each in temporary if not each.name.startswith("gptcore-tests-")}
 
@@ -36,10 +37,10 @@ def test_ten_runs_at_once(cluster: Cluster, project: Path) -> None:
         scratch.wait_until(lambda: len(scratch.processes_in(project)) == 1, seconds=30)  # the worker's
         assert worker.poll() is None
     assert scratch.processes_in(project) == []
+    assert traces(project) - before == set()
+    assert list((project / "data/scratch/workspaces").iterdir()) == []
     assert {run.name for run in found} == set(experiments(project))
     assert files == {each: (project / each).read_bytes() for each in files}
     assert scratch.run(project, "git", "status", "--short") == status
     assert not (project / "data/model").exists()
-    new = {each for each in traces(project) - before if "/refs/exps" not in each}
-    assert new == set()
     assert (project / ".dvc/tmp/rwlock").read_text() in ("", "{}")
