@@ -1,0 +1,25 @@
+"""`make ui` and workers, as a person starts and stops them."""
+
+import os
+import signal
+from pathlib import Path
+from urllib.request import urlopen
+
+from tests import scratch
+from tests.cluster import Cluster, free_port
+
+
+def test_ui_runs_deployments_and_leaves_no_process(project: Path, cluster: Cluster) -> None:
+    own, port = cluster.copy(project / "data/scratch/home"), free_port()
+    own.environment["UI_PORT"] = str(port)
+    ui = own.launch(project, "flows.ui", log="ui.log")
+    scratch.wait_until(lambda: "Ctrl-C" in (own.home / "ui.log").read_text())
+    assert f"Prefect  http://127.0.0.1:{own.port}\n" in (own.home / "ui.log").read_text()
+    assert urlopen(f"http://127.0.0.1:{port}/health", timeout=5).read() == b"OK"
+    (project / "trouble-train").write_text("wait 4")
+    run = own.submit("train-gpt/local")
+    scratch.wait_until(lambda: scratch.steps_taken(project) == [1, 2, 3, 4])
+    os.killpg(ui.pid, signal.SIGINT)
+    assert ui.wait(60) == 0
+    assert scratch.processes_in(project) == []
+    assert run
