@@ -27,7 +27,8 @@ def main() -> None:
     port = os.environ.get("UI_PORT", "5000")
     prefect = local_server()
     LOGS.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a script's background job would ignore the first
+        signal.signal(number, signal.default_int_handler)
     with temporary_settings({PREFECT_API_URL: f"{prefect}/api"}), ExitStack() as stack:
         try:
             server = _start(stack, "prefect", ["-m", "prefect", "--no-prompt", "server", "start"])

@@ -22,7 +22,7 @@ from flows.terminal import running_server
 from tasks.process import child_environment
 
 GRACE_SECONDS = 28.0  # a spot machine has 30; tasks/process.py gives a trainer 25 of them
-QUERY_SECONDS = "0.5"  # between two questions for work; Prefect's 10 would be felt by whoever starts a run
+QUERY_SECONDS = "0.25"  # between two questions for work; Prefect's 10 would be felt by whoever starts a run
 
 
 class Worker:
@@ -77,7 +77,8 @@ def main() -> None:
     parser.add_argument("pool", choices=sorted(path.stem for path in Path("deployments/pools").glob("*.yaml")))
     parser.add_argument("--limit", type=int, metavar="N", help="how many runs at once; for GPUs 1")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a script's background job would ignore the first
+        signal.signal(number, signal.default_int_handler)
     with temporary_settings(running_server()) as settings:
         worker = Worker(arguments.pool, arguments.limit, settings.to_environment_variables(exclude_unset=True))
         try:
