@@ -79,9 +79,13 @@ def test_webhook_hears_of_failures_and_promotions(cluster: Cluster, told: Webhoo
     with cluster.client() as client:
         run = client.create_flow_run(flow(lambda: None, name="train-gpt"), name="swift-otter", state=Running())
         client.set_flow_run_state(run.id, Failed(message='13 steps bring "bad luck"'))
-    emit_event("gptcore.model.promoted", {"prefect.resource.id": "gptcore.model.gpt"}, payload={"message": "gpt 2 won"})
+    model = {"prefect.resource.id": "gptcore.model.gpt", "prefect.resource.name": "gpt version 2"}
+    emit_event("gptcore.model.promoted", model, payload={"because": "it won"})
     scratch.wait_until(lambda: len(told.texts) == 2)
-    assert set(told.texts) == {'train-gpt swift-otter Failed: 13 steps bring "bad luck"', "gpt 2 won"}
+    assert set(told.texts) == {
+        'train-gpt swift-otter Failed: 13 steps bring "bad luck"',
+        "gpt version 2 is the new champion: it won",
+    }
 
 
 @pytest.fixture
