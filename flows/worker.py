@@ -21,6 +21,7 @@ from prefect.states import AwaitingRetry
 from flows.terminal import running_server
 from tasks.process import child_environment
 
+POOLS = Path(__file__).parent.parent / "deployments" / "pools"
 GRACE_SECONDS = 28.0  # a spot machine has 30; tasks/process.py gives a trainer 25 of them
 QUERY_SECONDS = "0.25"  # between two questions for work; Prefect's 10 would be felt by whoever starts a run
 
@@ -74,7 +75,7 @@ def _is_alive(process: psutil.Process) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m flows.worker", description="Take runs from a work pool.")
-    parser.add_argument("pool", choices=sorted(path.stem for path in Path("deployments/pools").glob("*.yaml")))
+    parser.add_argument("pool", choices=sorted(path.stem for path in POOLS.glob("*.yaml")))
     parser.add_argument("--limit", type=int, metavar="N", help="how many runs at once; for GPUs 1")
     arguments = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):  # a script's background job would ignore the first

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from copy import copy
 from pathlib import Path
 from sqlite3 import connect
 from typing import Any
@@ -70,12 +71,25 @@ class Cluster:
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
-    def copy(self, home: Path) -> "Cluster":
+    def twin(self, home: Path) -> "Cluster":
         """Another one in `home`, not started yet, whose server finds everything deployed: migrations take 10 s."""
         home.mkdir(parents=True)
         with closing(connect(self.home / "prefect.db")) as here, closing(connect(home / "prefect.db")) as there:
             here.backup(there)
         return Cluster(home)
+
+    def on_host(self, home: Path, settings: dict[str, str]) -> "Cluster":
+        """This one, as seen from another machine with its own home folder and settings."""
+        other = copy(self)
+        other.home = home
+        private = {"PREFECT_HOME": "prefect", "DVC_GLOBAL_CONFIG_DIR": "dvc", "DVC_SITE_CACHE_DIR": "dvc-site"}
+        other.environment = {
+            **self.environment,
+            **{name: str(home / each) for name, each in private.items()},
+            **settings,
+        }
+        home.mkdir(parents=True)
+        return other
 
     deploy_command = (sys.executable, "-m", "flows.deploy")
 

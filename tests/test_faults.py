@@ -9,6 +9,7 @@ import psutil
 
 from tests import scratch
 from tests.cluster import Cluster
+from tests.s3 import BUCKET, s3_server
 
 ALL_STEPS = list(range(1, scratch.STEPS + 1))
 DEPLOYMENT = "train-gpt/local"
@@ -85,3 +86,26 @@ def test_server_gone_for_a_while_costs_nothing(cluster: Cluster, project: Path) 
         scratch.wait_until(lambda: scratch.steps_taken(project) == ALL_STEPS)
         cluster.start()
         cluster.wait(run, "Completed")
+
+
+def test_another_host_goes_on_where_a_spot_machine_was_taken_away(
+    cluster: Cluster, project: Path, tmp_path: Path
+) -> None:
+    """Two clones of one git remote, their homes, disks and DVC caches apart; only checkpoints on S3 are common."""
+    hosts = [tmp_path / "host-1", tmp_path / "host-2"]
+    with s3_server() as storage:
+        settings = {**storage.environment, "GPTCORE_CHECKPOINTS": f"s3://{BUCKET}/checkpoints"}
+        for host in hosts:
+            scratch.run(tmp_path, "git", "clone", "--quiet", str(project), str(host))
+        first, second = (cluster.on_host(host / "data/home", settings) for host in hosts)
+        (hosts[0] / "trouble-train").write_text("wait 4")
+        worker = first.launch(hosts[0], "flows.worker", "cpu", log="worker.log")
+        run = cluster.submit(DEPLOYMENT)
+        scratch.wait_until(lambda: scratch.steps_taken(hosts[0]) == ALL_STEPS[:4])
+        worker.terminate()
+        worker.wait(30)
+        cluster.wait(run, "AwaitingRetry")
+        assert scratch.processes_in(hosts[0]) == []
+        with second.worker(hosts[1]):
+            cluster.wait(run, "Completed")
+    assert scratch.steps_taken(hosts[1]) == ALL_STEPS[4:]

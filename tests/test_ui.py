@@ -10,7 +10,7 @@ from tests.cluster import Cluster, free_port
 
 
 def test_ui_runs_deployments_leaves_no_process_and_goes_on_next_time(project: Path, cluster: Cluster) -> None:
-    own, port = cluster.copy(project / "data/scratch/home"), free_port()
+    own, port = cluster.twin(project / "data/scratch/home"), free_port()
     own.environment["UI_PORT"] = str(port)
     ui = own.launch(project, "flows.ui", log="ui.log")
     scratch.wait_until(lambda: "Ctrl-C" in (own.home / "ui.log").read_text())
