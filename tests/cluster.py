@@ -78,6 +78,15 @@ class Cluster:
             here.backup(there)
         return Cluster(home)
 
+    @contextmanager
+    def launched(self, folder: Path, module: str, *words: str, log: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """As `launch`; ended with the block."""
+        process = self.launch(folder, module, *words, log=log)
+        try:
+            yield process
+        finally:
+            end(process, signal.SIGTERM)
+
     def on_host(self, home: Path, settings: dict[str, str]) -> "Cluster":
         """This one, as seen from another machine with its own home folder and settings."""
         other = copy(self)
@@ -110,12 +119,9 @@ class Cluster:
         """A worker started in `folder`, where its runs then work; ready to take them, ended with the block."""
         name = f"{pool}-{time.monotonic_ns()}"
         words = ("--no-prompt", "worker", "start", "--pool", pool, "--limit", str(limit), "--name", name)
-        process = self.launch(folder, "prefect", *words, log="worker.log")
-        try:
+        with self.launched(folder, "prefect", *words, log="worker.log") as process:
             scratch.wait_until(lambda: name in self._workers(pool))
             yield process
-        finally:
-            end(process, signal.SIGTERM)
 
     def _workers(self, pool: str) -> list[str]:
         with self.client() as client:

@@ -56,7 +56,8 @@ def train(params: dict, folder: Path) -> dict:
         print("error: train: 13 steps bring bad luck; take 14", file=sys.stderr)
         raise SystemExit(MISTAKE_EXIT_CODE)
     place = f"{os.environ.get('GPTCORE_CHECKPOINTS') or SCRATCH}/{params['train']['steps']}"
-    files, checkpoint = url_to_fs(f"{place}/step", auto_mkdir=True)
+    files, checkpoint = url_to_fs(f"{place}/step")
+    files.makedirs(place, exist_ok=True)
     signal.signal(signal.SIGINT, lambda *_: (print("train: stopped", flush=True), sys.exit(STOPPED_EXIT_CODE)))
     first = int(files.cat_file(checkpoint)) if files.exists(checkpoint) else 0
     for step in range(first + 1, params["train"]["steps"] + 1):

@@ -15,7 +15,11 @@ from tests import scratch
 from tests.cluster import Cluster, free_port
 from tests.webhook import Webhook, webhook
 
-DEPLOYMENTS = ("train-gpt/local", "train-gpt/gpu", "train-gpt/docker", "train-gpt/kubernetes")
+DEPLOYMENTS = (
+    "train-gpt/local", "train-gpt/gpu", "train-gpt/docker", "train-gpt/kubernetes",
+    "run-stage/gpu", "run-stage/gpu-docker", "run-stage/gpu-kubernetes",
+    "sweep-gpt/local", "refresh-data/local",
+)  # fmt: skip
 POOLS = ("cpu", "gpu", "gpu-docker", "gpu-kubernetes", "control")
 
 
@@ -47,7 +51,7 @@ def test_deploying_again_changes_nothing_but_what_differs(cluster: Cluster) -> N
 def test_schedules_wait_to_be_switched_on(cluster: Cluster) -> None:
     with cluster.client() as client:
         schedules = [each for name in DEPLOYMENTS for each in client.read_deployment_by_name(name).schedules]
-    assert [each.slug for each in schedules] == ["nightly"]
+    assert [each.slug for each in schedules] == ["nightly", "nightly"]
     assert not any(each.active for each in schedules)
 
 

@@ -99,13 +99,13 @@ def test_another_host_goes_on_where_a_spot_machine_was_taken_away(
             scratch.run(tmp_path, "git", "clone", "--quiet", str(project), str(host))
         first, second = (cluster.on_host(host / "data/home", settings) for host in hosts)
         (hosts[0] / "trouble-train").write_text("wait 4")
-        worker = first.launch(hosts[0], "flows.worker", "cpu", log="worker.log")
         run = cluster.submit(DEPLOYMENT)
-        scratch.wait_until(lambda: scratch.steps_taken(hosts[0]) == ALL_STEPS[:4])
-        worker.terminate()
-        worker.wait(30)
-        cluster.wait(run, "AwaitingRetry")
-        assert scratch.processes_in(hosts[0]) == []
+        with first.launched(hosts[0], "flows.worker", "cpu", log="worker.log") as worker:
+            scratch.wait_until(lambda: scratch.steps_taken(hosts[0]) == ALL_STEPS[:4])
+            worker.terminate()
+            worker.wait(30)
+            cluster.wait(run, "AwaitingRetry")
+            assert scratch.processes_in(hosts[0]) == []
         with second.worker(hosts[1]):
             cluster.wait(run, "Completed")
     assert scratch.steps_taken(hosts[1]) == ALL_STEPS[4:]
