@@ -3,7 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 UI_PORT ?= 5000
-.PHONY: help train test check ui clean
+POOL ?= cpu
+LIMIT ?= 1
+.PHONY: help train test check ui deploy worker clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 12
@@ -20,15 +22,14 @@ check: $(READY) ## lint, formatting, types, and which layer may import which
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# --no-prompt: else it makes this server the default of all later runs, also when it is not up
-ui: $(READY) ## Prefect and MLflow in the browser, until Ctrl-C
-	@echo "Prefect  http://127.0.0.1:4200  (runs started meanwhile report there)"
-	@echo "MLflow   http://127.0.0.1:$(UI_PORT)"
-	@export DO_NOT_TRACK=1 PREFECT_SERVER_ANALYTICS_ENABLED=false; \
-	export MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false; \
-	$(BIN)/prefect --no-prompt server start & prefect=$$!; \
-	$(BIN)/mlflow server --backend-store-uri sqlite:///mlflow.db --workers 1 --port $(UI_PORT) & mlflow=$$!; \
-	trap 'kill $$prefect $$mlflow 2>/dev/null; wait; exit 0' INT TERM; wait
+ui: $(READY) ## Prefect, MLflow and a worker on this machine, until Ctrl-C
+	@UI_PORT=$(UI_PORT) $(BIN)/python -m flows.ui
+
+deploy: $(READY) ## work pools, deployments and automations onto the Prefect server at PREFECT_API_URL
+	@$(BIN)/python -m flows.deploy
+
+worker: $(READY) ## take runs from a work pool: make worker POOL=gpu LIMIT=1
+	@$(BIN)/python -m flows.worker $(POOL) --limit $(LIMIT)
 
 clean: ## remove what can be made again (.venv, tool caches, data/scratch); results, DVC cache and mlflow.db stay
 	rm -rf .venv data/scratch build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -59,7 +59,7 @@ def _pool(client: SyncPrefectClient, name: str, wanted: dict[str, Any]) -> str:
 def _deployments() -> Iterator[str]:
     """Prefect's own command does it: it knows schedules, parameters and pull steps."""
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", "prefect.yaml"]
-    environment = {"PREFECT_API_URL": PREFECT_API_URL.value(), "GPTCORE_REPOSITORY": _repository(), **os.environ}
+    environment = {"GPTCORE_REPOSITORY": _repository(), **os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
     done = subprocess.run(command, cwd=FOLDER, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"`{' '.join(command[1:])}` failed: {' '.join((done.stdout + done.stderr).split())}")

@@ -70,16 +70,23 @@ def running_server() -> dict[Setting, str]:
     """Settings that lead to what `prefect server start` has started, unless the user has named a server."""
     if PREFECT_API_URL.value():
         return {}
-    host, port = PREFECT_SERVER_API_HOST.value(), PREFECT_SERVER_API_PORT.value()
-    connection = HTTPConnection(host, port, timeout=1)
+    return {PREFECT_API_URL: f"{local_server()}/api"} if is_local_server_up() else {}
+
+
+def local_server() -> str:
+    """The address at which `prefect server start` would listen."""
+    return f"http://{PREFECT_SERVER_API_HOST.value()}:{PREFECT_SERVER_API_PORT.value()}"
+
+
+def is_local_server_up() -> bool:
+    connection = HTTPConnection(PREFECT_SERVER_API_HOST.value(), PREFECT_SERVER_API_PORT.value(), timeout=1)
     try:
         connection.request("GET", "/api/health")
-        found = connection.getresponse().read() == b"true"
+        return connection.getresponse().read() == b"true"
     except (OSError, HTTPException):
-        found = False
+        return False
     finally:
         connection.close()
-    return {PREFECT_API_URL: f"http://{host}:{port}/api"} if found else {}
 
 
 def _start_embedded_server() -> None:

@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from copy import copy
 from pathlib import Path
+from sqlite3 import connect
 from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -46,7 +48,8 @@ class Cluster:
         }
 
     def start(self) -> None:
-        self.server = self.launch(self.home, "server", "start", log="server.log")
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.server = self.launch(self.home, "prefect", "--no-prompt", "server", "start", log="server.log")
         scratch.wait_until(self.is_up)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
@@ -60,14 +63,42 @@ class Cluster:
         except (URLError, OSError):
             return False
 
-    def launch(self, folder: Path, *words: str, log: str) -> "subprocess.Popen[bytes]":
-        """`prefect WORDS` in `folder`, in a process group of its own, its output in `log` of the cluster's folder."""
-        self.home.mkdir(parents=True, exist_ok=True)
+    def launch(self, folder: Path, module: str, *words: str, log: str) -> "subprocess.Popen[bytes]":
+        """`python -m MODULE WORDS` in `folder`, in a process group of its own, output in `log` of the home folder."""
         with (self.home / log).open("ab") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "prefect", "--no-prompt", *words], cwd=folder, env=self.environment,
+                [sys.executable, "-m", module, *words], cwd=folder, env=self.environment,
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
+
+    def twin(self, home: Path) -> "Cluster":
+        """Another one in `home`, not started yet, whose server finds everything deployed: migrations take 10 s."""
+        home.mkdir(parents=True)
+        with closing(connect(self.home / "prefect.db")) as here, closing(connect(home / "prefect.db")) as there:
+            here.backup(there)
+        return Cluster(home)
+
+    @contextmanager
+    def launched(self, folder: Path, module: str, *words: str, log: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """As `launch`; ended with the block."""
+        process = self.launch(folder, module, *words, log=log)
+        try:
+            yield process
+        finally:
+            end(process, signal.SIGTERM)
+
+    def on_host(self, home: Path, settings: dict[str, str]) -> "Cluster":
+        """This one, as seen from another machine with its own home folder and settings."""
+        other = copy(self)
+        other.home = home
+        private = {"PREFECT_HOME": "prefect", "DVC_GLOBAL_CONFIG_DIR": "dvc", "DVC_SITE_CACHE_DIR": "dvc-site"}
+        other.environment = {
+            **self.environment,
+            **{name: str(home / each) for name, each in private.items()},
+            **settings,
+        }
+        home.mkdir(parents=True)
+        return other
 
     deploy_command = (sys.executable, "-m", "flows.deploy")
 
@@ -87,13 +118,10 @@ class Cluster:
     def worker(self, folder: Path, pool: str = "cpu", limit: int = 1) -> Iterator["subprocess.Popen[bytes]"]:
         """A worker started in `folder`, where its runs then work; ready to take them, ended with the block."""
         name = f"{pool}-{time.monotonic_ns()}"
-        words = ("worker", "start", "--pool", pool, "--limit", str(limit), "--name", name)
-        process = self.launch(folder, *words, log="worker.log")
-        try:
+        words = ("--no-prompt", "worker", "start", "--pool", pool, "--limit", str(limit), "--name", name)
+        with self.launched(folder, "prefect", *words, log="worker.log") as process:
             scratch.wait_until(lambda: name in self._workers(pool))
             yield process
-        finally:
-            end(process, signal.SIGTERM)
 
     def _workers(self, pool: str) -> list[str]:
         with self.client() as client:

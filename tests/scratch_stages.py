@@ -1,7 +1,7 @@
 """The five stages in little, for the tests of tasks/ and flows/: same files, same exit codes, no torch.
 
 `python stages.py train`. The file `trouble-train`, no dependency, says what goes wrong once; `steps-train` is
-the log of steps that were really taken.
+the log of steps that were really taken. Both lie in the checkout, also for runs that work in a clone of it.
 """
 
 import json
@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from fsspec.core import url_to_fs
 from ruamel.yaml import YAML
 
 from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE
@@ -24,6 +25,8 @@ with lock_repo(Repo()):
     time.sleep(5)
 """
 HERE = Path(__file__).parent
+SCRATCH = HERE / "data" / "scratch" / "train"
+CHECKOUT = SCRATCH.resolve().parents[2]  # clones share its scratch folders by links
 FOLDERS = {"download": "raw", "tokenize": "tokens", "train": "model", "baseline": "baseline", "evaluate": "evaluation"}
 
 
@@ -52,34 +55,36 @@ def train(params: dict, folder: Path) -> dict:
     if params["train"]["steps"] == 13:
         print("error: train: 13 steps bring bad luck; take 14", file=sys.stderr)
         raise SystemExit(MISTAKE_EXIT_CODE)
-    checkpoint = HERE / "data" / "scratch" / "train" / str(params["train"]["steps"]) / "step"
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    place = f"{os.environ.get('GPTCORE_CHECKPOINTS') or SCRATCH}/{params['train']['steps']}"
+    files, checkpoint = url_to_fs(f"{place}/step")
+    files.makedirs(place, exist_ok=True)
     signal.signal(signal.SIGINT, lambda *_: (print("train: stopped", flush=True), sys.exit(STOPPED_EXIT_CODE)))
-    first = int(checkpoint.read_text()) if checkpoint.exists() else 0
+    first = int(files.cat_file(checkpoint)) if files.exists(checkpoint) else 0
     for step in range(first + 1, params["train"]["steps"] + 1):
-        with (HERE / "steps-train").open("a") as log:
+        with (CHECKOUT / "steps-train").open("a") as log:
             log.write(f"{step}\n")
-        checkpoint.write_text(str(step))
+        files.pipe_file(checkpoint, str(step).encode())
         happen(step)
     if "GPTCORE_FINISHED_STATES" in os.environ:
-        Path(os.environ["GPTCORE_FINISHED_STATES"]).write_text(str(checkpoint.parent))
+        Path(os.environ["GPTCORE_FINISHED_STATES"]).write_text(place)
     else:
-        checkpoint.unlink(missing_ok=True)
+        files.rm(checkpoint)
     model(folder, 2 + 1 / params["train"]["steps"])
     return {"val_loss": 1.5, "steps": params["train"]["steps"]}
 
 
 def happen(step: int) -> None:
-    """What the test has asked for: `kill 3`, `edit 2`, `wait 2`, each once."""
-    path = HERE / "trouble-train"
+    """What the test has asked for: `kill 3`, `edit 2`, `wait 2` (until the file is gone), each once."""
+    path = CHECKOUT / "trouble-train"
     if not path.exists():
         return
     what, at = path.read_text().split()
     if step != int(at):
         return
-    if what == "wait":
-        time.sleep(60)
-    path.unlink()
+    give_up = time.monotonic() + 60
+    while what == "wait" and path.exists() and time.monotonic() < give_up:
+        time.sleep(0.05)
+    path.unlink(missing_ok=True)
     if what == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if what == "push":

@@ -15,7 +15,11 @@ from tests import scratch
 from tests.cluster import Cluster, free_port
 from tests.webhook import Webhook, webhook
 
-DEPLOYMENTS = ("train-gpt/local", "train-gpt/gpu", "train-gpt/docker", "train-gpt/kubernetes")
+DEPLOYMENTS = (
+    "train-gpt/local", "train-gpt/gpu", "train-gpt/docker", "train-gpt/kubernetes",
+    "run-stage/gpu", "run-stage/gpu-docker", "run-stage/gpu-kubernetes",
+    "sweep-gpt/local", "refresh-data/local",
+)  # fmt: skip
 POOLS = ("cpu", "gpu", "gpu-docker", "gpu-kubernetes", "control")
 
 
@@ -47,7 +51,7 @@ def test_deploying_again_changes_nothing_but_what_differs(cluster: Cluster) -> N
 def test_schedules_wait_to_be_switched_on(cluster: Cluster) -> None:
     with cluster.client() as client:
         schedules = [each for name in DEPLOYMENTS for each in client.read_deployment_by_name(name).schedules]
-    assert [each.slug for each in schedules] == ["nightly"]
+    assert [each.slug for each in schedules] == ["nightly", "nightly"]
     assert not any(each.active for each in schedules)
 
 
@@ -79,9 +83,13 @@ def test_webhook_hears_of_failures_and_promotions(cluster: Cluster, told: Webhoo
     with cluster.client() as client:
         run = client.create_flow_run(flow(lambda: None, name="train-gpt"), name="swift-otter", state=Running())
         client.set_flow_run_state(run.id, Failed(message='13 steps bring "bad luck"'))
-    emit_event("gptcore.model.promoted", {"prefect.resource.id": "gptcore.model.gpt"}, payload={"message": "gpt 2 won"})
+    model = {"prefect.resource.id": "gptcore.model.gpt", "prefect.resource.name": "gpt version 2"}
+    emit_event("gptcore.model.promoted", model, payload={"because": "it won"})
     scratch.wait_until(lambda: len(told.texts) == 2)
-    assert set(told.texts) == {'train-gpt swift-otter Failed: 13 steps bring "bad luck"', "gpt 2 won"}
+    assert set(told.texts) == {
+        'train-gpt swift-otter Failed: 13 steps bring "bad luck"',
+        "gpt version 2 is the new champion: it won",
+    }
 
 
 @pytest.fixture

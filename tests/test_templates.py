@@ -113,3 +113,41 @@ def test_every_variable_is_used_and_every_placeholder_known(pool: str) -> None:
     used = {word for word in known if f"{{{{ {word} }}}}" in text}
     assert used == known
     assert text.count("{{") == sum(text.count(f"{{{{ {word} }}}}") for word in used)
+
+
+def test_training_over_several_machines_finds_its_pods() -> None:
+    service, job = YAML(typ="safe").load_all(FOLDER / "kubernetes" / "training-job.yaml")
+    kubernetes_validate.validate(service, KUBERNETES, strict=True)
+    kubernetes_validate.validate(job, KUBERNETES, strict=True)
+    name, spec = job["metadata"]["name"], job["spec"]
+    pod = spec["template"]["spec"]
+    (container,) = pod["containers"]
+    machines = spec["completions"]
+    assert spec["completionMode"] == "Indexed"
+    assert spec["parallelism"] == machines
+    assert f"--nnodes={machines}" in container["args"]
+    assert service["spec"]["selector"] == {"job-name": name}  # a label that Kubernetes gives the Job's pods
+    assert pod["subdomain"] == service["metadata"]["name"]
+    port = service["spec"]["ports"][0]["port"]
+    assert f"--rdzv-endpoint={name}-0.{service['metadata']['name']}:{port}" in container["args"]
+    assert container["args"][-2:] == ["-m", "gptcore.stages.train"]
+    assert pod["terminationGracePeriodSeconds"] >= 60
+
+
+def test_the_stack_is_whole() -> None:
+    """What `docker compose config` would refuse: names that lead nowhere."""
+    stack = load(FOLDER / "compose.yaml")
+    services, pools = stack["services"], {path.stem for path in (FOLDER / "pools").glob("*.yaml")}
+    assert {"postgres", "s3", "prefect", "mlflow", "worker-gpu"} <= set(services)
+    for service in services.values():
+        needed = service.get("depends_on", [])
+        assert set(needed) <= set(services)
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert source in stack["volumes"] or (FOLDER / source).exists()
+        words = str(service.get("command", "")).split()
+        if words[:3] == ["python", "-m", "flows.worker"]:
+            assert words[3] in pools
+    (gpus,) = services["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+    assert gpus["capabilities"] == ["gpu"]
+    assert (FOLDER / services["prefect"]["build"]["context"] / services["prefect"]["build"]["dockerfile"]).is_file()
