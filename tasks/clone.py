@@ -11,7 +11,6 @@ from prefect import get_run_logger
 
 from gptcore.errors import UserError
 from gptcore.params import Paths
-from gptcore.presets import STAGES
 from gptcore.settings import settings
 from tasks.probe import cache_folder, share_cache
 from tasks.process import child_environment
@@ -74,13 +73,17 @@ def _clone(checkout: Path, root: Path, *options: str) -> None:
         git(["remote", "set-url", "origin", settings().repository], root)
 
 
+# what they keep bears its identity; the pieces of tokenize are removed by the first of two runs that is done with them
+RESUMED = ("download", "train", "baseline")
+
+
 def _share(checkout: Path, root: Path) -> None:
     """DVC's cache and settings; and resume states, as a later run goes on from those that bear its identity."""
     if (checkout / ".dvc/config.local").exists():
         shutil.copy(checkout / ".dvc/config.local", root / ".dvc")
     share_cache(root, cache_folder(checkout))
     Paths(root).scratch.mkdir(parents=True)
-    for stage in STAGES:
+    for stage in RESUMED:
         shared = Paths(checkout).scratch / stage
         shared.mkdir(exist_ok=True)
         (Paths(root).scratch / stage).symlink_to(shared)
