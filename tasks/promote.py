@@ -4,10 +4,8 @@ The model becomes a version of the registered model `gpt` and its `challenger`; 
 byte beat the baseline's and those of the champion so far.
 """
 
-import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +19,9 @@ from prefect.states import Completed
 
 from gptcore.curve import read_curve
 from gptcore.files import read_json, sha256_file, write_json
-from gptcore.params import Paths, read_params
+from gptcore.params import read_params
 from gptcore.presets import flatten
+from tasks.turns import turn
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:  # 2 s of imports that a run in which nothing changed does not pay
@@ -47,7 +46,7 @@ def promote(workspace: Workspace, experiment: str | None) -> State[Promotion]:
     question = {**_question(workspace), "tracking_uri": uri}
     if promotion := _answered(receipt, question, uri):
         return Completed(name="Cached", message=promotion.sentence, data=promotion)
-    with _one_at_a_time(workspace.checkout):
+    with turn(workspace.checkout, "promote"):  # each must see the champion that the other made
         promotion, is_new = _settle(workspace, experiment, uri)
     write_json(receipt, {"question": question, "registry": _stamp(uri), "promotion": asdict(promotion)})
     return Completed(name=None if is_new else "Cached", message=promotion.sentence, data=promotion)
@@ -168,13 +167,3 @@ def _stamp(uri: str) -> list[int] | None:
     if not uri.startswith("sqlite:///") or not database.exists():
         return None
     return [database.stat().st_mtime_ns, database.stat().st_size]
-
-
-@contextmanager
-def _one_at_a_time(checkout: Path) -> Iterator[None]:
-    """Between two runs on this machine: each must see the champion that the other made."""
-    path = Paths(checkout).scratch / "promote" / "lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

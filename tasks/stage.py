@@ -14,12 +14,14 @@ from prefect.tasks import exponential_backoff
 from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE, UNAVAILABLE_EXIT_CODE, Unavailable, UserError
 from gptcore.places import clear_places
 from tasks.elsewhere import run_elsewhere, said
+from tasks.probe import Verdict
 from tasks.process import run_group
 from tasks.show import Output, publish, summary
+from tasks.turns import turn
 from tasks.workspace import Workspace
 
 EXITED = re.compile(r"^ERROR: failed to reproduce .*, exited with (-?\d+)$")
-UP_TO_DATE = "up to date"
+UP_TO_DATE, RESTORED = "up to date", "restored from run-cache"
 KILLED = (-9, 137)  # as subprocess says it, and as a shell does
 
 
@@ -53,9 +55,16 @@ def reproduce(stage: str, workspace: Workspace, wants_gpu: bool = False) -> Stat
     if not before.why:
         return Completed(name="Cached", message=UP_TO_DATE)
     if workspace.restore(stage):
-        return Completed(name="Cached", message="restored from run-cache")
+        return Completed(name="Cached", message=RESTORED)
     if wants_gpu and workspace.gpu_pool:
         return _elsewhere(stage, workspace, workspace.gpu_pool)
+    with turn(workspace.checkout, before.key or workspace.root.name) as waited:
+        if waited and workspace.restore(stage):
+            return Completed(name="Cached", message=RESTORED)
+        return _run(stage, workspace, before)
+
+
+def _run(stage: str, workspace: Workspace, before: Verdict) -> State[None]:
     started = time.monotonic()
     lock = workspace.lock_file.read_bytes() if workspace.lock_file.exists() else None
     output = Output(stage, before.why)
@@ -65,7 +74,7 @@ def reproduce(stage: str, workspace: Workspace, wants_gpu: bool = False) -> Stat
     _check(stage, code, output.lines)
     workspace.refresh()
     if f"Running stage '{stage}':" not in output.lines:
-        return Completed(name="Cached", message="restored from run-cache")
+        return Completed(name="Cached", message=RESTORED)
     after = workspace.verdicts[stage]
     if after.inputs != before.inputs:  # DVC would bind the new code to what the old code made (treeverse/dvc#11058)
         _forget(workspace, lock)
