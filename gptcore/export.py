@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gptcore.errors import UserError
-from gptcore.files import SUMS, atomic_path, read_json, sha256_file, sha256sums, write_json
+from gptcore.files import SUMS, atomic_path, read_json, sha256sums, verify_sums, write_json
 from gptcore.model import GPT, ModelConfig
 from gptcore.tokenizer import Tokenizer
 
@@ -34,7 +34,7 @@ def save_export(folder: Path, model: GPT, tokenizer: Tokenizer, weights: dict[st
 def load_export(folder: Path, device: torch.device | str = "cpu") -> tuple[GPT, Tokenizer]:
     """The model, in evaluation mode, and its tokenizer. Raises UserError when there is none, or a damaged one."""
     try:
-        verify_export(folder)
+        verify_sums(folder)
         values = read_json(folder / "config.json")
         vocab_size = values.pop("vocab_size")
         model = GPT(ModelConfig(**values), vocab_size)
@@ -44,14 +44,3 @@ def load_export(folder: Path, device: torch.device | str = "cpu") -> tuple[GPT, 
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{folder} holds no model that can be read: {error}") from None
     return model.to(device).eval(), Tokenizer.load(folder / "tokenizer.json")
-
-
-def verify_export(folder: Path) -> None:
-    """Look at every byte. Raises UserError that names the damaged file; OSError, ValueError when it is no export."""
-    for line in (folder / SUMS).read_text("utf-8").splitlines():
-        sha256, name = line.split("  ")
-        path = folder / name
-        if (found := sha256_file(path)) != sha256:
-            # DVC believes a read-only file whose time is as before, and would restore the damaged one from its cache
-            remedy = f"get it anew; if DVC made it here, `chmod u+w {path} && touch {path} && dvc repro`"
-            raise UserError(f"{path} is damaged: its sha256 is {found}, not {sha256} as in {SUMS}; {remedy}")

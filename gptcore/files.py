@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gptcore.errors import UserError
+
 SUMS = "SHA256SUMS"
 
 
@@ -64,6 +66,17 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def verify_sums(folder: Path) -> None:
+    """Look at every byte. Raises UserError that names the damaged file; OSError, ValueError where there are no sums."""
+    for line in (folder / SUMS).read_text("utf-8").splitlines():
+        sha256, name = line.split("  ")
+        path = folder / name
+        if (found := sha256_file(path)) != sha256:
+            # DVC believes a read-only file whose time is as before, and would restore the damaged one from its cache
+            remedy = f"get it anew; if DVC made it here, `chmod u+w {path} && touch {path} && dvc repro`"
+            raise UserError(f"{path} is damaged: its sha256 is {found}, not {sha256} as in {SUMS}; {remedy}")
 
 
 def _sync(path: Path) -> None:

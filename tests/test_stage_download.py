@@ -57,7 +57,7 @@ def test_documents_of_a_package_with_their_titles(index: PackageIndex, tmp_path:
     metrics = json.loads((tmp_path / "data/raw/metrics.json").read_text())
     assert (metrics["documents"], metrics["bytes"]) == (2, len(HAMLET + LEAR))
     made = {path.name for path in (tmp_path / "data/raw").iterdir()}
-    assert made == {"documents.jsonl", "sources.json", "metrics.json"}
+    assert made == {"documents.jsonl", "sources.json", "SHA256SUMS", "metrics.json"}
 
 
 def test_a_text_not_pinned_is_refused_until_its_sha256_is_pasted(

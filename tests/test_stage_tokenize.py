@@ -17,7 +17,7 @@ import pytest
 import gptcore.pieces
 from gptcore.encode import encode_piece
 from gptcore.errors import UserError
-from gptcore.files import write_json
+from gptcore.files import SUMS, sha256sums, write_json
 from gptcore.params import Paths
 from gptcore.plan import make_plan
 from gptcore.split import TokenizeConfig
@@ -280,3 +280,13 @@ def test_the_advice_for_a_damaged_file_mends_it_under_dvc(tmp_path: Path) -> Non
     shell(str(error.value).split("`")[1])
     verify_tokens(tmp_path / "data/tokens")
     assert damaged.read_bytes() == raw
+
+
+def test_a_corpus_damaged_since_its_download_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = workspace(tmp_path)
+    corpus = root / "data/raw/documents.jsonl"
+    (root / "data/raw" / SUMS).write_text(sha256sums(root / "data/raw"))
+    assert run_stage_here("tokenize", root) == 0
+    corpus.write_bytes(corpus.read_bytes().replace(b"thee", b"theo"))
+    assert run_stage_here("tokenize", root) == 2
+    assert f"{corpus} is damaged: its sha256 is " in capsys.readouterr().err

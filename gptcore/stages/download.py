@@ -2,7 +2,7 @@
 
 from gptcore.corpus import Corpus, DataConfig
 from gptcore.documents import OtherText, write_documents
-from gptcore.files import write_json
+from gptcore.files import SUMS, sha256sums, write_json, write_text
 from gptcore.params import STREAM, Metrics, Paths, run_stage
 from gptcore.selection import Dropped
 from gptcore.split import TokenizerChoice
@@ -23,20 +23,24 @@ def download(data: DataConfig, tokenize: TokenizerChoice, paths: Paths) -> Downl
     scratch = paths.scratch / "download"
     corpus = Corpus(data, paths.root, scratch, ask_again=data.mode == "stream")
     pinned = pinned_files(corpus) if data.mode == "stream" else ()
+    documents = paths.raw / "documents.jsonl"
     text_sha256 = "" if pinned else data.sha256
     try:
-        written = write_documents(paths.raw / "documents.jsonl", corpus.documents(), text_sha256)
+        written = write_documents(documents, corpus.documents(), text_sha256)
     except OtherText:
         if not any("://" in source for source in data.sources):
             raise
         # what is kept here may be older than the text that is pinned
         corpus = Corpus(data, paths.root, scratch, ask_again=True)
-        written = write_documents(paths.raw / "documents.jsonl", corpus.documents(), text_sha256)
+        written = write_documents(documents, corpus.documents(), text_sha256)
+    for each in {*paths.raw.iterdir()} - {documents}:
+        each.unlink()  # of a corpus before, when nobody cleared the folder
     if pinned:
         write_stream(paths.raw / STREAM, corpus, pinned)
     files = [{"address": address, "size": each.size, "sha256": each.sha256} for address, each in corpus.files]
     write_json(paths.raw / "sources.json", {"text_sha256": written.text_sha256, "files": files})
     fetch_vocabulary(tokenize, paths.raw, paths.root, scratch)
+    write_text(paths.raw / SUMS, sha256sums(paths.raw))
     return DownloadMetrics(documents=written.documents, bytes=written.bytes, dropped=corpus.selection.dropped)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from gptcore.assemble import assemble
 from gptcore.document_lengths import draw_document_lengths
 from gptcore.encode import Encoded, encode_piece, read_encoded
+from gptcore.files import SUMS, verify_sums
 from gptcore.params import STREAM, Metrics, Paths, run_stage
 from gptcore.plan import Plan, make_plan
 from gptcore.progress import Progress
@@ -36,6 +37,8 @@ def tokenize(tokenize: TokenizeConfig, paths: Paths) -> TokenizeMetrics:
     """Write data/tokens from data/raw. Raises UserError."""
     for stale in paths.tokens.parent.glob(f".{paths.tokens.name}.*.tmp"):
         shutil.rmtree(stale)  # of a run that was killed
+    if (paths.raw / SUMS).exists():  # not in a folder that somebody filled by hand
+        verify_sums(paths.raw)
     plan = make_plan(tokenize, paths)
     meta = assemble(paths.tokens, plan.tokenizer, _encoded(plan), test=tokenize.test_fraction > 0)
     draw_document_lengths(paths.tokens)
