@@ -14,7 +14,7 @@ train: $(READY) ## train, evaluate and promote a GPT; ARGS='train.steps=200' cha
 	@$(BIN)/python -m flows.train_gpt $(ARGS)
 
 test: $(READY) ## run the tests; ARGS='-k resume' picks some
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 $(ARGS)
 
 check: $(READY) ## lint, formatting, types, and which layer may import which
 	$(BIN)/ruff check .

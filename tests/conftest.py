@@ -23,6 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
     home = Path(config.stash[FOLDER].name)
     for name in [each for each in os.environ if each.startswith(NOT_OURS)]:
         del os.environ[name]
+    (home / "tmp").mkdir()
     (home / "gitconfig").write_text("[user]\n\tname = test\n\temail = test@example.org\n")
     os.environ |= {
         **ENVIRONMENT,
@@ -30,7 +31,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "GIT_CONFIG_GLOBAL": str(home / "gitconfig"),
         "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc"),
         "DVC_SITE_CACHE_DIR": str(home / "dvc-site"),
+        "TMPDIR": str(home / "tmp"),
     }
+    tempfile.tempdir = None  # what TMPDIR says now: some tests count what is left there
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ["OMP_NUM_THREADS"] = "1"  # as many test processes as cores, and a thread each
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
