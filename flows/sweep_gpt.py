@@ -32,7 +32,7 @@ def sweep_gpt(
     Args:
         grid: Values to try of each parameter or preset: `{"optim.matrix_learning_rate": [0.01, 0.02], "model": ["nano",
             "baby"]}` makes four runs.
-        samples: How many combinations to take, drawn at random; empty takes all.
+        samples: How many combinations to take, drawn at random; none given takes all.
         seed: Of that drawing.
         at_once: How many run at the same time, if the workers take as many.
         deployment: What each run is a run of; it says where it runs.

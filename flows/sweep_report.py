@@ -47,7 +47,8 @@ def rank(outcomes: list[Outcome]) -> list[Outcome]:
 
 def report(outcomes: list[Outcome], promotion: str) -> str:
     """The text of the terminal; the artifact has a picture as well."""
-    swept = list(outcomes[0].member.values)
+    values = [outcome.member.values for outcome in outcomes]
+    swept = [name for name in values[0] if any(each[name] != values[0][name] for each in values)] or list(values[0])
     table = _table(outcomes, swept)
     end = f"**{promotion}**\n\nThe same order: `{command()}`"
     done = [outcome for outcome in outcomes if math.isfinite(outcome.bits_per_byte)]
