@@ -97,7 +97,7 @@ def _count(cluster: Cluster, home: Path, runs: int) -> None:
     )
     for kind, before in counted["first"].items():
         print(f"  {kind}: {before}, {counted['last'][kind]}")
-    print(f"  processes afterwards: {len(scratch.processes_in(home))}")
+    print(f"  processes afterwards: {len(scratch.processes_in(home / 'flow-0'))}")
 
 
 def _seconds(work: Callable[..., object], *given: object) -> float:
