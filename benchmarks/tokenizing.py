@@ -24,6 +24,8 @@ from pathlib import Path
 import numpy as np
 from contest import RESULTS, processor
 
+from gptcore import files
+
 DOCUMENT_BYTES = (1_000, 9_000)
 CONFIG = {
     "tokenizer": "gpt2", "vocab_size": 1024, "sample_bytes": 1, "sentencepiece_model": "", "sentencepiece_sha256": "",
@@ -35,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--raw", type=Path, default=Path("data/raw"), help="documents.jsonl and gpt2.tiktoken")
     parser.add_argument("--folder", type=Path, default=Path("data/scratch/benchmark"), help="needs 5 times the text")
-    parser.add_argument("--megabytes", type=int, default=200, help="of the text for speed (default 200)")
+    parser.add_argument("--megabytes", type=int, default=400, help="of the text for speed (default 400)")
     parser.add_argument("--memory", nargs="*", type=int, default=[2, 8], metavar="GB", help="texts for memory")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each side (default 3)")
     parser.add_argument("--save", action="store_true", help="keep the figures in benchmarks/results/tokenizing.txt")
@@ -115,6 +117,7 @@ def workspace(arguments: argparse.Namespace, megabytes: int) -> Iterator[Path]:
     (root / "params.yaml").write_text(json.dumps({"tokenize": CONFIG}))
     try:
         write_text(root / "data/raw/documents.jsonl", arguments.raw / "documents.jsonl", megabytes * 1_000_000)
+        files.write_text(root / "data/raw" / files.SUMS, files.sha256sums(root / "data/raw"))
         yield root
     finally:
         shutil.rmtree(root)

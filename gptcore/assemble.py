@@ -65,10 +65,10 @@ class _Writer:
         self.index = _Index(folder / f"{split}.index.npy")
 
     def add(self, encoded: Encoded, first_document: int) -> None:
-        self.index.add(encoded.continued_bytes, encoded.index + np.array([self.tokens, 0, first_document]))
+        self.index.add(encoded.index + np.array([self.tokens, 0, first_document]))
         self.text_sha256.update(encoded.digests.tobytes())
         self.documents += len(encoded.index)
-        self.bytes += encoded.continued_bytes + int(encoded.index[:, 1].sum())
+        self.bytes += int(encoded.index[:, 1].sum())
         ids = encoded.ids
         while len(ids):
             here = ids[: self.file_tokens - self.tokens % self.file_tokens]
@@ -110,20 +110,14 @@ class _Index:
 
     def __init__(self, path: Path) -> None:
         self.path, self.file, self.rows = path, path.open("w+b"), 0
-        self.last = np.empty((0, 3), np.int64)  # the bytes of the last document may still grow
         self._header()
 
-    def add(self, continued_bytes: int, rows: npt.NDArray[np.int64]) -> None:
-        if continued_bytes:
-            self.last[:, 1] += continued_bytes
-        if len(rows):
-            self._write(self.last)
-            self._write(rows[:-1])
-            self.last = rows[-1:].copy()
+    def add(self, rows: npt.NDArray[np.int64]) -> None:
+        self.file.write(rows.astype("<i8").tobytes())
+        self.rows += len(rows)
 
     def close(self) -> str:
         """The sha256 of the file."""
-        self._write(self.last)
         self._header()
         self.file.close()
         return sha256_file(self.path)
@@ -132,7 +126,3 @@ class _Index:
         self.file.seek(0)
         header = {"descr": "<i8", "fortran_order": False, "shape": (self.rows, 3)}
         np.lib.format.write_array_header_1_0(self.file, header)
-
-    def _write(self, rows: npt.NDArray[np.int64]) -> None:
-        self.file.write(rows.astype("<i8").tobytes())
-        self.rows += len(rows)

@@ -18,7 +18,7 @@ from gptcore.documents import Document
 from gptcore.errors import UserError
 from gptcore.pieces import Piece, read_piece
 from gptcore.split import SPLITS, Split, draw, split_text
-from gptcore.tokenizer import Tokenizer
+from gptcore.tokenizer import END_OF_TEXT, Tokenizer
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
@@ -42,7 +42,7 @@ class LookJob:
 
 
 def look(job: LookJob) -> Look:
-    """Bytes, draw and characters of each document, or part of one, of a piece. Raises UserError."""
+    """Bytes, draw and characters of each document of a piece. Raises UserError."""
     _, documents = read_piece(job.corpus, job.piece)
     encoded = [document.text.encode() for document in documents]
     draws = np.array([draw(text, job.seed) for text in encoded], np.uint64)
@@ -52,15 +52,11 @@ def look(job: LookJob) -> Look:
 
 @dataclass(frozen=True)
 class EncodeJob:
-    """`points`: where each text is split; `continues`: the split whose last document the first text goes on with.
-
-    `folder` holds the tokenizer and takes the result.
-    """
+    """`points`: where each text is split. `folder` holds the tokenizer and takes the result."""
 
     corpus: Path
     piece: Piece
     points: Int32s
-    continues: Split | None
     folder: Path
 
 
@@ -68,24 +64,21 @@ class EncodeJob:
 class Encoded:
     """One split of a piece. A row of `index` is a document: its start in `ids`, its bytes, its number in the piece.
 
-    `continued_bytes` belong to the document before; `digests` are the sha256 of each text, shape (texts, 32).
+    `digests` are the sha256 of each text, shape (documents, 32).
     """
 
     ids: npt.NDArray[np.unsignedinteger]
     index: Int64s
-    continued_bytes: int
     digests: npt.NDArray[np.uint8]
 
 
 def encode_piece(job: EncodeJob) -> Path:
     """Where the tokens of a piece lie, for `read_encoded`; made unless they are there, whole. Raises UserError."""
     raw, documents = read_piece(job.corpus, job.piece)
-    key = hashlib.sha256(raw + job.points.tobytes() + str(job.continues).encode()).hexdigest()
-    path = job.folder / f"{key}.npz"
+    path = job.folder / f"{hashlib.sha256(raw + job.points.tobytes()).hexdigest()}.npz"
     if not _is_whole(path):
-        tokenizer = _tokenizer(job.folder / "tokenizer.json")
         arrays: dict[str, Any] = {}
-        for split, encoded in encode(tokenizer, documents, job.points, job.continues).items():
+        for split, encoded in encode(_tokenizer(job.folder / "tokenizer.json"), documents, job.points).items():
             arrays |= {f"{split}.{name}": value for name, value in vars(encoded).items()}
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
@@ -99,54 +92,39 @@ def encode_piece(job: EncodeJob) -> Path:
 
 def read_encoded(path: Path) -> dict[Split, Encoded]:
     with np.load(path) as arrays:
-        names = Encoded.__annotations__
-        values = {split: {name: arrays[f"{split}.{name}"] for name in names} for split in SPLITS}
-    return {
-        split: Encoded(**each | {"continued_bytes": int(each["continued_bytes"])}) for split, each in values.items()
-    }
+        return {
+            split: Encoded(**{name: arrays[f"{split}.{name}"] for name in Encoded.__annotations__}) for split in SPLITS
+        }
 
 
-def encode(
-    tokenizer: Tokenizer, documents: list[Document], points: npt.NDArray[np.integer], continues: Split | None = None
-) -> dict[Split, Encoded]:
+def encode(tokenizer: Tokenizer, documents: list[Document], points: npt.NDArray[np.integer]) -> dict[Split, Encoded]:
     """The splits of some documents. Raises UserError if decoding a text's tokens does not give the text back."""
-    makers = {split: _Maker(tokenizer) for split in SPLITS}
-    for number, (document, at) in enumerate(zip(documents, points, strict=True)):
-        for split, text in zip(SPLITS, split_text(document.text.encode(), at), strict=True):
-            if text:
-                makers[split].add(number, document.title, text, continued=number == 0 and split == continues)
-    return {split: maker.made() for split, maker in makers.items()}
+    parts = [split_text(document.text.encode(), at) for document, at in zip(documents, points, strict=True)]
+    encoded = {}
+    for side, split in enumerate(SPLITS):
+        texts = {number: part[side] for number, part in enumerate(parts) if part[side]}
+        encoded[split] = _encode_split(tokenizer, documents, texts)
+    return encoded
 
 
-class _Maker:
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer, self.dtype = tokenizer, token_dtype(tokenizer.n_vocab)
-        self.tokens, self.continued_bytes = 0, 0
-        self.ids: list[npt.NDArray[np.unsignedinteger]] = []
-        self.rows: list[tuple[int, int, int]] = []
-        self.digests: list[bytes] = []
+def _encode_split(tokenizer: Tokenizer, documents: list[Document], texts: dict[int, bytes]) -> Encoded:
+    """`texts` are those of the documents of these numbers, or parts of them."""
+    ids = tokenizer.encode_documents([text.decode() for text in texts.values()])
+    if not tokenizer.gives(ids, b"".join(END_OF_TEXT.encode() + text for text in texts.values())):
+        titles = [documents[number].title for number, text in texts.items() if _is_lost(tokenizer, text)]
+        raise UserError(f"document {titles[0]!r}: decoding its {tokenizer.kind} tokens gives another text")
+    assert ids.size == 0 or ids.max() < tokenizer.n_vocab, "an id beyond the vocabulary would wrap"
+    rows = zip(np.flatnonzero(ids == tokenizer.eot_id), map(len, texts.values()), texts, strict=True)
+    digests = b"".join(hashlib.sha256(text).digest() for text in texts.values())
+    return Encoded(
+        ids=ids.astype(token_dtype(tokenizer.n_vocab)),
+        index=np.array(list(rows), np.int64).reshape(-1, 3),
+        digests=np.frombuffer(digests, np.uint8).reshape(-1, 32),
+    )
 
-    def add(self, number: int, title: str, text: bytes, continued: bool) -> None:
-        if continued:
-            self.continued_bytes = len(text)
-        else:
-            self.rows.append((self.tokens, len(text), number))
-            self._append(np.array([self.tokenizer.eot_id]))
-        ids = self.tokenizer.encode(text.decode())
-        if not self.tokenizer.gives(ids, text):
-            raise UserError(f"document {title!r}: decoding its {self.tokenizer.kind} tokens gives another text")
-        self._append(ids)
-        self.digests.append(hashlib.sha256(text).digest())
 
-    def made(self) -> Encoded:
-        ids = np.concatenate(self.ids) if self.ids else np.empty(0, self.dtype)
-        digests = np.frombuffer(b"".join(self.digests), np.uint8).reshape(-1, 32)
-        return Encoded(ids, np.array(self.rows, np.int64).reshape(-1, 3), self.continued_bytes, digests)
-
-    def _append(self, ids: npt.NDArray[np.integer]) -> None:
-        assert ids.size == 0 or ids.max() < self.tokenizer.n_vocab, "an id beyond the vocabulary would wrap"
-        self.ids.append(ids.astype(self.dtype))
-        self.tokens += len(ids)
+def _is_lost(tokenizer: Tokenizer, text: bytes) -> bool:
+    return not tokenizer.gives(tokenizer.encode(text.decode()), text)
 
 
 def token_dtype(n_vocab: int) -> np.dtype[np.unsignedinteger]:

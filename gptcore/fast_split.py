@@ -14,24 +14,32 @@ import tiktoken
 MARK = 0
 PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}\x00]+|\s+|\x00"""
 # Texts that hold the mark itself or white space of several bytes are left to tiktoken's own pattern.
-UNFIT = re.compile(rb"\x00|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80")
+UNFIT = re.compile("[\0\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 
 
 class FastSplit:
-    def __init__(self, tokens: tuple[bytes, ...]) -> None:
+    def __init__(self, tokens: tuple[bytes, ...], end_of_text: str) -> None:
+        """`end_of_text` has the id after the last token."""
         ranks = {token: rank for rank, token in enumerate(tokens)}
-        self.mark_id = ranks[bytes([MARK])]
-        special = {"\x00special": len(ranks)}  # never in a text that is fit; without any, tiktoken stops at each place
+        special = {end_of_text: len(ranks)}
+        self.mark_id, self.special = ranks[bytes([MARK])], frozenset(special)
         self.encoding = tiktoken.Encoding("fast", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens=special)
 
-    def encode(self, text: str) -> npt.NDArray[np.uint32] | None:
-        """The ids of `text`, shape (tokens,), or None if it is unfit."""
-        encoded = text.encode()
-        if UNFIT.search(encoded):
-            return None
-        characters = np.frombuffer(encoded, np.uint8)
+    def fits(self, text: str) -> bool:
+        return "\0" not in text if text.isascii() else not UNFIT.search(text)
+
+    def encode(self, text: str, ends: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.uint32]:
+        """The ids of a text that fits, shape (tokens,).
+
+        `ends`: at these bytes a special token begins; without them, none is in the text, only what may look like one.
+        """
+        characters = np.frombuffer(text.encode(), np.uint8)
         space = (characters == ord(" ")) | ((characters >= ord("\t")) & (characters <= ord("\r")))
-        marked = np.insert(characters, np.flatnonzero(space[:-2] & space[1:-1] & ~space[2:]) + 1, MARK)
-        ids = self.encoding.encode_to_numpy(marked.tobytes().decode(), disallowed_special=())
+        word = ~space
+        if ends is not None:
+            word[ends] = False  # white space before the end of a text stays together
+        marked = np.insert(characters, np.flatnonzero(space[:-2] & space[1:-1] & word[2:]) + 1, MARK)
+        allowed = set() if ends is None else set(self.special)
+        ids = self.encoding.encode_to_numpy(marked.tobytes().decode(), allowed_special=allowed, disallowed_special=())
         fit: npt.NDArray[np.uint32] = ids[ids != self.mark_id]
         return fit

@@ -70,13 +70,22 @@ def _remove(path: Path) -> None:
 
 def verify_sums(folder: Path) -> None:
     """Look at every byte. Raises UserError that names the damaged file; OSError, ValueError where there are no sums."""
-    for line in (folder / SUMS).read_text("utf-8").splitlines():
-        sha256, name = line.split("  ")
-        path = folder / name
-        if (found := sha256_file(path)) != sha256:
-            # DVC believes a read-only file whose time is as before, and would restore the damaged one from its cache
-            remedy = f"get it anew; if DVC made it here, `chmod u+w {path} && touch {path} && dvc repro`"
-            raise UserError(f"{path} is damaged: its sha256 is {found}, not {sha256} as in {SUMS}; {remedy}")
+    for name, sha256 in read_sums(folder).items():
+        verify_sum(folder / name, sha256)
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """Name and sha256 of each file. Raises OSError, ValueError where there are no sums."""
+    lines = (folder / SUMS).read_text("utf-8").splitlines()
+    return {name: sha256 for sha256, name in (line.split("  ") for line in lines)}
+
+
+def verify_sum(path: Path, sha256: str) -> None:
+    """Raises UserError if the file is another; OSError if there is none."""
+    if (found := sha256_file(path)) != sha256:
+        # DVC believes a read-only file whose time is as before, and would restore the damaged one from its cache
+        remedy = f"get it anew; if DVC made it here, `chmod u+w {path} && touch {path} && dvc repro`"
+        raise UserError(f"{path} is damaged: its sha256 is {found}, not {sha256} as in {SUMS}; {remedy}")
 
 
 def _sync(path: Path) -> None:

@@ -1,19 +1,17 @@
 """What is decided before the first token: the pieces of a corpus, which text is for what, and the tokenizer."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from gptcore.encode import EncodeJob, Int32s, Look, LookJob, look
 from gptcore.errors import UserError
 from gptcore.files import sha256_file
 from gptcore.params import Paths
 from gptcore.pieces import Piece, pieces, read_piece
-from gptcore.split import Split, TokenizeConfig, split_points, split_text
+from gptcore.split import TokenizeConfig, split_points, split_text
 from gptcore.tokenizer import (
     Tokenizer,
     byte_tokenizer,
@@ -41,47 +39,13 @@ def make_plan(config: TokenizeConfig, paths: Paths) -> Plan:
     if not parts:
         raise UserError(f"{corpus} is empty; take a corpus with text")
     looks = list(in_order(look, [LookJob(corpus, part, config.seed, config.tokenizer == "char") for part in parts]))
-    document = _document_numbers(parts, looks)
-    points = _points(document, looks, config)
+    sizes, draws = np.concatenate([seen.sizes for seen in looks]), np.concatenate([seen.draws for seen in looks])
+    ends = np.cumsum([len(seen.sizes) for seen in looks])
+    points = np.split(split_points(sizes, draws, config).astype(np.int32), ends[:-1])
     tokenizer = _make_tokenizer(config, paths.raw, looks, _training_text(corpus, parts, points, config.sample_bytes))
     folder = _folder(paths.scratch / "tokenize", tokenizer)
-    jobs = []
-    for number, part in enumerate(parts):
-        continues = _split_of_end(points[number - 1], looks[number - 1]) if part.inside else None
-        jobs.append(EncodeJob(corpus, part, points[number], continues, folder))
-    return Plan(tokenizer, jobs, [int(each[0]) for each in document])
-
-
-def _document_numbers(parts: list[Piece], looks: list[Look]) -> list[npt.NDArray[np.int32]]:
-    """The line of the corpus file that each text of each piece comes from; parts of a document share one."""
-    numbers, next_number = [], 0
-    for part, seen in zip(parts, looks, strict=True):
-        first = next_number - part.inside
-        numbers.append(np.arange(first, first + len(seen.sizes), dtype=np.int32))
-        next_number = first + len(seen.sizes)
-    return numbers
-
-
-def _points(document: list[npt.NDArray[np.int32]], looks: list[Look], config: TokenizeConfig) -> list[Int32s]:
-    """Where each text of each piece is split: the points of its document, counted from the text's own start."""
-    owner = np.concatenate(document)
-    sizes, draws = np.concatenate([seen.sizes for seen in looks]), np.concatenate([seen.draws for seen in looks])
-    starts = np.cumsum(sizes, dtype=np.int64) - sizes
-    firsts = np.flatnonzero(np.diff(owner, prepend=-1))
-    draws_of_documents = draws[firsts]
-    for number in np.flatnonzero(np.diff(firsts, append=len(owner)) > 1):  # documents in several parts
-        parts = draws[owner == number]
-        draws_of_documents[number] = int.from_bytes(hashlib.sha256(parts.tobytes()).digest()[:8])
-    points = split_points(np.add.reduceat(sizes, firsts, dtype=np.int64), draws_of_documents, config)
-    offsets = starts - starts[firsts][owner]
-    of_texts = np.clip(points[owner] - offsets[:, None], 0, sizes[:, None]).astype(np.int32)
-    return np.split(of_texts, np.cumsum([len(each) for each in document])[:-1])
-
-
-def _split_of_end(points: Int32s, seen: Look) -> Split:
-    """The split of the last byte of a piece."""
-    (train, val), size = points[-1], seen.sizes[-1]
-    return "test" if val < size else "val" if train < size else "train"
+    jobs = [EncodeJob(corpus, part, at, folder) for part, at in zip(parts, points, strict=True)]
+    return Plan(tokenizer, jobs, [0, *ends[:-1].tolist()])
 
 
 def _training_text(corpus: Path, parts: list[Piece], points: list[Int32s], at_most: int) -> Iterator[str]:

@@ -57,7 +57,7 @@ def draw(text: bytes, seed: int) -> int:
 
 
 def split_points(
-    sizes: npt.NDArray[np.int64], draws: npt.NDArray[np.uint64], config: TokenizeConfig
+    sizes: npt.NDArray[np.int32], draws: npt.NDArray[np.uint64], config: TokenizeConfig
 ) -> npt.NDArray[np.int64]:
     """Where each document of `sizes` bytes is cut, shape (documents, 2): training text, validation text, test text.
 
@@ -65,7 +65,7 @@ def split_points(
     bytes, then to the test; identical texts have one draw and go together, so none is on two sides. `tail` cuts the
     concatenated text, as nanoGPT does. Raises UserError when a side would be empty.
     """
-    ends = np.cumsum(sizes)
+    ends = np.cumsum(sizes, dtype=np.int64)
     total = int(ends[-1]) if len(ends) else 0
     if config.val_split == "tail":
         shares = np.array([1 - config.val_fraction - config.test_fraction, 1 - config.test_fraction])
@@ -83,10 +83,10 @@ def split_points(
     return np.stack([np.where(val | test, 0, sizes), np.where(test, 0, sizes)], axis=1)
 
 
-def _first(sizes: npt.NDArray[np.int64], draws: npt.NDArray[np.uint64], wanted: float) -> npt.NDArray[np.bool_]:
+def _first(sizes: npt.NDArray[np.int32], draws: npt.NDArray[np.uint64], wanted: float) -> npt.NDArray[np.bool_]:
     """The documents first in the order of their draws, until they hold `wanted` bytes; equal draws go together."""
     order = np.argsort(draws, kind="stable")
-    before = np.cumsum(sizes[order]) - sizes[order]
+    before = np.cumsum(sizes[order], dtype=np.int64) - sizes[order]
     taken = int(np.count_nonzero(before < wanted))
     return draws <= draws[order[taken - 1]] if taken else np.zeros(len(sizes), bool)
 

@@ -81,13 +81,26 @@ class Tokenizer:
             return np.frombuffer(text.encode(), np.uint8).astype(np.uint32)
         if self.kind == "char" and (unknown := set(text) - self._characters):
             raise UserError(f"the vocabulary has no {min(unknown)!r}; char knows the corpus' characters alone")
-        if self._fast_split and (ids := self._fast_split.encode(text)) is not None:
-            return ids
+        if self._fast_split and self._fast_split.fits(text):
+            return self._fast_split.encode(text)
         encoding = self.encoding
         try:
             return encoding.encode_to_numpy(text, disallowed_special=())
         except ValueError as error:  # tiktoken's pattern needs stack for white space
             raise UserError(f"tiktoken cannot split a text of {len(text):,} characters: {error}") from None
+
+    def encode_documents(self, texts: list[str]) -> npt.NDArray[np.uint32]:
+        """The ids of `texts` one after the other, <|endoftext|> before each: at once where that is faster.
+
+        Raises UserError as `encode`.
+        """
+        joined = "".join(END_OF_TEXT + text for text in texts)
+        plain = joined.count(END_OF_TEXT) == len(texts)  # none of them holds the name of the special token
+        if plain and self._fast_split and self._fast_split.fits(joined):
+            sizes = np.array([len(END_OF_TEXT) + len(text.encode()) for text in texts], np.int64)
+            return self._fast_split.encode(joined, np.cumsum(sizes) - sizes)
+        eot = np.array([self.eot_id], np.uint32)
+        return np.concatenate([part for text in texts for part in (eot, self.encode(text))] or [eot[:0]])
 
     def decode(self, ids: Sequence[int] | npt.NDArray[np.unsignedinteger]) -> str:
         """The text of `ids`; bytes that are no UTF-8 become U+FFFD."""
@@ -99,7 +112,7 @@ class Tokenizer:
         return self.encoding.decode(list(ids), errors="replace")
 
     def gives(self, ids: npt.NDArray[np.unsignedinteger], text: bytes) -> bool:
-        """Whether `ids` decode to `text`, UTF-8: as `decode`, many times faster."""
+        """Whether `ids` decode to `text`, UTF-8, <|endoftext|> as its name: as `decode`, many times faster."""
         if self.model:
             return self.decode(ids).encode() == text
         joined, starts, lengths = self._table
@@ -138,14 +151,15 @@ class Tokenizer:
 
     @cached_property
     def _fast_split(self) -> FastSplit | None:
-        return FastSplit(self.tokens) if self.pattern == GPT2_PATTERN else None
+        return FastSplit(self.tokens, END_OF_TEXT) if self.pattern == GPT2_PATTERN else None
 
     @cached_property
     def _table(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """All tokens one after the other, where each starts there, and its length."""
-        lengths = np.array([len(token) for token in self.tokens], np.int32)
+        """All tokens one after the other, <|endoftext|> last, where each starts there, and its length."""
+        tokens = [*self.tokens, END_OF_TEXT.encode()]
+        lengths = np.array([len(token) for token in tokens], np.int32)
         starts = np.cumsum(lengths, dtype=np.int32) - lengths
-        return np.frombuffer(b"".join(self.tokens), np.uint8), starts, lengths
+        return np.frombuffer(b"".join(tokens), np.uint8), starts, lengths
 
     @cached_property
     def _sentences(self) -> "SentencePieceProcessor":

@@ -39,19 +39,12 @@ SOURCES = {
 }  # fmt: skip
 
 
-def vocabulary_files(choice: TokenizerChoice) -> dict[str, str]:
-    """Name and sha256 of each file that the tokenizer needs in data/raw."""
-    if choice.tokenizer == "sentencepiece":
-        return {"sentencepiece.model": choice.sentencepiece_sha256}
-    return {f"{name}.tiktoken": source.sha256 for name, source in SOURCES.items() if name == choice.tokenizer}
-
-
 def fetch_vocabulary(choice: TokenizerChoice, raw: Path, root: Path, scratch: Path) -> None:
     """Write the vocabulary file of the tokenizer, if it has one, to `raw`. What is downloaded is kept in `scratch`.
 
     Raises UserError.
     """
-    for name, sha256 in vocabulary_files(choice).items():
+    for name, sha256 in _files(choice).items():
         if choice.tokenizer == "sentencepiece":
             content, where = _sentencepiece(choice, root, scratch), choice.sentencepiece_model
             remedy = "; if it is the model you want, set tokenize.sentencepiece_sha256 to the former"
@@ -63,6 +56,13 @@ def fetch_vocabulary(choice: TokenizerChoice, raw: Path, root: Path, scratch: Pa
             raise UserError(f"{where} has the sha256 {found}, not {sha256 or 'one that you have set'}{remedy}")
         with atomic_path(raw / name) as temporary:
             temporary.write_bytes(content)
+
+
+def _files(choice: TokenizerChoice) -> dict[str, str]:
+    """Name and sha256 of each file that the tokenizer needs in data/raw."""
+    if choice.tokenizer == "sentencepiece":
+        return {"sentencepiece.model": choice.sentencepiece_sha256}
+    return {f"{name}.tiktoken": source.sha256 for name, source in SOURCES.items() if name == choice.tokenizer}
 
 
 def _sentencepiece(choice: TokenizerChoice, root: Path, scratch: Path) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 
 from gptcore.commands import data
 from gptcore.errors import UserError
-from gptcore.files import write_json
+from gptcore.files import SUMS, sha256sums, write_json, write_text
 from tests.corpora import prose, write_corpus
 from tests.engine import run_stage_here
 
@@ -24,6 +24,7 @@ def root(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     text_sha256 = hashlib.sha256("".join(CORPUS.values()).encode()).hexdigest()
     files = [{"address": "https://example.org/texts", "size": 4800, "sha256": text_sha256}]
     write_json(tmp_path / "data/raw/sources.json", {"text_sha256": text_sha256, "files": files})
+    write_text(tmp_path / "data/raw" / SUMS, sha256sums(tmp_path / "data/raw"))
     assert run_stage_here("tokenize", tmp_path) == 0
     capsys.readouterr()
     return tmp_path
@@ -50,7 +51,7 @@ def test_verify_reads_every_file(root: Path, capsys: pytest.CaptureFixture[str])
     run(root, "verify")
     named = {line.removeprefix("whole    ") for line in capsys.readouterr().out.splitlines()}
     tokens = {f"data/tokens/{split}.{end}" for split in ("train", "val", "test") for end in ("bin", "index.npy")}
-    assert named == {"data/raw/documents.jsonl", "data/tokens/tokenizer.json", *tokens}
+    assert named == {"data/raw/documents.jsonl", "data/raw/sources.json", "data/tokens/tokenizer.json", *tokens}
 
 
 def test_verify_names_all_that_is_damaged(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,10 +65,10 @@ def test_verify_names_all_that_is_damaged(root: Path, capsys: pytest.CaptureFixt
     with pytest.raises(UserError, match=expected):
         run(root, "verify")
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("damaged")]
-    assert [line.split("`")[1].split()[-1] for line in lines] == ["download", "tokenize", "tokenize"]
+    assert [line.split("`")[1].split("dvc repro")[1] for line in lines] == ["", " tokenize", " tokenize"]
 
 
-@pytest.mark.parametrize("name", ["raw/sources.json", "tokens/meta.json"])
+@pytest.mark.parametrize("name", ["raw/SHA256SUMS", "tokens/meta.json"])
 def test_hashes_that_are_not_there(root: Path, name: str) -> None:
     (root / "data" / name).unlink()
     with pytest.raises(UserError, match=f"{Path(name).name} is missing; .*dvc repro"):

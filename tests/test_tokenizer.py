@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,16 @@ def test_the_fast_way_to_split_gives_the_same_ids(text: str) -> None:
 def test_white_space_of_several_bytes_and_the_mark_itself(odd: str) -> None:
     text = f"to  be{odd} or\n\n not {odd}to be"
     assert BPE.encode(text).tolist() == BPE.encoding.encode_ordinary(text)
+
+
+@settings(deadline=None)
+@given(st.lists(texts | st.sampled_from(["<|endoftext|>", "\xa0", "\0", " \n\n ", "\n\n"])))
+def test_documents_at_once_are_documents_one_by_one(documents: list[str]) -> None:
+    for tokenizer in (BPE, byte_tokenizer()):
+        one_by_one = [[tokenizer.eot_id, *tokenizer.encode(document).tolist()] for document in documents]
+        ids = tokenizer.encode_documents(documents)
+        assert ids.tolist() == list(chain(*one_by_one))
+        assert tokenizer.gives(ids, "".join(f"<|endoftext|>{document}" for document in documents).encode())
 
 
 @settings(deadline=None)

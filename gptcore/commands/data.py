@@ -55,12 +55,10 @@ def _inspect(paths: Paths, windows: int, tokens: int, seed: int) -> None:
 
 
 def _verify(paths: Paths) -> None:
-    from gptcore.params import read_params, validate_section
-    from gptcore.split import TokenizerChoice
     from gptcore.verify import checks
 
     damaged = []
-    for path, check in checks(paths, validate_section(read_params(paths.params), "tokenize", TokenizerChoice)):
+    for path, check in checks(paths):
         try:
             check()
             print(f"whole    {path.relative_to(paths.root)}", flush=True)
