@@ -1,0 +1,55 @@
+"""Encode a corpus on a Dask cluster: `python -m flows.tokenize_fanout tcp://scheduler:8786`, then train as ever.
+
+For what one machine cannot do in time. Every piece becomes a file of data/scratch/tokenize, on a file system that the
+workers share with this checkout; the stage `tokenize` then finds them there, verifies them and puts them together.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.settings import temporary_settings
+
+from flows.terminal import end_with, running_server
+from gptcore.errors import UserError
+from gptcore.params import Paths, read_params, validate_section
+from gptcore.plan import make_plan
+from gptcore.split import TokenizeConfig
+from tasks.encode import encode
+
+PIECES_PER_TASK = 32  # a hundred megabytes of text: ten seconds on a core, and some hundred task runs a day's corpus
+
+
+def fan_out(scheduler: str) -> str:
+    """Encode the corpus of the current folder on the cluster of that address. Raises UserError."""
+    try:
+        from prefect_dask.task_runners import DaskTaskRunner
+    except ImportError:
+        raise UserError("prefect-dask is not installed; `pip install 'gptcore[dask]'` does it") from None
+    try:
+        runner: Any = DaskTaskRunner(address=scheduler)  # its types are not those that Prefect asks for
+        return tokenize_fanout.with_options(task_runner=runner)()
+    except (OSError, TimeoutError) as error:
+        raise UserError(f"no Dask scheduler answers at {scheduler}: {error}") from None
+
+
+@flow(name="tokenize-fanout")
+def tokenize_fanout() -> str:
+    """Encode all pieces of data/raw by params.yaml, in any order, on the flow's task runner."""
+    paths = Paths(Path.cwd())
+    config = validate_section(read_params(paths.params), "tokenize", TokenizeConfig)
+    jobs = make_plan(config, paths).jobs
+    parts = [jobs[first : first + PIECES_PER_TASK] for first in range(0, len(jobs), PIECES_PER_TASK)]
+    done = sum(encode.map(parts).result())
+    return f"{done:,} pieces lie in {jobs[0].folder.relative_to(paths.root)}; now run the stage `tokenize`"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m flows.tokenize_fanout", description=fan_out.__doc__)
+    parser.add_argument("scheduler", help="its address, such as tcp://scheduler:8786")
+    try:
+        with temporary_settings(running_server()):
+            print(fan_out(parser.parse_args().scheduler))
+    except UserError as error:
+        end_with(error)
