@@ -1,18 +1,25 @@
 """A tokenizer in Hugging Face's form, so that transformers.AutoTokenizer reads an exported model's ids."""
 
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from gptcore.errors import UserError
 from gptcore.files import write_json
-from gptcore.tokenizer import END_OF_TEXT, Tokenizer, character_of_byte
+from gptcore.tokenizer import END_OF_TEXT, GPT2_PATTERN, Tokenizer, character_of_byte
 
 
 def write_hugging_face_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
-    """tokenizer.json and tokenizer_config.json. Unlike here, <|endoftext|> in a text is then the special token."""
+    """tokenizer.json and tokenizer_config.json. Unlike here, <|endoftext|> in a text is then the special token.
+
+    Raises UserError for sentencepiece, whose models Hugging Face's library converts itself.
+    """
     from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
     from tokenizers import Tokenizer as Theirs
 
+    if tokenizer.kind == "sentencepiece":
+        raise UserError("a sentencepiece tokenizer cannot be written in Hugging Face's form; convert your .model file")
     if tokenizer.kind == "char":
         theirs = Theirs(models.WordLevel({token.decode(): rank for rank, token in enumerate(tokenizer.tokens)}))
         theirs.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
@@ -24,8 +31,12 @@ def write_hugging_face_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
         pairs = [halves(token, ranks) for token in tokenizer.tokens if len(token) > 1]
         merges = [(names[ranks[first]], names[ranks[second]]) for first, second in pairs]
         theirs = Theirs(models.BPE({name: rank for rank, name in enumerate(names)}, merges))
-        use_regex = tokenizer.kind != "byte"
-        theirs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=use_regex)
+        theirs.pre_tokenizer = pre_tokenizers.ByteLevel(
+            add_prefix_space=False, use_regex=tokenizer.pattern == GPT2_PATTERN
+        )
+        if tokenizer.kind in ("cl100k_base", "o200k_base"):
+            split = pre_tokenizers.Split(Regex(_plain(tokenizer.pattern)), "isolated")
+            theirs.pre_tokenizer = pre_tokenizers.Sequence([split, theirs.pre_tokenizer])
         theirs.decoder = decoders.ByteLevel()
     theirs.add_special_tokens([AddedToken(END_OF_TEXT, special=True)])
     theirs.save(str(folder / "tokenizer.json"))
@@ -33,6 +44,11 @@ def write_hugging_face_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
     # clean-up of spaces would make decoding lossy
     plain = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
     write_json(folder / "tokenizer_config.json", {**plain, **special})
+
+
+def _plain(pattern: str) -> str:
+    """The pattern without possessive `++`, which mean something else there; what it matches is the same."""
+    return re.sub(r"([+*?]|\{\d,\d\})\+", r"\1", pattern)
 
 
 def halves(token: bytes, ranks: dict[bytes, int]) -> tuple[bytes, bytes]:
