@@ -12,6 +12,8 @@ import numpy as np
 from gptcore.errors import UserError
 from gptcore.params import Paths
 
+LISTED_FILES = 5
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("inspect", "verify"), help="show what is there, or read every byte of it")
@@ -37,9 +39,11 @@ def _inspect(paths: Paths, windows: int, tokens: int, seed: int) -> None:
     from gptcore.verify import read_sources
 
     sources = read_sources(paths.raw)
-    print(f"corpus     {paths.raw / 'documents.jsonl'}\n           sha256 of the texts {sources.text_sha256}")
-    for file in sources.files:
+    print(f"corpus     sha256 of the texts {sources.text_sha256}, from {len(sources.files):,} files")
+    for file in sources.files[:LISTED_FILES]:
         print(f"           {file.address}: {file.size:,} bytes, sha256 {file.sha256}")
+    if len(sources.files) > LISTED_FILES:
+        print(f"           ... all of them are in {(paths.raw / 'sources.json').relative_to(paths.root)}")
     meta, tokenizer = read_meta(paths.tokens), Tokenizer.load(paths.tokens / "tokenizer.json")
     print(f"tokenizer  {tokenizer.kind}, {meta.vocab_size:,} ids as {meta.dtype}, sha256 {meta.tokenizer_sha256}")
     for split, each in meta.splits().items():
