@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import boto3
+import requests
 from moto.server import ThreadedMotoServer
 
 BUCKET = "bucket"
@@ -37,6 +38,8 @@ def s3_server() -> Iterator[S3Server]:
     server.start()
     try:
         host, port = server.get_host_and_port()
-        yield S3Server(f"http://{host}:{port}")
+        address = f"http://{host}:{port}"
+        yield S3Server(address)
     finally:
+        requests.post(f"{address}/moto-api/reset", timeout=10)  # its buckets outlive it in this process
         server.stop()
