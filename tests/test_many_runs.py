@@ -29,7 +29,7 @@ def test_two_runs_that_would_train_the_same_train_once(project: Path) -> None:
     assert any("another run is doing just this" in each for each in said)
 
 
-@pytest.mark.slow
+@pytest.mark.load
 @pytest.mark.timeout(600)  # on a machine that is busy otherwise
 def test_ten_runs_at_once(cluster: Cluster, project: Path) -> None:
     scratch.run(project, "dvc", "repro", "tokenize")
