@@ -1,5 +1,6 @@
 """What is decided before the first token: the pieces of a corpus, which text is for what, and the tokenizer."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,6 @@ import numpy as np
 
 from gptcore.encode import EncodeJob, Int32s, Look, LookJob, look
 from gptcore.errors import UserError
-from gptcore.files import sha256_file
 from gptcore.params import Paths
 from gptcore.pieces import Piece, pieces, read_piece
 from gptcore.split import TokenizeConfig, split_points, split_text
@@ -21,6 +21,8 @@ from gptcore.tokenizer import (
     train_bpe,
 )
 from gptcore.workers import in_order
+
+SHAPING = ("encode", "fast_split", "split", "tokenizer")  # other code never takes what this one has made
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,11 @@ def _make_tokenizer(config: TokenizeConfig, raw: Path, looks: list[Look], traini
 
 
 def _folder(scratch: Path, tokenizer: Tokenizer) -> Path:
-    """Where pieces are kept that this tokenizer has encoded, with a copy of it."""
+    """Where pieces are kept that this tokenizer has encoded, by this code, with a copy of it."""
     scratch.mkdir(parents=True, exist_ok=True)
     tokenizer.save(scratch / "tokenizer.json")
-    folder = scratch / sha256_file(scratch / "tokenizer.json")
+    shapes = [*(Path(__file__).with_name(f"{each}.py") for each in SHAPING), scratch / "tokenizer.json"]
+    folder = scratch / hashlib.sha256(b"".join(path.read_bytes() for path in shapes)).hexdigest()
     folder.mkdir(exist_ok=True)
     (scratch / "tokenizer.json").replace(folder / "tokenizer.json")
     return folder
