@@ -12,8 +12,8 @@ from prefect import get_run_logger
 from gptcore.errors import UserError
 from gptcore.params import Paths
 from gptcore.settings import settings
-from tasks.probe import cache_folder, share_cache
 from tasks.process import child_environment
+from tasks.repository import cache_folder, share_cache
 
 # whatever the user's git configuration says, `git apply` must understand it
 GIT_DIFF = ["git", "diff", "--binary", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/"]

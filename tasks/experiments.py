@@ -30,7 +30,7 @@ def find(wanted: list[dict[str, Any]], checkout: Path) -> list[Experiment | None
 
     Only experiments of the present commit that were evaluated count. Raises UserError.
     """
-    verdicts = probe(checkout).verdicts.values()
+    verdicts = probe(checkout).values()
     code = {path: value for each in verdicts for path, value in each.inputs.items() if path != "params.yaml"}
     candidates = [each for each in experiments(checkout) if code.items() <= each.inputs.items()]
     return [next((each for each in candidates if each.params == params), None) for params in wanted]

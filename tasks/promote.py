@@ -128,7 +128,7 @@ def _curve(folder: Path) -> "Iterator[Point]":
 
 def _tags(workspace: Workspace, experiment: str | None) -> dict[str, str]:
     """What leads from a version to the flow run, the experiment, the data and the code that made it."""
-    verdicts = workspace.verdicts
+    verdicts = workspace.verdicts()
     hashes = {f"data.{path}": value for verdict in verdicts.values() for path, value in verdict.outputs.items()}
     return {
         "flow_run_name": flow_run.name,
@@ -148,7 +148,7 @@ def _question(workspace: Workspace) -> dict[str, str]:
         "bits_per_byte": str(metrics["model.bits_per_byte"]),
         "baseline_bits_per_byte": str(metrics["baseline.bits_per_byte"]),
         "validation_text_sha256": read_json(workspace.paths.tokens / "meta.json")["val"]["text_sha256"],
-        **{f"stage_key.{stage}": str(verdict.key) for stage, verdict in workspace.verdicts.items()},
+        **{f"stage_key.{stage}": str(verdict.key) for stage, verdict in workspace.verdicts().items()},
     }
 
 

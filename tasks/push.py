@@ -2,7 +2,7 @@
 
 from prefect import get_run_logger, task
 
-from tasks.probe import push as push_stage
+from tasks.remote import push as push_stage
 from tasks.stage import STAGE
 from tasks.workspace import Workspace
 

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,11 +12,9 @@ from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
 from tasks.probe import Verdict
-from tasks.workspace import Workspace
 
 ARTIFACT_EVERY_SECONDS = 5.0
 PROGRESS = re.compile(r"^[\w ]+? +(\d+)% \|")  # as gptcore.progress writes it
-BOOKKEEPING = re.compile(r"^(Generating|Updating) lock file ")  # after it come only DVC's hints about git
 
 
 @contextmanager
@@ -43,12 +41,10 @@ class Output:
         self.log.info("to do: %s", summary(why))
         self.artifact: Any = None
         self.sent = -ARTIFACT_EVERY_SECONDS
-        self.talking = True
 
     def line(self, line: str) -> None:
         self.lines.append(line)
-        self.talking = self.talking and not BOOKKEEPING.match(line)
-        if not self.talking or not line or line.startswith(("Running stage ", "> ", "ERROR: failed to reproduce")):
+        if not line:
             return
         self.log.info(line.removeprefix(f"{self.stage} ").lstrip())  # the log says the stage's name itself
         if match := PROGRESS.match(line):
@@ -72,17 +68,16 @@ def summary(why: tuple[str, ...]) -> str:
     return f"{', '.join(why[:2])}{more}"
 
 
-def publish(stage: str, before: Verdict, workspace: Workspace) -> None:
+def publish(stage: str, before: Verdict, after: Verdict, metrics: Mapping[str, Any]) -> None:
     """The stage's page in the UI: why it ran, what came out, which key that has in DVC's run-cache."""
     reasons = "\n".join(f"- `{reason}`" for reason in before.why)
-    metrics = "\n".join(f"| {name} | {_figure(value)} |" for name, value in workspace.metrics(stage).items())
-    after = workspace.verdicts[stage]
+    figures = "\n".join(f"| {name} | {_figure(value)} |" for name, value in metrics.items())
     outputs = "\n".join(f"| `{path}` | `{value}` |" for path, value in after.outputs.items())
     with harmless():
         create_markdown_artifact(
             key=stage,
             description=f"Why {stage} ran, and what it made",
-            markdown=f"**It ran because**\n\n{reasons}\n\n| metric | value |\n|:---|---:|\n{metrics}\n\n"
+            markdown=f"**It ran because**\n\n{reasons}\n\n| metric | value |\n|:---|---:|\n{figures}\n\n"
             f"| output | content (MD5) |\n|:---|:---|\n{outputs}\n\n"
             f"Stage key `{after.key}`: the same key is restored from DVC's cache instead of running again.\n",
         )

@@ -1,6 +1,5 @@
 """A DVC stage as a Prefect task: DVC's verdict becomes the task's state, the stage's output its log."""
 
-import re
 import time
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from tasks.show import Output, publish, summary
 from tasks.turns import turn
 from tasks.workspace import Workspace
 
-EXITED = re.compile(r"^ERROR: failed to reproduce .*, exited with (-?\d+)$")
 UP_TO_DATE, RESTORED = "up to date", "restored from run-cache"
 KILLED = (-9, 137)  # as subprocess says it, and as a shell does
 
@@ -51,49 +49,44 @@ def reproduce(stage: str, workspace: Workspace, wants_gpu: bool = False) -> Stat
 
     If it `wants_gpu` and the run has a pool with GPUs, it runs there; whether it must run at all is asked here.
     """
-    before = workspace.verdicts[stage]
+    before = workspace.verdict(stage)
     if not before.why:
         return Completed(name="Cached", message=UP_TO_DATE)
-    if workspace.restore(stage):
+    if workspace.restore(stage, before.key):
         return Completed(name="Cached", message=RESTORED)
     if wants_gpu and workspace.gpu_pool:
-        return _elsewhere(stage, workspace, workspace.gpu_pool)
+        return _elsewhere(stage, workspace, workspace.gpu_pool, before)
     with turn(workspace.checkout, before.key or workspace.root.name) as waited:
-        if waited and workspace.restore(stage):
+        if waited and workspace.restore(stage, before.key):
             return Completed(name="Cached", message=RESTORED)
         return _run(stage, workspace, before)
 
 
 def _run(stage: str, workspace: Workspace, before: Verdict) -> State[None]:
     started = time.monotonic()
-    lock = workspace.lock_file.read_bytes() if workspace.lock_file.exists() else None
     output = Output(stage, before.why)
     finished = workspace.paths.scratch / f"finished-{stage}"
     settings = {"GPTCORE_FINISHED_STATES": str(finished)}
-    code = run_group(workspace.repro_command(stage), workspace.root, output.line, settings)
+    with workspace.held(stage) as command:
+        code = run_group(["/bin/sh", "-c", command], workspace.root, output.line, settings)
     _check(stage, code, output.lines)
-    workspace.refresh()
-    if f"Running stage '{stage}':" not in output.lines:
-        return Completed(name="Cached", message=RESTORED)
-    after = workspace.verdicts[stage]
-    if after.inputs != before.inputs:  # DVC would bind the new code to what the old code made (treeverse/dvc#11058)
-        _forget(workspace, lock)
+    after = workspace.record(stage, before.key)
+    if after.key != before.key:
         changed = _changed(before.inputs, after.inputs)
         raise StageFailed(f"{stage}: {changed} changed while it ran, so its result was not recorded; run it again")
-    workspace.record(stage)
     _clear(finished)
-    publish(stage, before, workspace)
+    publish(stage, before, after, workspace.metrics(stage))
     return Completed(message=f"ran in {time.monotonic() - started:.0f} s: {summary(before.why)}")
 
 
-def _elsewhere(stage: str, workspace: Workspace, pool: str) -> State[None]:
+def _elsewhere(stage: str, workspace: Workspace, pool: str, before: Verdict) -> State[None]:
     child = run_elsewhere(stage, workspace, pool)
     assert child.state
     if child.state.is_crashed():
         raise StageCrashed(f"{stage}: the run {child.name} on pool {pool} is lost: {said(child)}")
     if not child.state.is_completed():
         raise StageFailed(f"{said(child)} (run {child.name} on pool {pool})")
-    if not workspace.restore(stage):
+    if not workspace.restore(stage, before.key):
         raise StageFailed(
             f"{stage}: the run {child.name} on pool {pool} has made it, but it is not in this checkout's DVC remote; "
             "let both have the same remote"
@@ -102,21 +95,17 @@ def _elsewhere(stage: str, workspace: Workspace, pool: str) -> State[None]:
 
 
 def _check(stage: str, code: int, lines: list[str]) -> None:
-    """Turn what DVC and the stage said into the one line that tells the user."""
+    """Turn what the stage said into the one line that tells the user."""
     if code == 0:
         return
-    exits = [int(match[1]) for line in lines if (match := EXITED.match(line))]
-    if not exits:
-        said = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-        raise StageFailed(f"{stage}: {'; '.join(said) or f'dvc ended with code {code}'}")
-    if exits[-1] in (MISTAKE_EXIT_CODE, UNAVAILABLE_EXIT_CODE):
+    if code in (MISTAKE_EXIT_CODE, UNAVAILABLE_EXIT_CODE):
         said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-        kind = StageFailed if exits[-1] == MISTAKE_EXIT_CODE else Unavailable
-        raise kind(said[-1] if said else f"{stage} ended with code {exits[-1]}")
-    if exits[-1] == STOPPED_EXIT_CODE:
+        kind = StageFailed if code == MISTAKE_EXIT_CODE else Unavailable
+        raise kind(said[-1] if said else f"{stage} ended with code {code}")
+    if code == STOPPED_EXIT_CODE:
         raise StageFailed(f"{stage} was asked to stop; run it again and it goes on from its checkpoint")
-    killed = " (killed, perhaps for want of memory)" if exits[-1] in KILLED else ""
-    raise StageCrashed(f"{stage} ended with code {exits[-1]}{killed}")
+    killed = " (killed, perhaps for want of memory)" if code in KILLED else ""
+    raise StageCrashed(f"{stage} ended with code {code}{killed}")
 
 
 def _clear(finished: Path) -> None:
@@ -130,12 +119,4 @@ def _clear(finished: Path) -> None:
 
 
 def _changed(before: dict[str, Any], after: dict[str, Any]) -> str:
-    return ", ".join(sorted(path for path in before | after if before.get(path) != after.get(path)))
-
-
-def _forget(workspace: Workspace, lock: bytes | None) -> None:
-    if lock is None:
-        workspace.lock_file.unlink(missing_ok=True)
-    else:
-        workspace.lock_file.write_bytes(lock)
-    workspace.refresh()
+    return ", ".join(sorted(path for path in before | after if before.get(path) != after.get(path))) or "its input"

@@ -1,8 +1,8 @@
 """Where a flow run works: the checkout, or a clone of it that shares its git objects and DVC cache."""
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,52 +15,46 @@ from gptcore.params import Paths
 from gptcore.presets import compose, flatten, write
 from gptcore.workspaces import hold, sign
 from tasks.clone import clone, clone_handed_over, git
-from tasks.probe import Graph, Verdict, fetch_inputs, probe, record, restore, save_experiment
+from tasks.probe import Verdict, probe, probe_stage
+from tasks.record import held, record, save_experiment
+from tasks.remote import fetch_inputs
+from tasks.repository import is_remote_set
+from tasks.restore import restore
 
 
 class Workspace:
-    """A folder with a dvc.yaml that one flow run has to itself, and DVC's present verdict on its stages."""
+    """A folder with a dvc.yaml that one flow run has to itself. What DVC says of it is asked anew each time."""
 
     def __init__(self, root: Path, checkout: Path) -> None:
         self.root, self.checkout, self.paths = root, checkout, Paths(root)
         self.gpu_pool: str | None = None
-        self.lock_file = root / "dvc.lock"
+        self.has_remote = is_remote_set(root)
         self.ran: list[str] = []
-        self.refresh()
 
-    def refresh(self) -> None:
-        """Ask DVC again: a stage has run."""
-        self.graph: Graph = probe(self.root)
+    def verdict(self, stage: str) -> Verdict:
+        """DVC's on one stage."""
+        return probe_stage(self.root, stage)
 
-    def record(self, stage: str) -> None:
-        """Let DVC keep what `stage` has made."""
-        self.graph = record(self.root, stage)
-        self.ran.append(stage)
+    def verdicts(self) -> dict[str, Verdict]:
+        """DVC's on every stage."""
+        return probe(self.root)
 
-    def restore(self, stage: str) -> bool:
+    def restore(self, stage: str, key: str | None) -> bool:
         """Take the stage's outputs from DVC's cache, or from its remote if there is one; False if it has to run."""
-        graph = restore(self.root, stage)
-        self.graph = graph or self.graph
-        return graph is not None
+        return key is not None and restore(self.root, stage, key)
 
     def fetch_inputs(self, stage: str) -> None:
         """What `stage` reads of other stages comes from DVC's remote if it is not here."""
-        self.graph = fetch_inputs(self.root, stage)
+        fetch_inputs(self.root, stage)
 
-    @property
-    def verdicts(self) -> Mapping[str, Verdict]:
-        return self.graph.verdicts
+    def held(self, stage: str) -> AbstractContextManager[str]:
+        """The shell command of `stage`, for as long as its files are the flow's alone."""
+        return held(self.root, stage)
 
-    @property
-    def has_remote(self) -> bool:
-        return self.graph.has_remote
-
-    def repro_command(self, stage: str) -> list[str]:
-        """Waits for DVC's lock (it is taken anew after hours of training); leaves the recording to a later commit.
-
-        The run-cache was asked before.
-        """
-        return ["dvc", "--wait-for-lock", "repro", "--single-item", "--no-commit", stage]
+    def record(self, stage: str, key: str | None) -> Verdict:
+        """Let DVC keep what `stage` has made, if its key is still `key`; the verdict after that."""
+        self.ran.append(stage)
+        return record(self.root, stage, key)
 
     def metrics(self, stage: str) -> dict[str, Any]:
         """What the stage reported, `{"model": {"loss": 3}}` as `{"model.loss": 3}`."""

@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 
 from gptcore.errors import UserError
-from tasks.probe import probe, record
+from tasks.probe import probe
+from tasks.record import record
 from tests import scratch
 
 STAGES = ["download", "tokenize", "train", "baseline", "evaluate"]
 
 
 def test_before_any_run_everything_is_to_do(project: Path) -> None:
-    verdicts = probe(project).verdicts
+    verdicts = probe(project)
     assert sorted(verdicts) == sorted(STAGES)
     assert verdicts["download"].why == ("first run",)
     assert verdicts["train"].key is None  # its dependency data/tokens is not there
@@ -21,7 +22,7 @@ def test_before_any_run_everything_is_to_do(project: Path) -> None:
 
 def test_after_a_run(project: Path) -> None:
     scratch.run(project, "dvc", "repro")
-    verdicts = probe(project).verdicts
+    verdicts = probe(project)
     assert not any(verdict.why for verdict in verdicts.values())
     assert list(verdicts).index("train") < list(verdicts).index("evaluate")
     runs = {folder.name for folder in (project / ".dvc/cache/runs").glob("*/*")}
@@ -31,7 +32,7 @@ def test_after_a_run(project: Path) -> None:
 
     scratch.set_param(project, "train", "seed", 7)
     (project / "data/baseline/metrics.json").unlink()
-    changed = probe(project).verdicts
+    changed = probe(project)
     assert changed["train"].why == ("train.seed: 1337 → 7",)
     assert changed["baseline"].why == ("data/baseline/metrics.json is missing",)
     assert not changed["tokenize"].why
@@ -40,16 +41,16 @@ def test_after_a_run(project: Path) -> None:
 
 
 def test_inputs_are_code_and_parameters_but_not_data(project: Path) -> None:
-    inputs = probe(project).verdicts["train"].inputs
+    inputs = probe(project)["train"].inputs
     assert set(inputs) == {"code.py", "params.yaml"}
     (project / "code.py").write_text("edited = True\n")
-    assert probe(project).verdicts["train"].inputs["code.py"] != inputs["code.py"]
+    assert probe(project)["train"].inputs["code.py"] != inputs["code.py"]
 
 
 def test_a_recorded_stage_is_up_to_date_and_restored_later(project: Path) -> None:
     scratch.run(project, "dvc", "repro", "--single-item", "--no-commit", "download")
-    record(project, "download")
-    assert not probe(project).verdicts["download"].why
+    record(project, "download", probe(project)["download"].key)
+    assert not probe(project)["download"].why
     (project / "dvc.lock").unlink()
     scratch.run(project, "rm", "-r", "data/raw")
     assert "is cached - skipping run" in scratch.run(project, "dvc", "repro", "download")

@@ -9,9 +9,9 @@ import pytest
 from prefect.states import Failed
 
 from flows.train_gpt import train_gpt
-from gptcore.errors import Unavailable
-from tasks import probe as probe_module
-from tasks.probe import Graph, probe
+from gptcore.errors import Unavailable, UserError
+from tasks import record as record_module
+from tasks.probe import Verdict, probe
 from tasks.stage import StageCrashed, StageFailed, is_worth_a_retry
 from tasks.train import train
 from tests import scratch
@@ -35,10 +35,10 @@ def test_killed_trainer_is_retried_and_goes_on(project: Path) -> None:
 def test_killed_before_its_result_is_recorded_it_need_not_train_again(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def record(root: Path, stage: str) -> Graph:
+    def record(root: Path, stage: str, key: str | None) -> Verdict:
         if stage == "train":
             raise KeyboardInterrupt
-        return probe_module.record(root, stage)
+        return record_module.record(root, stage, key)
 
     with monkeypatch.context() as patch:
         patch.setattr("tasks.workspace.record", record)
@@ -63,7 +63,7 @@ def test_code_edited_while_it_runs_is_not_bound_to_its_result(finished: Path) ->
     with pytest.raises(StageFailed, match=r"^train: code.py changed while it ran, .* run it again$"):
         train_gpt()
     assert (finished / "dvc.lock").read_bytes() == before
-    edited = probe(finished).verdicts["train"]
+    edited = probe(finished)["train"]
     assert "code.py changed" in edited.why
     assert edited.key not in {folder.name for folder in (finished / ".dvc/cache/runs").glob("*/*")}
 
@@ -72,7 +72,7 @@ def test_a_dvc_push_meanwhile_costs_nothing_but_waiting(project: Path) -> None:
     (project / "trouble-train").write_text("push 2")  # it begins in the middle of the training and outlasts it
     assert "| train | Completed |" in train_gpt()
     assert scratch.steps_taken(project) == ALL_STEPS
-    assert not probe(project).verdicts["train"].why
+    assert not probe(project)["train"].why
 
 
 @pytest.mark.parametrize("how", ["kill, server up", "Ctrl-C, embedded server"])
@@ -99,10 +99,10 @@ def test_stopped_flow_leaves_a_checkpoint_and_no_process(
     assert scratch.steps_taken(project) == ALL_STEPS
 
 
-def test_dvcs_own_refusal_is_told(project: Path) -> None:
+def test_a_missing_dependency_is_named(project: Path) -> None:
     dvc_yaml = project / "dvc.yaml"
     dvc_yaml.write_text(dvc_yaml.read_text().replace("- code.py", "- nowhere.py"))
-    with pytest.raises(StageFailed, match=r"nowhere\.py"):
+    with pytest.raises(UserError, match=r"nowhere\.py"):
         train_gpt()
 
 

@@ -45,7 +45,7 @@ def open_one(overrides: Sequence[str] = (), then: str = "") -> dict[str, str]:
         if then:
             raise UserError(then)
         files["origin"] = scratch.run(workspace.root, "git", "remote", "get-url", "origin").strip()
-        return {**files, "running": str(found.is_running), "changed": str(workspace.verdicts["tokenize"].why)}
+        return {**files, "running": str(found.is_running), "changed": str(workspace.verdict("tokenize").why)}
 
 
 def test_what_travels(finished: Path, caplog: pytest.LogCaptureFixture) -> None:
