@@ -33,7 +33,9 @@ def deploy() -> Iterator[str]:
         with get_client(sync_client=True) as client:
             for file in sorted((FOLDER / "pools").glob("*.yaml")):
                 yield f"work pool {file.stem}: {_pool(client, file.stem, _read(file))}"
+            switched_on = _switched_on(client)
             yield from _deployments()
+            _switch_on(client, switched_on)
             yield from _automations(client)
     except httpx.ConnectError:
         raise UserError(f"no Prefect server answers at {PREFECT_API_URL.value()}; start it, or mend the URL") from None
@@ -54,6 +56,19 @@ def _pool(client: SyncPrefectClient, name: str, wanted: dict[str, Any]) -> str:
         return "unchanged"
     client.update_work_pool(name, update)
     return "updated"
+
+
+def _switched_on(client: SyncPrefectClient) -> set[tuple[UUID, str | None]]:
+    """Deployment and schedule, of all that somebody has switched on: deploying anew would switch them off."""
+    return {(deployment.id, each.slug) for deployment in client.read_deployments() for each in deployment.schedules
+            if each.active}  # fmt: skip
+
+
+def _switch_on(client: SyncPrefectClient, schedules: set[tuple[UUID, str | None]]) -> None:
+    for deployment in client.read_deployments():
+        for each in deployment.schedules:
+            if (deployment.id, each.slug) in schedules and not each.active:
+                client.update_deployment_schedule(deployment.id, each.id, active=True)
 
 
 def _deployments() -> Iterator[str]:

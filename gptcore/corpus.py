@@ -68,8 +68,6 @@ class DataConfig(Section):
     def _a_stream_is_bounded(self) -> "DataConfig":
         if self.mode == "stream" and not (self.max_documents or self.max_bytes):
             raise ValueError("mode stream needs max_bytes or max_documents: what is kept for validation and tokenizer")
-        if self.mode == "stream" and any(source.startswith("hf://") for source in self.sources):
-            raise ValueError("mode stream reads http(s)://, s3:// and files: name the data set's files at a commit")
         if self.mode == "stream" and self.deduplicate:
             raise ValueError("mode stream cannot deduplicate: it would have to remember every document")
         return self
@@ -121,7 +119,10 @@ class Corpus:
                 self.texts = number
                 yield text
 
-    def _fields(self) -> list[str]:
+    def _fields(self) -> list[str] | None:
+        """Those of which rows of the hub are made; None in a stream, which reads files that it can come back to."""
+        if self.data.mode == "stream":
+            return None
         return [*template_fields(self.data.text), *([self._language_field()] if self._language_field() else [])]
 
     def _language_field(self) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from gptcore.errors import Unavailable, UserError
 from gptcore.files import atomic_path, sha256_file
+from gptcore.hub_addresses import authorization
 from gptcore.progress import Progress
 from gptcore.transfer import Answer, Store, fetch, retry
 
@@ -71,7 +72,8 @@ def http_answer(url: str, offset: int, version: str) -> Iterator[Answer]:
     """What is at `url` from byte `offset` on, if it is still `version`; else all. Raises UserError, Unavailable."""
     import requests
 
-    headers = {"Accept-Encoding": "identity"}  # the bytes as they lie there, so that they can be counted
+    # the bytes as they lie there, so that they can be counted
+    headers = {"Accept-Encoding": "identity", **authorization(url)}
     if offset:
         headers |= {"Range": f"bytes={offset}-", "If-Range": version}
     with http_errors(host(url)):

@@ -68,7 +68,7 @@ def newest_commit(hub: HubSource) -> str:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the client is imported
     from huggingface_hub import HfApi
 
-    with _hub_errors(hub):
+    with hub_errors(hub):
         commit = HfApi().dataset_info(hub.name, revision=hub.revision or None, timeout=30).sha
     assert commit, "the hub says it of every data set"
     return commit
@@ -115,12 +115,9 @@ class _Stream:
     def _rows(self) -> Iterator[tuple[str, Any]]:
         """A line of JSON for each row, and what tells the state of the stream after it."""
         name = f"hf://{self.hub.name}"
-        try:
-            import datasets
-        except ImportError:
-            raise UserError(f"{name} needs the package datasets; install it with `pip install datasets`") from None
+        datasets = imported_datasets(self.hub)
         newest_commit(self.hub._replace(revision=self.commit))  # says more clearly than the stream what is wrong
-        with _hub_errors(self.hub):
+        with hub_errors(self.hub):
             path = f"hf://datasets/{self.hub.name}"  # never a folder of this machine
             stream = datasets.load_dataset(
                 path, self.hub.config, split=self.hub.split, revision=self.commit, streaming=True
@@ -140,8 +137,17 @@ def _state_path(store: Store, address: str) -> Path:
     return store.folder / f"{address_key(address)}.state.json"
 
 
+def imported_datasets(hub: HubSource) -> Any:
+    """The library. Raises UserError."""
+    try:
+        import datasets
+    except ImportError:
+        raise UserError(f"hf://{hub.name} needs the package datasets; install it with `pip install datasets`") from None
+    return datasets
+
+
 @contextmanager
-def _hub_errors(hub: HubSource) -> Iterator[None]:
+def hub_errors(hub: HubSource) -> Iterator[None]:
     """What the hub answers as UserError where the user can mend it, as Unavailable elsewhere."""
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 

@@ -16,8 +16,9 @@ from gptcore.errors import UserError
 from gptcore.fetch import fetch_package, http_answer
 from gptcore.files import sha256_file
 from gptcore.hub import HubSource, hub_files
+from gptcore.hub_addresses import hub_addresses
 from gptcore.records import Format, known_format
-from gptcore.transfer import Kept, Reader, Store, fetch
+from gptcore.transfer import Kept, Reader, Store, fetch, retry
 
 # package://<name>/<version>/<pattern of files inside the source distribution>
 PACKAGE = re.compile(r"package://(?P<name>[\w.-]+)/(?P<version>[\w.!+-]+)/(?P<pattern>.+)")
@@ -51,14 +52,20 @@ def check_source(source: str) -> str:
     return source
 
 
-def locate(source: str, form: Format | None, root: Path, store: Store, fields: list[str]) -> Iterator[SourceFile]:
+def locate(
+    source: str, form: Format | None, root: Path, store: Store, fields: list[str] | None
+) -> Iterator[SourceFile]:
     """The files of `source` in order; a relative path counts from `root`. Without `form` the suffix tells it.
 
-    Of the hub's tables only `fields` come. Raises UserError, Unavailable.
+    Of the hub's rows `fields` come, or with None the files they lie in. Raises UserError, Unavailable.
     """
     if package := PACKAGE.fullmatch(source):
         yield from _package(package["name"], package["version"], package["pattern"], form, store)
+    elif source.startswith("hf://") and fields is None:
+        for address in retry(partial(hub_addresses, source)):
+            yield SourceFile(address, form or _form(address), partial(_fetch, address, "", store, _reader(address)))
     elif source.startswith("hf://"):
+        assert fields is not None
         for address, kept in hub_files(source, fields, store):
             yield SourceFile(address, "jsonl", partial(_kept, kept, store))
     elif remote := REMOTE.fullmatch(source):
@@ -77,13 +84,17 @@ def _read(path: Path) -> Whole:
 
 def _remote(address: str) -> Iterator[tuple[str, Reader]]:
     if not address.startswith("s3://"):
-        yield address, partial(http_answer, address)
+        yield address, _reader(address)
         return
     from gptcore.buckets import bucket_answer, bucket_objects
 
     for each in bucket_objects(address):
         if each == address or known_format(each):
             yield each, partial(bucket_answer, each)
+
+
+def _reader(address: str) -> Reader:
+    return partial(http_answer, address)
 
 
 def _fetch(address: str, sha256: str, store: Store, reader: Reader) -> Whole:

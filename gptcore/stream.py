@@ -27,8 +27,8 @@ from gptcore.selection import Selection
 from gptcore.upstream import FETCHED, StreamedFile, files_sha256, streamed_files
 
 CODE = (
-    "ahead", "buckets", "corpus", "documents", "fetch", "hub", "records", "s3", "selection", "sources", "stream",
-    "transfer", "upstream",
+    "ahead", "buckets", "corpus", "documents", "fetch", "hub", "hub_addresses", "records", "s3",
+    "selection", "sources", "stream", "transfer", "upstream",
 )  # fmt: skip
 
 

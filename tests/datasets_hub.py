@@ -20,6 +20,7 @@ class Hub:
         self.repositories, self.commit = repositories, commit
         self.faults: list[int | str] = []
         self.requests: list[str] = []
+        self.authorizations: set[str] = set()  # that came with the files' contents
         self.address = "http://127.0.0.1:9"  # nobody
 
     def info(self, repository: str) -> dict[str, object]:
@@ -91,6 +92,7 @@ def serve_datasets(hub: Hub) -> Iterator[Hub]:
                 self.wfile.write(content)
 
         def _file(self, file: Path) -> None:
+            hub.authorizations.add(self.headers.get("Authorization", ""))
             if not file.is_file():
                 self._json({"error": "Entry not found"}, 404, "EntryNotFound")
                 return

@@ -55,6 +55,18 @@ def test_schedules_wait_to_be_switched_on(cluster: Cluster) -> None:
     assert not any(each.active for each in schedules)
 
 
+def test_what_somebody_has_switched_on_stays_on(cluster: Cluster) -> None:
+    with cluster.client() as client:
+        deployment = client.read_deployment_by_name("refresh-data/local")
+        client.update_deployment_schedule(deployment.id, deployment.schedules[0].id, active=True)
+        cluster.deploy()
+        (schedule,) = client.read_deployment_by_name("refresh-data/local").schedules
+        assert schedule.active
+        client.update_deployment_schedule(deployment.id, schedule.id, active=False)
+        cluster.deploy()
+        assert not client.read_deployment_by_name("refresh-data/local").schedules[0].active
+
+
 def test_without_a_server_it_is_one_line(cluster: Cluster) -> None:
     elsewhere = Cluster(cluster.home)
     said = elsewhere.command(scratch.CHECKOUT, *elsewhere.deploy_command, code=2)

@@ -43,6 +43,25 @@ for data in json.loads(sys.argv[1]):
         answer = f"{type(error).__name__}: {error}"
     print("answer", json.dumps(answer), flush=True)
 """
+STREAM = """
+import itertools, json, sys
+from pathlib import Path
+from gptcore.corpus import Corpus, DataConfig
+from gptcore.errors import UserError
+from gptcore.params import Paths
+from gptcore.stream import Stream, files_sha256, streamed_files, write_stream
+root, data = Path("."), DataConfig.model_validate_json(sys.argv[1])
+corpus = Corpus(data, root, root / "scratch")
+try:
+    files = streamed_files(corpus)
+    head = [document.text for document in corpus.documents()]
+    write_stream(root / "stream.json", corpus, files)
+    stream = Stream(root / "stream.json", Paths(root))
+    rest = [text for _, text in itertools.islice(stream.documents(stream.start), int(sys.argv[2]))]
+    print(json.dumps({"head": head, "rest": rest, "files": [each.address for each in files]}))
+except UserError as error:
+    print(json.dumps(f"{type(error).__name__}: {error}"))
+"""
 SOURCE = f"hf://owner/name/en?revision={COMMIT}"
 QUERIES = [row["query"] for row in ROWS]
 
@@ -63,14 +82,19 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 def start(root: Path, hub: Hub, *data: dict[str, Any]) -> "subprocess.Popen[str]":
     """In a process of its own: datasets and the hub's client read the environment when they are imported."""
     asked = json.dumps([config(**each).model_dump(mode="json") for each in data])
+    return run(root, hub, READ, asked)
+
+
+def run(root: Path, hub: Hub, *code: str, **settings: str) -> "subprocess.Popen[str]":
     environment = {
         **os.environ,
         "HF_ENDPOINT": hub.address,
         "HF_HOME": str(root / "home"),
         "PYTHONPATH": str(REPOSITORY),
+        **settings,
     }
     return subprocess.Popen(
-        [sys.executable, "-c", READ, asked], cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [sys.executable, "-c", *code], cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True,
     )  # fmt: skip
 
@@ -114,6 +138,34 @@ def test_a_killed_download_goes_on(hub: Hub, tmp_path: Path) -> None:
     before = kept(tmp_path)
     assert ask(tmp_path, hub, {"source": SOURCE, "text": "query"}) == [QUERIES]
     assert before.items() <= kept(tmp_path).items(), "what had come did not come again"
+
+
+def stream(root: Path, hub: Hub, source: str, count: int = 0, **settings: str) -> Any:
+    """The kept head, `count` documents that are streamed after it, and the files' addresses; or the error."""
+    data = config(source=source, text="query", mode="stream", max_documents=7)
+    output, trouble = run(root, hub, STREAM, data.model_dump_json(), str(count), **settings).communicate(timeout=120)
+    assert output, trouble
+    return json.loads(output.splitlines()[-1])
+
+
+def test_a_data_set_is_streamed_as_the_files_of_its_commit(hub: Hub, tmp_path: Path) -> None:
+    hub.authorizations.clear()
+    found = stream(tmp_path, hub, SOURCE, 400, HF_TOKEN="hf_secret")
+    assert found["head"] == QUERIES[:7]
+    assert found["rest"] == (QUERIES[7:] * 2)[:400]
+    folder = f"{hub.address}/datasets/owner/name/resolve/{COMMIT}/en"
+    assert found["files"] == [f"{folder}/train-{number:05}-of-00002.parquet" for number in range(2)]
+    assert hub.authorizations == {"Bearer hf_secret"}
+
+
+def test_a_stream_of_a_data_set_needs_a_commit(hub: Hub, tmp_path: Path) -> None:
+    said = (
+        f"UserError: hf://owner/name/en moves on, and a stream must be pinned: give it a commit, now revision={COMMIT}"
+    )
+    assert stream(tmp_path, hub, "hf://owner/name/en") == said
+    assert stream(tmp_path, hub, f"hf://owner/name/en?split=val&revision={COMMIT}").startswith(
+        "UserError: hf://owner/name"
+    )
 
 
 def test_what_the_hub_has_not(hub: Hub, tmp_path: Path) -> None:
