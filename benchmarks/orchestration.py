@@ -7,9 +7,12 @@ that is a step of its own, and mostly MLflow's time.
 
 import argparse
 import json
+import os
+import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -19,6 +22,7 @@ from gptcore.presets import STAGES
 from tests import scratch
 from tests.cluster import Cluster
 
+RESULTS = Path(__file__).with_name("results")
 REPEATS = 3
 # in one process: the first run imports what every run of a fresh process imports, the second one is what a run costs
 RUNS = """
@@ -49,21 +53,28 @@ def main() -> None:
     parser.add_argument(
         "--runs", type=int, default=0, help="cached runs in a row, after which is counted what they left"
     )
+    parser.add_argument("--save", action="store_true", help="keep the figures in benchmarks/results/orchestration.txt")
     given = parser.parse_args()
+    lines = [_where()]
     with TemporaryDirectory(prefix="gptcore-benchmark-") as folder:
         home = Path(folder)
         (home / "tmp").mkdir()
         cluster = Cluster(home / "prefect", {"TMPDIR": str(home / "tmp"), "MLFLOW_TRACKING_URI": ""})
         cluster.start()
         try:
-            _compare(cluster, home)
-            if given.runs:
-                _count(cluster, home, given.runs)
+            for line in _compare(cluster, home):
+                print(line, flush=True)
+                lines.append(line)
+            for line in _count(cluster, home, given.runs) if given.runs else ():
+                print(line, flush=True)
+                lines.append(line)
         finally:
             cluster.stop()
+    if given.save:
+        (RESULTS / "orchestration.txt").write_text("\n".join(lines) + "\n")
 
 
-def _compare(cluster: Cluster, home: Path) -> None:
+def _compare(cluster: Cluster, home: Path) -> Iterator[str]:
     by_hand, by_flow = [], []
     for repeat in range(REPEATS):  # in turn
         one, other = scratch.make(home / f"hand-{repeat}"), scratch.make(home / f"flow-{repeat}")
@@ -72,11 +83,11 @@ def _compare(cluster: Cluster, home: Path) -> None:
     root = home / "flow-0"
     here = _flow(cluster, root, [], 4)["seconds"]
     clone = _flow(cluster, root, [f"train.steps={scratch.STEPS}"], 4)["seconds"]
-    print(f"stage commands by hand: {median(by_hand):.2f} s, the flow: {median(by_flow):.2f} s")
-    print(f"a cached run in the checkout: {median(here):.2f} s, in a clone: {median(clone):.2f} s")
-    print(f"cached_stage_in_a_clone_seconds: {median(clone) / len(STAGES):.2f}")
-    print(f"overhead_seconds: {median(by_flow) - median(by_hand):.2f}")
-    print(f"cached_stage_seconds: {median(here) / len(STAGES):.2f}")
+    yield f"stage commands by hand: {median(by_hand):.2f} s, the flow: {median(by_flow):.2f} s"
+    yield f"a cached run in the checkout: {median(here):.2f} s, in a clone: {median(clone):.2f} s"
+    yield f"cached_stage_in_a_clone_seconds: {median(clone) / len(STAGES):.2f}"
+    yield f"overhead_seconds: {median(by_flow) - median(by_hand):.2f}"
+    yield f"cached_stage_seconds: {median(here) / len(STAGES):.2f}"
 
 
 def _by_hand(cluster: Cluster, root: Path) -> None:
@@ -90,14 +101,21 @@ def _flow(cluster: Cluster, root: Path, overrides: list[str], runs: int) -> dict
     return measured
 
 
-def _count(cluster: Cluster, home: Path, runs: int) -> None:
+def _count(cluster: Cluster, home: Path, runs: int) -> Iterator[str]:
     counted = _flow(cluster, home / "flow-0", [f"train.steps={scratch.STEPS}"], runs)
-    print(
-        f"{runs} cached runs in clones, {median(counted['seconds']):.2f} s each; counted after the third and the last:"
-    )
+    each = median(counted["seconds"])
+    yield f"{runs} cached runs in clones, {each:.2f} s each; counted after the third and the last:"
     for kind, before in counted["first"].items():
-        print(f"  {kind}: {before}, {counted['last'][kind]}")
-    print(f"  processes afterwards: {len(scratch.processes_in(home / 'flow-0'))}")
+        yield f"  {kind}: {before}, {counted['last'][kind]}"
+    yield f"  processes afterwards: {len(scratch.processes_in(home / 'flow-0'))}"
+
+
+def _where() -> str:
+    versions = ", ".join(f"{name} {version(name)}" for name in ("prefect", "dvc"))
+    command = " ".join(["python -m benchmarks.orchestration", *sys.argv[1:]])
+    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
+    processor = next(line.partition(": ")[2] for line in cpuinfo if line.startswith("model name"))
+    return f"{command}\n{processor}, {os.cpu_count()} cores; python {platform.python_version()}, {versions}"
 
 
 def _seconds(work: Callable[..., object], *given: object) -> float:

@@ -17,6 +17,7 @@ def traces(project: Path) -> set[str]:
     places = [project / ".dvc/tmp", project / "data/scratch", project / ".git"]
     files = {str(each) for place in places for each in place.rglob("*") if each.is_file()}
     files = {each for each in files if "/.git/objects/" not in each and "/refs/exps/" not in each}
+    files -= {str(project / "data/scratch/turns")}  # one empty file, however many take turns
     temporary = Path(tempfile.gettempdir()).glob("gptcore-*")
     return files | {str(each) for each in temporary if not each.name.startswith("gptcore-tests-")}
 

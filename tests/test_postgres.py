@@ -8,7 +8,6 @@ from tests.cluster import cluster_in
 from tests.postgres import PROGRAMS, postgres
 
 
-@pytest.mark.load
 @pytest.mark.skipif(not PROGRAMS, reason="no PostgreSQL here: apt-get install postgresql")
 def test_several_workers_on_postgresql(project: Path, tmp_path: Path) -> None:
     with postgres() as address:

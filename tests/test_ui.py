@@ -5,13 +5,10 @@ import signal
 from pathlib import Path
 from urllib.request import urlopen
 
-import pytest
-
 from tests import scratch
 from tests.cluster import Cluster, free_port
 
 
-@pytest.mark.load
 def test_ui_runs_deployments_leaves_no_process_and_goes_on_next_time(project: Path, cluster: Cluster) -> None:
     own, port = cluster.twin(project / "data/scratch/home"), free_port()
     own.environment["UI_PORT"] = str(port)

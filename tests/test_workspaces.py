@@ -74,7 +74,7 @@ def test_experiments_go_to_the_repository_that_is_named(
     @flow(name="save")
     def save() -> str | None:
         with open_workspace([], is_apart=True) as workspace:
-            assert all(workspace.restore(stage) for stage in STAGES)
+            assert all(workspace.restore(stage, workspace.verdict(stage).key) for stage in STAGES)
             return workspace.save_experiment("a name")
 
     assert save() == "a-name"
