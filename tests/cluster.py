@@ -167,6 +167,13 @@ class Cluster:
             wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
             return "\n".join(line.message for line in client.read_logs(wanted, limit=200))
 
+    def promoted(self) -> list[str]:
+        """The flow runs that made a champion, as the server was told, of all tests that use it."""
+        wanted = {"event": {"name": ["gptcore.model.promoted"]}, "resource": {"id": ["gptcore.model.gpt"]}}
+        with self.client() as client:
+            events = client.request("POST", "/events/filter", json={"filter": wanted}).json()["events"]
+        return [event["payload"].get("flow_run_name", "") for event in events]
+
 
 def end(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
     """Signal the process alone, and wait; what is left of its group after 40 s is killed."""

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     home = Path(config.stash[FOLDER].name)
     for name in [each for each in os.environ if each.startswith(NOT_OURS)]:
         del os.environ[name]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background job ignores it
     home.chmod(0o711)  # PostgreSQL, which does not run as root, has its folder below
     (home / "tmp").mkdir()
     (home / "gitconfig").write_text("[user]\n\tname = test\n\temail = test@example.org\n")

@@ -6,12 +6,12 @@ from typing import Any
 
 import mlflow
 import pytest
-from prefect.client.orchestration import get_client
 
 from flows.train_gpt import train_gpt
 from gptcore.tracking import Version
 from tasks.promote import judge
 from tests import scratch
+from tests.cluster import Cluster
 
 
 def measured(bits: float, baseline: float = 2.1, text: str = "a") -> dict[str, str]:
@@ -37,13 +37,16 @@ def test_judge(ours: dict[str, str], champion: dict[str, str] | None, wins: bool
     assert because in sentence
 
 
-def test_promotion_over_several_models(finished: Path) -> None:
+def test_promotion_over_several_models(cluster: Cluster, finished: Path) -> None:
     scratch.set_steps(finished, scratch.STEPS_BETTER)
     assert "version 2 is the new champion" in train_gpt()
     scratch.set_steps(finished, scratch.STEPS_WORSE)
     assert "version 3 is not promoted: its 2.2000 bits per byte do not beat" in train_gpt()
-    scratch.wait_until(lambda: [version for version in promoted() if version in (2, 3)] == [2])
-    before = aliases, n_runs, _ = registry(finished)
+    before = aliases, n_runs, versions = registry(finished)
+    names = {number: tags["flow_run_name"] for number, tags in versions.items()}
+    scratch.wait_until(lambda: names[2] in cluster.promoted())
+    assert cluster.promoted().count(names[2]) == 1
+    assert names[3] not in cluster.promoted()
     assert (aliases, n_runs) == ({"champion": 2, "challenger": 3}, 3)
 
     scratch.set_steps(finished, scratch.STEPS)  # the first model again, out of the run-cache
@@ -81,15 +84,6 @@ def test_another_registry_is_asked_anew(finished: Path, template: Path, monkeypa
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{finished}/elsewhere/mlflow.db")
     train_gpt()
     assert client(finished / "elsewhere").get_model_version_by_alias("gpt", "champion")
-
-
-def promoted() -> list[int]:
-    """The versions that the server was told of as new champions."""
-    with get_client(sync_client=True) as prefect:
-        wanted = {"event": {"name": ["gptcore.model.promoted"]}}
-        events = prefect.request("POST", "/events/filter", json={"filter": wanted}).json()["events"]
-    assert all(event["resource"]["prefect.resource.id"] == "gptcore.model.gpt" for event in events)
-    return [event["payload"]["version"] for event in events]
 
 
 def client(folder: Path) -> mlflow.MlflowClient:

@@ -26,15 +26,7 @@ def ranking(output: str) -> list[list[str]]:
     return [row for row in rows if len(row) > 2 and row[0].isdigit()]
 
 
-def promoted(cluster: Cluster) -> list[int]:
-    with cluster.client() as client:
-        wanted = {"event": {"name": ["gptcore.model.promoted"]}, "resource": {"id": ["gptcore.model.gpt"]}}
-        events = client.request("POST", "/events/filter", json={"filter": wanted}).json()["events"]
-    return [event["payload"]["version"] for event in events if "version" in event["payload"]]  # else another test's
-
-
 def test_sweep_ranks_promotes_and_runs_only_what_is_missing(cluster: Cluster, finished: Path) -> None:
-    before = len(promoted(cluster))
     with cluster.worker(finished, limit=2):
         said = cluster.command(finished, *SWEEP, GRID)
     assert "3 runs, of which 1 are there already" in said  # that of the finished project
@@ -44,7 +36,8 @@ def test_sweep_ranks_promotes_and_runs_only_what_is_missing(cluster: Cluster, fi
     assert known[-1] == "was there already"
     assert failed[2:] == [str(scratch.STEPS_FAIL), "Failed: train: 13 steps bring bad luck; take 14"]
     assert "gpt version 2 is the new champion: its 2.0200 bits per byte" in said
-    scratch.wait_until(lambda: len(promoted(cluster)) == before + 1)  # once, for the best alone
+    scratch.wait_until(lambda: best[1] in cluster.promoted())
+    assert cluster.promoted().count(best[1]) == 1
 
     shown = scratch.run(finished, *shlex.split(command()), "--csv")
     order = [row["Experiment"] for row in csv.DictReader(io.StringIO(shown)) if row["Experiment"]]
