@@ -3,6 +3,7 @@
 from prefect import flow
 
 from tasks.baseline import baseline
+from tasks.elsewhere import watching_parent
 from tasks.push import push
 from tasks.train import train
 from tasks.workspace import open_handed_over
@@ -18,7 +19,7 @@ def run_stage(stage: str, reference: str) -> str:
         stage: `train` or `baseline`.
         reference: The reference in the git repository by which that run has handed its workspace over.
     """
-    with open_handed_over(reference) as workspace:
+    with open_handed_over(reference) as workspace, watching_parent(workspace.root, reference):
         workspace.fetch_inputs(stage)
         state = STAGES[stage](workspace)
         push(stage, workspace)

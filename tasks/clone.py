@@ -59,7 +59,12 @@ def handed_over(root: Path, name: str) -> Iterator[str]:
     try:
         yield reference
     finally:
-        git(["push", "--quiet", "origin", f":{reference}"], root)
+        take_back(root, reference)
+
+
+def take_back(root: Path, reference: str) -> None:
+    """Remove what `handed_over` has put there."""
+    git(["push", "--quiet", "origin", f":{reference}"], root)
 
 
 def git(arguments: list[str], folder: Path, environment: dict[str, str] | None = None) -> str:

@@ -4,10 +4,15 @@ The state of the workspace travels through git (clone.py), data through DVC's re
 """
 
 import re
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from httpx import HTTPError
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
@@ -17,12 +22,12 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelling
 
 from gptcore.errors import UserError
-from tasks.clone import handed_over
+from tasks.clone import handed_over, take_back
 
 if TYPE_CHECKING:
     from tasks.workspace import Workspace
 
-POLL_SECONDS = 2.0
+POLL_SECONDS, PARENT_POLL_SECONDS = 2.0, 10.0
 RAISED = re.compile(r"^Flow run encountered an exception: (\w+: )?")
 
 
@@ -52,6 +57,19 @@ def run_elsewhere(stage: str, workspace: "Workspace", pool: str) -> FlowRun:
             raise
 
 
+@contextmanager
+def watching_parent(root: Path, reference: str) -> Iterator[None]:
+    """In a child run: do for a parent that was killed what it would have done at its end, cancel this run above all."""
+    ended = threading.Event()
+    if parent := flow_run.parent_flow_run_id:
+        what = (UUID(parent), UUID(flow_run.id), root, reference, ended)
+        threading.Thread(target=_watch, args=what, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
 def said(child: FlowRun) -> str:
     """The line with which it ended."""
     assert child.state
@@ -65,6 +83,16 @@ def _wait(child: UUID) -> FlowRun:
             if found.state and found.state.is_final():
                 return found
             time.sleep(POLL_SECONDS)
+
+
+def _watch(parent: UUID, child: UUID, root: Path, reference: str, ended: threading.Event) -> None:
+    while not ended.wait(PARENT_POLL_SECONDS):
+        with suppress(HTTPError), get_client(sync_client=True) as client:  # a server that is away ends nothing
+            state = client.read_flow_run(parent).state
+            if state and state.is_final():
+                _cancel(child)
+                ended.set()
+                take_back(root, reference)
 
 
 def _cancel(child: UUID) -> None:

@@ -32,36 +32,42 @@ def probe(root: Path) -> dict[str, Verdict]:
 
     with locked(root) as repo:
         stages = (stage for stage in dfs_postorder_nodes(repo.index.graph) if stage.name)
-        return {stage.name: _verdict(repo, stage) for stage in stages}
+        return {stage.name: verdict_of(repo, stage) for stage in stages}
 
 
 def probe_stage(root: Path, stage: str) -> Verdict:
     """Ask about one stage, which takes a third of the time."""
     with locked(root) as repo:
-        return verdict_of(repo, stage)
+        return verdict_of(repo, named(repo, stage))
 
 
-def verdict_of(repo: Any, stage: str) -> Verdict:
+def named(repo: Any, stage: str) -> Any:
+    """DVC's object for the stage of that name."""
+    return next(each for each in repo.index.stages if each.name == stage)
+
+
+def verdict_of(repo: Any, stage: Any) -> Verdict:
     """DVC's on one stage of the repository that is open."""
-    repo._reset()  # dvc.lock may have been written meanwhile
-    return _verdict(repo, next(each for each in repo.index.stages if each.name == stage))
-
-
-def _verdict(repo: Any, stage: Any) -> Verdict:
     made = {out.fs_path for each in repo.index.stages for out in each.outs}
-    why = tuple(_why(stage))
-    outputs = {out.def_path: str(out.hash_info.value) for out in stage.outs if out.hash_info}
-    key = key_of(stage)
+    why, key = tuple(_why(stage)), key_of(stage)
     inputs = {dep.def_path: dep.hash_info.value for dep in stage.deps if dep.hash_info and dep.fs_path not in made}
-    return Verdict(why, key, inputs, outputs)
+    return Verdict(why, key, inputs, outputs_of(stage))
+
+
+def outputs_of(stage: Any) -> dict[str, str]:
+    """Path -> hash of each output that the object knows of."""
+    return {out.def_path: str(out.hash_info.value) for out in stage.outs if out.hash_info}
 
 
 def key_of(stage: Any) -> str | None:
     """Of the stage as it is now; in memory, today's hashes take the place of those of dvc.lock."""
-    from dvc.stage.cache import _can_hash, _get_stage_hash
+    from dvc.stage.cache import _can_hash, _get_cache_hash
+    from dvc.stage.serialize import to_single_stage_lockfile
 
     stage.save_deps(allow_missing=True)
-    return _get_stage_hash(stage) if all(dep.exists for dep in stage.deps) and _can_hash(stage) else None
+    if not all(dep.exists for dep in stage.deps) or not _can_hash(stage):
+        return None
+    return str(_get_cache_hash(to_single_stage_lockfile(stage), key=True))
 
 
 def _why(stage: Any) -> Iterator[str]:

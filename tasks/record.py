@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from tasks.probe import Verdict, key_of, verdict_of
+from tasks.probe import Verdict, named, outputs_of, verdict_of
 from tasks.repository import locked, opened
 
 
@@ -19,7 +20,7 @@ def held(root: Path, stage: str) -> Iterator[str]:
 
     with ExitStack() as stack:
         with locked(root) as repo:
-            (found,) = repo.stage.collect(stage)
+            found = named(repo, stage)
             found.save_deps()  # says it when one is missing
             found.remove_outs()
             reads, writes = [dep.fs_path for dep in found.deps], [out.fs_path for out in found.outs]
@@ -31,16 +32,17 @@ def record(root: Path, stage: str, key: str | None) -> Verdict:
     """`dvc commit --force`: put the stage's outputs into the cache and its run into dvc.lock and the run-cache.
 
     Returns the verdict after that. Nothing is recorded if the stage's key is not `key` any more, as what it reads has
-    changed: DVC would bind what was made of
-    the old code to the new code (treeverse/dvc#11058).
+    changed: DVC would bind what was made of the old code to the new code (treeverse/dvc#11058).
     """
     with locked(root) as repo:
-        (found,) = repo.stage.collect(stage)
-        if key_of(found) == key:
-            found.save()
-            found.commit()
-            found.dump(update_pipeline=False)
-        return verdict_of(repo, stage)
+        found = named(repo, stage)
+        now = verdict_of(repo, found)
+        if now.key != key:
+            return now
+        found.save()
+        found.commit()
+        found.dump(update_pipeline=False)
+        return replace(now, why=(), outputs=outputs_of(found))
 
 
 def save_experiment(root: Path, name: str, push_to: str | None) -> None:

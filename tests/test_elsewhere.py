@@ -13,6 +13,7 @@ from gptcore.errors import UserError
 from tasks.elsewhere import check_pool
 from tests import scratch
 from tests.cluster import Cluster
+from tests.test_faults import flow_process, trainers
 from tests.test_flow import experiments, verdicts
 
 
@@ -79,6 +80,19 @@ def test_the_child_is_cancelled_with_its_parent(
     with pytest.raises(KeyboardInterrupt):
         train_gpt(gpu_pool="gpu")
     cluster.wait(asked[0], "Cancelled", "Cancelling", seconds=5)
+    assert not scratch.run(remote, "git", "for-each-ref", "refs/gptcore")
+
+
+def test_the_child_ends_when_its_parent_was_killed(remote: Path, gpu_machine: Path, cluster: Cluster) -> None:
+    (gpu_machine / "trouble-train").write_text("wait 4")
+    with cluster.worker(remote):
+        parent = cluster.submit("train-gpt/local", gpu_pool="gpu")
+        scratch.wait_until(lambda: scratch.steps_taken(gpu_machine)[-1:] == [4])
+        flow_process(parent).kill()
+        cluster.wait(parent, "Crashed")
+    (child,) = (each for each in children(cluster) if each.state and not each.state.is_final())
+    cluster.wait(child.id, "Cancelled")
+    assert trainers(gpu_machine) == []
     assert not scratch.run(remote, "git", "for-each-ref", "refs/gptcore")
 
 
