@@ -20,7 +20,7 @@ def held(root: Path, stage: str) -> Iterator[str]:
 
     with ExitStack() as stack:
         with locked(root) as repo:
-            found = named(repo, stage)
+            (found,) = repo.stage.collect(stage)
             found.save_deps()  # says it when one is missing
             found.remove_outs()
             reads, writes = [dep.fs_path for dep in found.deps], [out.fs_path for out in found.outs]

@@ -4,9 +4,11 @@ With the modules that import this one (probe, restore, record, remote) the only 
 DVC 3.67 there has a canary in tests/test_probe.py.
 """
 
+import gc
 import logging
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from gptcore.errors import UserError
 
 @contextmanager
 def opened(root: Path) -> Iterator[Any]:
+    _import_dvc()
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -27,12 +30,35 @@ def opened(root: Path) -> Iterator[Any]:
         raise UserError(f"DVC cannot work in {root}: {line(error)}") from error
 
 
+@cache
+def _import_dvc() -> None:
+    """From then on the garbage collector passes over all that imports have made: half a second of a run."""
+    import dvc.repo
+    import dvc.rwlock
+    import dvc.stage.cache  # noqa: F401
+
+    gc.freeze()
+
+
 @contextmanager
 def locked(root: Path) -> Iterator[Any]:
     from dvc.repo import lock_repo
 
-    with opened(root) as repo, lock_repo(repo):
+    with opened(root) as repo, lock_repo(repo), _params_read_once():
         yield repo
+
+
+@contextmanager
+def _params_read_once() -> Iterator[None]:
+    """What is asked and what is then recorded are of the same params.yaml; and DVC would parse it 30 times a stage."""
+    from dvc.dependency import param
+
+    load = param.load_path
+    param.load_path = cache(load)
+    try:
+        yield
+    finally:
+        param.load_path = load
 
 
 def cache_folder(root: Path) -> Path:
