@@ -39,10 +39,12 @@ def tokenize_fanout() -> str:
     """Encode all pieces of data/raw by params.yaml, in any order, on the flow's task runner."""
     paths = Paths(Path.cwd())
     config = validate_section(read_params(paths.params), "tokenize", TokenizeConfig)
-    jobs = make_plan(config, paths).jobs
+    plan = make_plan(config, paths)
+    plan.save_tokenizer()
+    jobs = plan.jobs
     parts = [jobs[first : first + PIECES_PER_TASK] for first in range(0, len(jobs), PIECES_PER_TASK)]
     done = sum(encode.map(parts).result())
-    return f"{done:,} pieces lie in {jobs[0].folder.relative_to(paths.root)}; now run the stage `tokenize`"
+    return f"{done:,} pieces lie in {plan.folder.relative_to(paths.root)}; now run the stage `tokenize`"
 
 
 if __name__ == "__main__":

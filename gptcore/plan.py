@@ -4,8 +4,10 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gptcore.encode import EncodeJob, Int32s, Look, LookJob, look
 from gptcore.errors import UserError
@@ -27,15 +29,24 @@ SHAPING = ("encode", "fast_split", "split", "tokenizer")  # other code never tak
 
 @dataclass(frozen=True)
 class Plan:
-    """A job a piece, each independent of the others; `first_documents` numbers each piece's first document."""
+    """A job a piece, each independent of the others; `first_documents` numbers each piece's first document.
+
+    `folder` is named by all that shapes its pieces, so that clones can share it: a killed run's are found by the next.
+    """
 
     tokenizer: Tokenizer
+    folder: Path
     jobs: list[EncodeJob]
     first_documents: list[int]
 
+    def save_tokenizer(self) -> None:
+        """Put it where the jobs look for it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.tokenizer.save(self.folder / "tokenizer.json")
+
 
 def make_plan(config: TokenizeConfig, paths: Paths) -> Plan:
-    """Reads the corpus once, and once more to train a bpe; writes the tokenizer to scratch. Raises UserError."""
+    """Reads the corpus once, and once more to train a bpe. Raises UserError."""
     corpus = paths.raw / "documents.jsonl"
     parts = list(pieces(corpus))
     if not parts:
@@ -45,9 +56,9 @@ def make_plan(config: TokenizeConfig, paths: Paths) -> Plan:
     ends = np.cumsum([len(seen.sizes) for seen in looks])
     points = np.split(split_points(sizes, draws, config).astype(np.int32), ends[:-1])
     tokenizer = _make_tokenizer(config, paths.raw, looks, _training_text(corpus, parts, points, config.sample_bytes))
-    folder = _folder(paths.scratch / "tokenize", tokenizer)
+    folder = paths.scratch / "tokenize" / _identity(tokenizer, [sizes, draws, *points])
     jobs = [EncodeJob(corpus, part, at, folder) for part, at in zip(parts, points, strict=True)]
-    return Plan(tokenizer, jobs, [0, *ends[:-1].tolist()])
+    return Plan(tokenizer, folder, jobs, [0, *ends[:-1].tolist()])
 
 
 def _training_text(corpus: Path, parts: list[Piece], points: list[Int32s], at_most: int) -> Iterator[str]:
@@ -75,12 +86,11 @@ def _make_tokenizer(config: TokenizeConfig, raw: Path, looks: list[Look], traini
             return train_bpe(training_text, config.vocab_size)
 
 
-def _folder(scratch: Path, tokenizer: Tokenizer) -> Path:
-    """Where pieces are kept that this tokenizer has encoded, by this code, with a copy of it."""
-    scratch.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(scratch / "tokenizer.json")
-    shapes = [*(Path(__file__).with_name(f"{each}.py") for each in SHAPING), scratch / "tokenizer.json"]
-    folder = scratch / hashlib.sha256(b"".join(path.read_bytes() for path in shapes)).hexdigest()
-    folder.mkdir(exist_ok=True)
-    (scratch / "tokenizer.json").replace(folder / "tokenizer.json")
-    return folder
+def _identity(tokenizer: Tokenizer, texts: list[npt.NDArray[Any]]) -> str:
+    """Of all pieces together: the code, the tokenizer, and what was seen of the texts."""
+    digest = hashlib.sha256(tokenizer.to_json().encode())
+    for code in SHAPING:
+        digest.update(Path(__file__).with_name(f"{code}.py").read_bytes())
+    for each in texts:
+        digest.update(each.tobytes())
+    return digest.hexdigest()

@@ -124,12 +124,15 @@ class Tokenizer:
         return bool((joined[sources] == np.frombuffer(text, np.uint8)).all())
 
     def save(self, path: Path) -> None:
+        write_text(path, self.to_json())
+
+    def to_json(self) -> str:
         saved = _Saved(
             format_version=1, kind=self.kind, pattern=self.pattern, special_token=END_OF_TEXT,
             tokens=[base64.b64encode(token).decode() for token in self.tokens],
             model=base64.b64encode(self.model).decode(),
         )  # fmt: skip
-        write_text(path, saved.model_dump_json(indent=1, exclude_defaults=True) + "\n")  # no model, no word of it
+        return saved.model_dump_json(indent=1, exclude_defaults=True) + "\n"  # no model, no word of it
 
     @classmethod
     def load(cls, path: Path) -> Self:

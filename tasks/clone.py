@@ -78,8 +78,8 @@ def _clone(checkout: Path, root: Path, *options: str) -> None:
         git(["remote", "set-url", "origin", settings().repository], root)
 
 
-# what they keep bears its identity; the pieces of tokenize are removed by the first of two runs that is done with them
-RESUMED = ("download", "train", "baseline")
+# what they keep there bears its identity
+RESUMED = ("download", "tokenize", "train", "baseline")
 
 
 def _share(checkout: Path, root: Path) -> None:

@@ -20,6 +20,7 @@ from gptcore.errors import UserError
 from gptcore.files import SUMS, sha256sums, write_json
 from gptcore.params import Paths
 from gptcore.plan import make_plan
+from gptcore.shared_folder import shared_folder
 from gptcore.split import TokenizeConfig
 from gptcore.tokenizer import Tokenizer
 from gptcore.tokens import open_tokens, read_meta, verify_tokens
@@ -59,7 +60,7 @@ def files(root: Path) -> dict[str, bytes]:
 def test_every_document_is_there_once(tokenizer: str, tmp_path: Path) -> None:
     assert run_stage_here("tokenize", workspace(tmp_path, tokenizer=tokenizer)) == 0
     found = texts(tmp_path, list(CORPUS))
-    assert not list((tmp_path / "data/scratch").iterdir())
+    assert not list((tmp_path / "data/scratch/tokenize").iterdir())
     assert sorted(found["train"] + found["val"]) == sorted(CORPUS.items())
     assert found["val"]
     meta, metrics = (
@@ -131,7 +132,7 @@ def huge(root: Path, **changes: Any) -> Path:
     return workspace(root, {f"{i}": f"{i} {paragraph}" for i in range(600)}, tokenizer="byte", **changes)
 
 
-def test_killed_and_started_again_with_other_workers_the_bytes_are_the_same(tmp_path: Path) -> None:
+def test_killed_and_started_again_in_another_clone_the_bytes_are_the_same(tmp_path: Path) -> None:
     assert run_stage("tokenize", huge(tmp_path / "one"), GPTCORE_WORKERS="1")[0] == 0
     root = huge(tmp_path / "killed")
     process = start_stage("tokenize", root, GPTCORE_WORKERS="2")
@@ -146,18 +147,36 @@ def test_killed_and_started_again_with_other_workers_the_bytes_are_the_same(tmp_
     damaged = max(kept, key=lambda path: path.stat().st_size)
     damaged.write_bytes(damaged.read_bytes()[:-1000])
     made = {path: path.stat().st_mtime_ns for path in kept}
+    root = huge(tmp_path / "clone")
+    (root / "data/scratch").mkdir()
+    (root / "data/scratch/tokenize").symlink_to(scratch)
     again = start_stage("tokenize", root, GPTCORE_WORKERS="3")
     wait_for(lambda: (damaged.exists() and damaged.stat().st_mtime_ns != made[damaged]) or again.poll() is not None)
     assert again.wait(60) == 0, again.communicate()
     again.communicate()
     assert files(root) == files(tmp_path / "one")
     assert sorted(path.name for path in (root / "data").iterdir()) == ["raw", "scratch", "tokens"]
+    assert not list(scratch.iterdir())
+
+
+def test_the_last_of_two_that_make_the_same_pieces_removes_them(tmp_path: Path) -> None:
+    with shared_folder(tmp_path / "pieces"):
+        with shared_folder(tmp_path / "pieces"):
+            (tmp_path / "pieces/1.npz").touch()
+        assert (tmp_path / "pieces/1.npz").exists()
+        with pytest.raises(UserError), shared_folder(tmp_path / "pieces"):
+            raise UserError("it failed")
+    assert not (tmp_path / "pieces").exists()
+    with pytest.raises(UserError), shared_folder(tmp_path / "pieces"):
+        raise UserError("it failed")
+    assert (tmp_path / "pieces").exists()
 
 
 def test_pieces_that_are_there_are_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gptcore.pieces.pieces, "__defaults__", (2_000,))
     root = workspace(tmp_path)
     plan = make_plan(TokenizeConfig(**{**TOKENIZE, **BPE}), Paths(root))
+    plan.save_tokenizer()
     made = [encode_piece(job) for job in plan.jobs[:-1]]
     times = [path.stat().st_mtime_ns for path in made]
     assert [encode_piece(job) for job in plan.jobs[:-1]] == made

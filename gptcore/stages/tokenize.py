@@ -10,6 +10,7 @@ from gptcore.files import SUMS, verify_sums
 from gptcore.params import STREAM, Metrics, Paths, run_stage
 from gptcore.plan import Plan, make_plan
 from gptcore.progress import Progress
+from gptcore.shared_folder import shared_folder
 from gptcore.split import SPLITS, Split, TokenizeConfig
 from gptcore.tokens import TokensMeta
 from gptcore.workers import in_order
@@ -40,11 +41,12 @@ def tokenize(tokenize: TokenizeConfig, paths: Paths) -> TokenizeMetrics:
     if (paths.raw / SUMS).exists():  # not in a folder that somebody filled by hand
         verify_sums(paths.raw)
     plan = make_plan(tokenize, paths)
-    meta = assemble(paths.tokens, plan.tokenizer, _encoded(plan), test=tokenize.test_fraction > 0)
+    with shared_folder(plan.folder):
+        plan.save_tokenizer()
+        meta = assemble(paths.tokens, plan.tokenizer, _encoded(plan), test=tokenize.test_fraction > 0)
     draw_document_lengths(paths.tokens)
     if (paths.raw / STREAM).exists():
         shutil.copyfile(paths.raw / STREAM, paths.tokens / STREAM)
-    shutil.rmtree(paths.scratch / "tokenize")
     return _metrics(meta)
 
 
