@@ -76,7 +76,7 @@ def http_answer(url: str, offset: int, version: str) -> Iterator[Answer]:
     headers = {"Accept-Encoding": "identity", **authorization(url)}
     if offset:
         headers |= {"Range": f"bytes={offset}-", "If-Range": version}
-    with http_errors(host(url)):
+    with http_errors(without_query(url)):
         answer = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS)
         with answer:
             whole = _size(answer.headers.get("Content-Range", "").rpartition("/")[2])
@@ -122,6 +122,11 @@ def host(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
 
 
+def without_query(url: str) -> str:
+    """The address without what may be secret in it: user name, password, query."""
+    return host(url) + urlsplit(url).path
+
+
 def _source_distribution(client: "PyPISimple", name: str, version: str, index: str) -> "DistributionPackage":
     from pypi_simple import NoSuchProjectError
 
@@ -149,13 +154,14 @@ def _no_page(answer: "Response", url: str) -> Iterator[bytes]:
     first = next(chunks, b"")
     kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
     if kind in ("text/html", "application/xhtml+xml") or PAGE.match(first[:512]):
-        raise UserError(f"{url} is a page for people ({kind}), no data; name the address of the file itself")
+        where = without_query(url)
+        raise UserError(f"{where} is a page for people ({kind}), no data; name the address of the file itself")
     yield first
     yield from chunks
 
 
 def _chunks(answer: "Response", url: str) -> Iterator[bytes]:
-    with http_errors(host(url)):
+    with http_errors(without_query(url)):
         yield from answer.iter_content(CHUNK_BYTES)
 
 

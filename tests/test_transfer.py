@@ -131,7 +131,7 @@ def test_a_page_is_no_data(web: Web, tmp_path: Path) -> None:
 @pytest.mark.parametrize("status", [403, 404])
 def test_a_refusal_is_final(web: Web, tmp_path: Path, status: int) -> None:
     web.faults = [status]
-    with pytest.raises(UserError, match=rf"^http://127.0.0.1:\d+ refuses: HTTP {status}") as error:
+    with pytest.raises(UserError, match=rf"^http://127.0.0.1:\d+/a.txt refuses: HTTP {status}") as error:
         get(web, tmp_path)
     assert not isinstance(error.value, Unavailable)
     assert len(web.requests) == 1
