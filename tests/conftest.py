@@ -46,6 +46,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)  # at the end, one would run alone
     needing = [item for item in items if item.get_closest_marker("gpu")]
     if not needing:
         return

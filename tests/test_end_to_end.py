@@ -13,6 +13,8 @@ import pytest
 from gptcore import presets
 from tests import scratch
 
+pytestmark = pytest.mark.slow
+
 WORDS = "the king queen and his fool her sword my lord love is dead alas no more to be or not in night"
 LOAD = """
 import json, mlflow

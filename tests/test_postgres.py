@@ -7,6 +7,8 @@ import pytest
 from tests.cluster import cluster_in
 from tests.postgres import PROGRAMS, postgres
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.skipif(not PROGRAMS, reason="no PostgreSQL here: apt-get install postgresql")
 def test_several_workers_on_postgresql(project: Path, tmp_path: Path) -> None:

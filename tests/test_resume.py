@@ -123,13 +123,16 @@ def test_killed_at_random_steps_and_while_writing(tmp_path: Path, uninterrupted:
     assert not list(scratch.glob("train/*"))
 
 
-def test_another_machine_goes_on_from_s3(tmp_path: Path, uninterrupted: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 75)], ids=["lost", "evicted"])
+def test_another_machine_goes_on_from_s3(number: int, code: int, tmp_path: Path, uninterrupted: Path) -> None:
     with s3_server() as server:
         environment = {**server.environment, "GPTCORE_CHECKPOINTS": f"s3://{BUCKET}/runs"}
         process = start(workspace(tmp_path / "one"), **environment)
         pause_when(process, lambda: sum("SHA256SUMS" in each for each in server.objects()) > 2)
-        process.kill()
+        process.send_signal(number)
+        process.send_signal(signal.SIGCONT)
         process.communicate()
+        assert process.returncode == code
         another = workspace(tmp_path / "another")
         assert "train: resumed at step" in finish(start(another, **environment))
         assert_same(another, uninterrupted)

@@ -16,6 +16,8 @@ from gptcore.errors import UserError
 from tests import scratch
 from tests.cluster import Cluster, free_port
 
+pytestmark = pytest.mark.slow
+
 SWEEP = ("env", "COLUMNS=200", sys.executable, "-m", "flows.sweep_gpt")
 GRID = f"train.steps=[{scratch.STEPS},{scratch.STEPS_FAIL},{scratch.STEPS_BETTER}]"
 

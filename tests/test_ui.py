@@ -5,8 +5,12 @@ import signal
 from pathlib import Path
 from urllib.request import urlopen
 
+import pytest
+
 from tests import scratch
 from tests.cluster import Cluster, free_port
+
+pytestmark = pytest.mark.slow
 
 
 def test_ui_runs_deployments_leaves_no_process_and_goes_on_next_time(project: Path, cluster: Cluster) -> None:
