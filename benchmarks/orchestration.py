@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -62,10 +63,7 @@ def main() -> None:
         cluster = Cluster(home / "prefect", {"TMPDIR": str(home / "tmp"), "MLFLOW_TRACKING_URI": ""})
         cluster.start()
         try:
-            for line in _compare(cluster, home):
-                print(line, flush=True)
-                lines.append(line)
-            for line in _count(cluster, home, given.runs) if given.runs else ():
+            for line in chain(_compare(cluster, home), _count(cluster, home, given.runs) if given.runs else ()):
                 print(line, flush=True)
                 lines.append(line)
         finally:

@@ -42,13 +42,18 @@ def probe_stage(root: Path, stage: str) -> Verdict:
 
 
 def named(repo: Any, stage: str) -> Any:
-    """DVC's object for the stage of that name."""
+    """DVC's object for the stage of that name, out of the index, which a verdict needs anyway."""
     return next(each for each in repo.index.stages if each.name == stage)
+
+
+def written(repo: Any) -> set[str]:
+    """All paths that stages write."""
+    return {out.fs_path for stage in repo.index.stages for out in stage.outs}
 
 
 def verdict_of(repo: Any, stage: Any) -> Verdict:
     """DVC's on one stage of the repository that is open."""
-    made = {out.fs_path for each in repo.index.stages for out in each.outs}
+    made = written(repo)
     why, key = tuple(_why(stage)), key_of(stage)
     inputs = {dep.def_path: dep.hash_info.value for dep in stage.deps if dep.hash_info and dep.fs_path not in made}
     return Verdict(why, key, inputs, outputs_of(stage))

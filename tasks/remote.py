@@ -7,16 +7,15 @@ from typing import Any
 
 from gptcore.errors import Unavailable, UserError
 from gptcore.files import atomic_path
-from tasks.probe import key_of
+from tasks.probe import key_of, named, written
 from tasks.repository import line, locked
 
 
 def fetch_inputs(root: Path, stage: str) -> None:
     """Pull what `stage` reads of other stages, as dvc.lock names it. Raises UserError, Unavailable."""
     with locked(root) as repo:
-        (found,) = repo.stage.collect(stage)
-        made = {out.fs_path for each in repo.index.stages for out in each.outs}
-        missing = [dep.def_path for dep in found.deps if dep.fs_path in made and not dep.exists]
+        made = written(repo)
+        missing = [dep.def_path for dep in named(repo, stage).deps if dep.fs_path in made and not dep.exists]
         if missing:
             with remote_trouble(f"{', '.join(missing)} cannot be fetched from DVC's remote"):
                 repo.pull(missing)

@@ -87,7 +87,7 @@ def test_the_child_ends_when_its_parent_was_killed(remote: Path, gpu_machine: Pa
     (gpu_machine / "trouble-train").write_text("wait 4")
     with cluster.worker(remote):
         parent = cluster.submit("train-gpt/local", gpu_pool="gpu")
-        scratch.wait_until(lambda: scratch.steps_taken(gpu_machine)[-1:] == [4])
+        scratch.wait_until(lambda: scratch.steps_taken(gpu_machine)[-1:] == [4], seconds=150)  # two runs start
         flow_process(parent).kill()
         cluster.wait(parent, "Crashed")
     (child,) = (each for each in children(cluster) if each.state and not each.state.is_final())

@@ -60,7 +60,7 @@ def files(root: Path) -> dict[str, bytes]:
 def test_every_document_is_there_once(tokenizer: str, tmp_path: Path) -> None:
     assert run_stage_here("tokenize", workspace(tmp_path, tokenizer=tokenizer)) == 0
     found = texts(tmp_path, list(CORPUS))
-    assert not list((tmp_path / "data/scratch/tokenize").iterdir())
+    assert list((tmp_path / "data/scratch").rglob("*")) == [tmp_path / "data/scratch/tokenize"]
     assert sorted(found["train"] + found["val"]) == sorted(CORPUS.items())
     assert found["val"]
     meta, metrics = (
