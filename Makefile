@@ -23,13 +23,13 @@ check: $(READY) ## lint, formatting, types, and which layer may import which
 	$(BIN)/lint-imports
 
 ui: $(READY) ## Prefect, MLflow and a worker on this machine, until Ctrl-C
-	@UI_PORT=$(UI_PORT) $(BIN)/python -m flows.ui
+	@UI_PORT=$(UI_PORT) $(BIN)/python -m flows.services.ui
 
 deploy: $(READY) ## work pools, deployments and automations onto the Prefect server at PREFECT_API_URL
-	@$(BIN)/python -m flows.deploy
+	@$(BIN)/python -m flows.services.deploy
 
 worker: $(READY) ## take runs from a work pool: make worker POOL=gpu LIMIT=1
-	@$(BIN)/python -m flows.worker $(POOL) --limit $(LIMIT)
+	@$(BIN)/python -m flows.services.worker $(POOL) --limit $(LIMIT)
 
 clean: ## remove what can be made again (.venv, tool caches, data/scratch); results, DVC cache and mlflow.db stay
 	rm -rf .venv data/scratch build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

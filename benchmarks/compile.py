@@ -8,7 +8,7 @@ import numpy as np
 from contest import Contest, Measured
 from sides import Setting, gptcore_side, timed
 
-from gptcore.model import GPT
+from gptcore.model.gpt import GPT
 
 SETTINGS = {
     "nano": Setting(n_layer=4, n_head=4, n_embd=128, block_size=64, batch_size=32, vocab_size=2048),

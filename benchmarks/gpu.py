@@ -15,9 +15,9 @@ import torch
 from contest import Contest, Measured
 from sides import ROOT, Setting, Side, Tokens, gptcore_side, nanogpt_side, timed, validation_loss
 
-from gptcore.hardware import peak_flops_per_second
-from gptcore.model import GPT
-from gptcore.tokenizer import train_bpe
+from gptcore.model.gpt import GPT
+from gptcore.tokens.make_tokenizer import train_bpe
+from gptcore.training.hardware import peak_flops_per_second
 
 # nanoGPT's batch of half a million tokens; its vocabulary padded to a multiple of 64
 SETTING = Setting(
@@ -79,7 +79,7 @@ def report(medians: dict[str, dict[str, Measured]]) -> list[str]:
     lines = []
     for name, measured in sides.items():
         rate = measured["tokens_per_second"]
-        mfu = f"{rate * flops[name] / peak:.1%}" if peak else "unknown: the GPU is not in gptcore/hardware.py"
+        mfu = f"{rate * flops[name] / peak:.1%}" if peak else "unknown: the GPU is not in gptcore/training/hardware.py"
         lines.append(f"{name:8} {rate:>10,.0f} tokens/s  MFU {mfu}")
     if contest.arguments.loss:
         for name, measured in sides.items():
@@ -90,8 +90,8 @@ def report(medians: dict[str, dict[str, Measured]]) -> list[str]:
 
 
 def _flops_per_token(architecture: str) -> int:
-    from gptcore.model import ModelConfig
-    from gptcore.presets import compose
+    from gptcore.config.presets import compose
+    from gptcore.model.config import ModelConfig
 
     overrides = ["model=nano", f"architecture={architecture}", *SETTING.overrides()]
     with torch.device("meta"):

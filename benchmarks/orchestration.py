@@ -19,9 +19,9 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from gptcore.presets import STAGES
-from tests import scratch
-from tests.cluster import Cluster
+from gptcore.config.presets import STAGES
+from tests.support import scratch
+from tests.support.cluster import Cluster
 
 RESULTS = Path(__file__).with_name("results")
 REPEATS = 3

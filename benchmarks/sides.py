@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from gptcore.memory import keep_freed_memory
-from gptcore.model import ModelConfig
-from gptcore.optim import OptimConfig
-from gptcore.params import validate_section
-from gptcore.presets import compose
-from gptcore.train import TrainConfig, TrainState, fit
+from gptcore.config.params import validate_section
+from gptcore.config.presets import compose
+from gptcore.model.config import ModelConfig
+from gptcore.training.memory import keep_freed_memory
+from gptcore.training.optim import OptimConfig
+from gptcore.training.train import TrainConfig, TrainState, fit
 
 ROOT = Path(__file__).parents[1]
 Tokens = NDArray[np.unsignedinteger[Any]]

@@ -12,10 +12,11 @@ import numpy as np
 from contest import Contest, Measured
 from sides import ROOT, Setting, Side, Tokens, gptcore_side, nanogpt_side, timed, validation_loss
 
-from gptcore.corpus import Corpus, DataConfig
-from gptcore.documents import read_documents
-from gptcore.params import Paths, validate_section
-from gptcore.presets import compose
+from gptcore.config.params import validate_section
+from gptcore.config.paths import Paths
+from gptcore.config.presets import compose
+from gptcore.corpus.corpus import Corpus, DataConfig
+from gptcore.corpus.documents import read_documents
 
 STEPS = 2000
 WINDOWS = 2048  # a quarter of the validation text

@@ -76,7 +76,7 @@ def speed(arguments: argparse.Namespace) -> Iterator[str]:
 
 def nanogpt_side(root: Path) -> None:
     """Its data/openwebtext/prepare.py: ids of each document, then all of them in one array of 16 bits."""
-    from gptcore.tokenizer import tiktoken_tokenizer
+    from gptcore.tokens.make_tokenizer import tiktoken_tokenizer
 
     encoding = tiktoken_tokenizer("gpt2", root / "data/raw/gpt2.tiktoken").encoding
     rows = []

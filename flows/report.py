@@ -16,7 +16,7 @@ from prefect.utilities.urls import url_for
 from gptcore.files import read_json
 from tasks.promote import Promotion, tracking_uri
 from tasks.show import harmless
-from tasks.workspace import Workspace
+from tasks.workspace.workspace import Workspace
 
 FIGURES = {"loss": ".4f", "perplexity": ",.2f", "bits_per_byte": ".4f", "parameters": ",", "tokens": ",",
            "seconds": ",.1f", "tokens_per_second": ",.0f"}  # fmt: skip

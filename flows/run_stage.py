@@ -3,10 +3,10 @@
 from prefect import flow
 
 from tasks.baseline import baseline
-from tasks.elsewhere import watching_parent
+from tasks.process.child_run import watching_parent
 from tasks.push import push
 from tasks.train import train
-from tasks.workspace import open_handed_over
+from tasks.workspace.workspace import open_handed_over
 
 STAGES = {"train": train, "baseline": baseline}
 

@@ -61,7 +61,7 @@ def _train(flow: Flow[[Sequence[str]], str], overrides: list[str]) -> str:
 def _check(overrides: list[str]) -> None:
     """A slip in an override is said at once, before a server is started for it."""
     if overrides:
-        from gptcore.presets import compose
+        from gptcore.config.presets import compose
 
         compose(overrides, Path("params.yaml"))
 

@@ -12,10 +12,11 @@ from prefect import flow
 from prefect.settings import temporary_settings
 
 from flows.terminal import end_with, running_server
+from gptcore.config.params import read_params, validate_section
+from gptcore.config.paths import Paths
+from gptcore.corpus.split import TokenizeConfig
 from gptcore.errors import UserError
-from gptcore.params import Paths, read_params, validate_section
-from gptcore.plan import make_plan
-from gptcore.split import TokenizeConfig
+from gptcore.tokens.encoding_plan import make_plan
 from tasks.encode import encode
 
 PIECES_PER_TASK = 32  # a hundred megabytes of text: ten seconds on a core, and some hundred task runs a day's corpus

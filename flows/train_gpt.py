@@ -11,15 +11,15 @@ from prefect.states import Completed
 from flows.report import report
 from tasks.baseline import baseline
 from tasks.download import download
-from tasks.elsewhere import check_pool
 from tasks.evaluate import evaluate
+from tasks.process.child_run import check_pool
 from tasks.promote import promote
 from tasks.push import push
 from tasks.show import tag_run
 from tasks.stage import UP_TO_DATE
 from tasks.tokenize import tokenize
 from tasks.train import train
-from tasks.workspace import open_workspace
+from tasks.workspace.workspace import open_workspace
 
 GpuPool = Literal["gpu", "gpu-docker", "gpu-kubernetes"]
 STAGES = (download, tokenize, train, baseline, evaluate)

@@ -1,7 +1,7 @@
 """One Prefect task per step, under the step's own name. DVC decides whether a stage must run; Prefect runs it.
 
 Importing this package settles what the libraries below read from the environment when they are imported: none of them
-phones home, and log lines name the step they come from. What the user set is left alone. (gptcore/tracking.py does
+phones home, and log lines name the step they come from. What the user set is left alone. (registry/tracking.py does
 the same for MLflow.)
 """
 

@@ -3,7 +3,7 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from gptcore.encode import EncodeJob, encode_piece
+from gptcore.tokens.encode import EncodeJob, encode_piece
 
 
 @task(name="encode", task_run_name="encode from byte {jobs[0].piece.start}", cache_policy=NO_CACHE, retries=2)

@@ -17,15 +17,15 @@ from prefect.events import emit_event
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from gptcore.curve import read_curve
+from gptcore.config.params import read_params
+from gptcore.config.presets import flatten
+from gptcore.evaluation.curves import read_curve
 from gptcore.files import read_json, sha256_file, write_json
-from gptcore.params import read_params
-from gptcore.presets import flatten
-from tasks.turns import turn
-from tasks.workspace import Workspace
+from tasks.workspace.locks import turn
+from tasks.workspace.workspace import Workspace
 
 if TYPE_CHECKING:  # 2 s of imports that a run in which nothing changed does not pay
-    from gptcore.tracking import Point, Registry, Version
+    from gptcore.registry.tracking import Point, Registry, Version
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def judge(tags: dict[str, str], champion: "Version | None") -> tuple[bool, str]:
 
 def _settle(workspace: Workspace, experiment: str | None, uri: str) -> tuple[Promotion, bool]:
     """Do at the registry what is still to be done: (how it stands, whether anything was done)."""
-    from gptcore.tracking import Registry
+    from gptcore.registry.tracking import Registry
 
     registry = Registry(uri, workspace.checkout / "mlartifacts")
     tags = _tags(workspace, experiment)
@@ -119,7 +119,7 @@ def _register(registry: "Registry", workspace: Workspace, tags: dict[str, str]) 
 
 
 def _curve(folder: Path) -> "Iterator[Point]":
-    from gptcore.tracking import Point
+    from gptcore.registry.tracking import Point
 
     for row in read_curve(folder):
         step, seconds = int(row.pop("step")), row.pop("seconds")

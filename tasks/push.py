@@ -2,9 +2,9 @@
 
 from prefect import get_run_logger, task
 
-from tasks.remote import push as push_stage
+from tasks.dvc.remote import push as push_stage
 from tasks.stage import STAGE
-from tasks.workspace import Workspace
+from tasks.workspace.workspace import Workspace
 
 
 @task(name="push", task_run_name="push {stage}", **STAGE)

@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
-from tasks.probe import Verdict
+from tasks.dvc.probe import Verdict
 
 ARTIFACT_EVERY_SECONDS = 5.0
 PROGRESS = re.compile(r"^[\w ]+? +(\d+)% \|")  # as gptcore.progress writes it

@@ -11,13 +11,13 @@ from prefect.states import Completed
 from prefect.tasks import exponential_backoff
 
 from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE, UNAVAILABLE_EXIT_CODE, Unavailable, UserError
-from gptcore.places import clear_places
-from tasks.elsewhere import run_elsewhere, said
-from tasks.probe import Verdict
-from tasks.process import run_group
+from gptcore.training.state_store import clear_state_stores
+from tasks.dvc.probe import Verdict
+from tasks.process.child_run import run_elsewhere, said
+from tasks.process.group import run_group
 from tasks.show import Output, publish, summary
-from tasks.turns import turn
-from tasks.workspace import Workspace
+from tasks.workspace.locks import turn
+from tasks.workspace.workspace import Workspace
 
 UP_TO_DATE, RESTORED = "up to date", "restored from run-cache"
 KILLED = (-9, 137)  # as subprocess says it, and as a shell does
@@ -113,7 +113,7 @@ def _clear(finished: Path) -> None:
     if not finished.exists():
         return
     try:
-        clear_places(finished)
+        clear_state_stores(finished)
     except (OSError, UserError) as error:
         get_run_logger().warning(f"the resume state of this training could not be removed: {error}")
 

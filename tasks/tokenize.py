@@ -4,7 +4,7 @@ from prefect import task
 from prefect.client.schemas.objects import State
 
 from tasks.stage import STAGE, reproduce
-from tasks.workspace import Workspace
+from tasks.workspace.workspace import Workspace
 
 
 @task(name="tokenize", task_run_name="tokenize", **STAGE)

@@ -7,10 +7,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-from gptcore.corpus import DataConfig
+from gptcore.config.params import read_params, validate_section
+from gptcore.config.paths import Paths
+from gptcore.corpus.corpus import DataConfig
+from gptcore.corpus.upstream import pinned_text, present_text
 from gptcore.errors import Unavailable
-from gptcore.params import Paths, read_params, validate_section
-from gptcore.upstream import pinned_text, present_text
 
 
 def is_unavailable(task: Task[..., object], run: TaskRun, state: State[object]) -> bool:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tasks import ENVIRONMENT
-from tests import scratch
-from tests.cluster import Cluster, cluster_in
-from tests.small_disk import mounted
+from tests.support import scratch
+from tests.support.cluster import Cluster, cluster_in
+from tests.support.small_disk import mounted
 
 FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 NOT_OURS = ("AWS_", "GPTCORE_", "PREFECT_", "MLFLOW_", "DVC_", "GIT_")

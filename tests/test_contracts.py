@@ -1,5 +1,6 @@
 """What several files say must be the same thing everywhere: dvc.yaml, signatures, Paths, tasks, flow, README."""
 
+import ast
 import importlib
 import importlib.util
 import pkgutil
@@ -14,9 +15,10 @@ import pytest
 
 import gptcore.commands
 from flows.train_gpt import STAGES as FLOW_ORDER
-from gptcore.params import Paths, Section, read_params, stage_sections
-from gptcore.presets import STAGES, compose
-from tests.closure import ROOT, closure
+from gptcore.config.params import Section, read_params, stage_sections
+from gptcore.config.paths import Paths
+from gptcore.config.presets import STAGES, compose
+from tests.support.closure import ROOT, code_of
 
 DVC = read_params(ROOT / "dvc.yaml")["stages"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -52,17 +54,26 @@ def test_one_word_for_a_stage(stage: str) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_code_dependencies_are_the_import_closure(stage: str) -> None:
     code = [path for path in DVC[stage]["deps"] if path.endswith(".py")]
-    assert code == closure(stage), "mend it with `python -m tests.closure`"
+    assert code == code_of(stage), "mend it with `python -m tests.support.closure`"
 
 
 @pytest.mark.parametrize("stage", ["download", "train"])
 def test_the_closure_holds_all_that_is_imported(stage: str) -> None:
     """Python itself says which modules an import of the stage brings in."""
-    ask = f"import sys, gptcore.stages.{stage}; print(*sys.modules)"
-    said = subprocess.run([sys.executable, "-c", ask], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    modules = {f"{name.replace('.', '/')}.py" for name in said.split() if name.startswith("gptcore.")}
-    modules -= {"gptcore/stages.py"}
-    assert modules <= set(closure(stage))
+    ask = (
+        f"import sys, gptcore.stages.{stage}\n"
+        "modules = [module for name, module in sys.modules.items() if name.startswith('gptcore')]\n"
+        "print(*(module.__file__.removeprefix(sys.argv[1]) for module in modules))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", ask, f"{ROOT}/"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert {path for path in said.split() if has_code(path)} <= set(code_of(stage))
+
+
+def has_code(path: str) -> bool:
+    """A package with nothing but a docstring has none."""
+    return any(not isinstance(node, ast.Expr) for node in ast.parse((ROOT / path).read_text()).body)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -139,7 +150,7 @@ def test_readme_commands_exist(command: str, tmp_path: Path) -> None:
 
 
 def test_the_readmes_tree_is_the_repository() -> None:
-    """Every path of the tree exists, and every module of gptcore, tasks and flows has its line."""
+    """Every path of the tree exists; every wing, and every module beside the wings, has its line."""
     tree = re.search(r"```text\n(gptcore/.*?)```", README, re.DOTALL)
     assert tree
     named, folder = set(), ""
@@ -147,8 +158,20 @@ def test_the_readmes_tree_is_the_repository() -> None:
         indented, name = line.startswith(" "), line.split()[0]
         folder = folder if indented else name
         named.add(folder + name if indented else name)
-    made = {"dvc.lock", "data/"}  # by the first run
-    assert [name for name in sorted(named - made) if not (ROOT / name).exists()] == []
-    folders = ("gptcore", "tasks", "flows")
-    modules = {str(path.relative_to(ROOT)) for top in folders for path in (ROOT / top).glob("*.py")}
-    assert {name for name in modules if "__" not in name} - named == set()
+    assert [name for name in sorted(named - {"dvc.lock"}) if not (ROOT / name).exists()] == []  # made by the first run
+    for top in ("gptcore", "tasks", "flows"):
+        modules = {f"{top}/{path.name}" for path in (ROOT / top).glob("*.py") if "__" not in path.name}
+        assert modules | {f"{top}/{wing.name}/" for wing in wings(top)} <= named
+
+
+def wings(top: str) -> list[Path]:
+    return [each.parent for each in (ROOT / top).glob("*/__init__.py")]
+
+
+@pytest.mark.parametrize("wing", [wing for top in ("gptcore", "tasks", "flows") for wing in wings(top)], ids=str)
+def test_a_wing_has_a_tour(wing: Path) -> None:
+    """Its __init__ says in three to six lines what comes in, what goes out and where to begin; its files exist."""
+    tour = ast.get_docstring(ast.parse((wing / "__init__.py").read_text()))
+    assert tour
+    assert 3 <= len([line for line in tour.splitlines() if line.strip()]) <= 6
+    assert [name for name in re.findall(r"`([a-z_]+[.]py)`", tour) if not (wing / name).is_file()] == []

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from gptcore.config.params import read_params
+from gptcore.config.presets import compose, differences, flatten, groups, write
 from gptcore.errors import UserError
-from gptcore.params import read_params
-from gptcore.presets import compose, differences, flatten, groups, write
 
 USAGE = """\
 gptcore configure                               show params.yaml and check every field

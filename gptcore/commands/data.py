@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gptcore.config.paths import Paths
 from gptcore.errors import UserError
-from gptcore.params import Paths
 
 LISTED_FILES = 5
 
@@ -34,9 +34,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _inspect(paths: Paths, windows: int, tokens: int, seed: int) -> None:
-    from gptcore.tokenizer import Tokenizer
-    from gptcore.tokens import open_tokens, read_meta
-    from gptcore.verify import read_sources
+    from gptcore.tokens.token_files import open_tokens, read_meta
+    from gptcore.tokens.tokenizer import Tokenizer
+    from gptcore.tokens.verify import read_sources
 
     sources = read_sources(paths.raw)
     print(f"corpus     sha256 of the texts {sources.text_sha256}, from {len(sources.files):,} files")
@@ -59,7 +59,7 @@ def _inspect(paths: Paths, windows: int, tokens: int, seed: int) -> None:
 
 
 def _verify(paths: Paths) -> None:
-    from gptcore.verify import checks
+    from gptcore.tokens.verify import checks
 
     damaged = []
     for path, check in checks(paths):

@@ -16,9 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from gptcore.errors import UserError
-    from gptcore.export import load_export
-    from gptcore.huggingface import write_hugging_face
-    from gptcore.nanogpt import write_nanogpt
+    from gptcore.model.folder import load_export
+    from gptcore.weights.huggingface import write_hugging_face
+    from gptcore.weights.nanogpt import write_nanogpt
 
     if arguments.destination.exists():
         raise UserError(f"{arguments.destination} is there already; name a new place, or remove it")

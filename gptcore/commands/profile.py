@@ -6,8 +6,8 @@ Takes params.yaml and data/tokens of the current folder. The trace opens in chro
 import argparse
 from pathlib import Path
 
+from gptcore.config.paths import Paths
 from gptcore.errors import UserError
-from gptcore.params import Paths
 
 LISTED = 10
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
-    from gptcore.profile import profile_steps
+    from gptcore.training.profile import profile_steps
 
     if arguments.steps < 1:
         raise UserError(f"--steps {arguments.steps} is not at least 1")

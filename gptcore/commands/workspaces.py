@@ -8,8 +8,8 @@ gptcore workspaces remove --all        remove all whose run has ended
 import argparse
 from pathlib import Path
 
+from gptcore.config.workspaces import Found, find, remove
 from gptcore.errors import UserError
-from gptcore.workspaces import Found, find, remove
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

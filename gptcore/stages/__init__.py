@@ -1,4 +1,9 @@
-"""One module per DVC stage, run as `python -m gptcore.stages.<stage>`."""
+"""The DVC stages: sections of params.yaml and files come in; files and metrics go out.
+
+One module per stage, run as `python -m gptcore.stages.<stage>`, with one function of the same name whose arguments are
+the sections that it depends on. `run_stage.py` reads those, calls it and turns errors into exit codes. Read `train.py`
+first.
+"""
 
 import os
 

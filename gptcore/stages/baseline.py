@@ -5,12 +5,14 @@ The recipe is nanoGPT's train.py through our trainer: GPT-2's architecture, Adam
 
 from pydantic import Field
 
-from gptcore.distributed import start_ranks
-from gptcore.model import ModelConfig
-from gptcore.optim import OptimConfig
-from gptcore.params import Paths, Section, View, run_stage
-from gptcore.run import CurveConfig, Run, TrainMetrics
-from gptcore.train import Precision, TrainConfig
+from gptcore.config.params import Section, View
+from gptcore.config.paths import Paths
+from gptcore.model.config import ModelConfig
+from gptcore.stages.run_stage import run_stage
+from gptcore.training.distributed import start_ranks
+from gptcore.training.optim import OptimConfig
+from gptcore.training.run import CurveConfig, Run, TrainMetrics
+from gptcore.training.train import Precision, TrainConfig
 
 
 class BaselineConfig(Section):

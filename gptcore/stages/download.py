@@ -1,13 +1,15 @@
 """Fetch the corpus, verify it and keep its documents apart; the tokenizer's vocabulary too if it is a file."""
 
-from gptcore.corpus import Corpus, DataConfig
-from gptcore.documents import OtherText, write_documents
+from gptcore.config.params import Metrics
+from gptcore.config.paths import STREAM, Paths
+from gptcore.corpus.corpus import Corpus, DataConfig
+from gptcore.corpus.documents import OtherText, write_documents
+from gptcore.corpus.selection import Dropped
+from gptcore.corpus.split import TokenizerChoice
+from gptcore.corpus.stream import pinned_files, write_stream
+from gptcore.corpus.vocabulary import fetch_vocabulary
 from gptcore.files import SUMS, sha256sums, write_json, write_text
-from gptcore.params import STREAM, Metrics, Paths, run_stage
-from gptcore.selection import Dropped
-from gptcore.split import TokenizerChoice
-from gptcore.stream import pinned_files, write_stream
-from gptcore.vocabulary import fetch_vocabulary
+from gptcore.stages.run_stage import run_stage
 
 
 class DownloadMetrics(Metrics):

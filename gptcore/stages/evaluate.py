@@ -7,16 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from gptcore.curve import Curve, draw_curves, read_curve
+from gptcore.config.params import Metrics, Section
+from gptcore.config.paths import Paths
+from gptcore.config.settings import settings
 from gptcore.errors import UserError
-from gptcore.evaluate import Score, score, standard_error, window_losses
-from gptcore.export import load_export
-from gptcore.memory import keep_freed_memory
-from gptcore.params import Metrics, Paths, Section, run_stage
+from gptcore.evaluation.curves import Curve, draw_curves, read_curve
+from gptcore.evaluation.losses import Score, score, standard_error, window_losses
+from gptcore.model.folder import load_export
 from gptcore.progress import Progress
-from gptcore.settings import settings
-from gptcore.tokenizer import require_tokenizer
-from gptcore.tokens import open_tokens, read_meta, verify_tokens
+from gptcore.stages.run_stage import run_stage
+from gptcore.tokens.token_files import open_tokens, read_meta, verify_tokens
+from gptcore.tokens.tokenizer import require_tokenizer
+from gptcore.training.memory import keep_freed_memory
 
 
 class EvaluateConfig(Section):

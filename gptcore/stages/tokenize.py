@@ -3,17 +3,19 @@
 import shutil
 from collections.abc import Iterator
 
-from gptcore.assemble import assemble
-from gptcore.document_lengths import draw_document_lengths
-from gptcore.encode import Encoded, encode_piece, read_encoded
+from gptcore.config.params import Metrics
+from gptcore.config.paths import STREAM, Paths
+from gptcore.corpus.split import SPLITS, Split, TokenizeConfig
 from gptcore.files import SUMS, verify_sums
-from gptcore.params import STREAM, Metrics, Paths, run_stage
-from gptcore.plan import Plan, make_plan
 from gptcore.progress import Progress
-from gptcore.shared_folder import shared_folder
-from gptcore.split import SPLITS, Split, TokenizeConfig
-from gptcore.tokens import TokensMeta
-from gptcore.workers import in_order
+from gptcore.stages.run_stage import run_stage
+from gptcore.tokens.assemble import assemble
+from gptcore.tokens.document_lengths import draw_document_lengths
+from gptcore.tokens.encode import Encoded, encode_piece, read_encoded
+from gptcore.tokens.encoding_plan import Plan, make_plan
+from gptcore.tokens.shared_folder import shared_folder
+from gptcore.tokens.token_files import TokensMeta
+from gptcore.tokens.workers import in_order
 
 MEBIBYTE = 1 << 20
 

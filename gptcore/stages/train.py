@@ -1,11 +1,12 @@
 """data/tokens -> data/model: train the model."""
 
-from gptcore.distributed import start_ranks
-from gptcore.model import ModelConfig
-from gptcore.optim import OptimConfig
-from gptcore.params import Paths, run_stage
-from gptcore.run import CurveConfig, Run, TrainMetrics
-from gptcore.train import TrainConfig
+from gptcore.config.paths import Paths
+from gptcore.model.config import ModelConfig
+from gptcore.stages.run_stage import run_stage
+from gptcore.training.distributed import start_ranks
+from gptcore.training.optim import OptimConfig
+from gptcore.training.run import CurveConfig, Run, TrainMetrics
+from gptcore.training.train import TrainConfig
 
 
 def train(model: ModelConfig, optim: OptimConfig, train: TrainConfig, curve: CurveConfig, paths: Paths) -> TrainMetrics:

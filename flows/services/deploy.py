@@ -1,0 +1,135 @@
+"""Work pools, deployments and automations on the Prefect server: `make deploy`. Run twice it changes nothing."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect.automations import AutomationCore
+from prefect.blocks.webhook import Webhook
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.types import SecretDict
+from pydantic import SecretStr
+from ruamel.yaml import YAML
+
+from flows.terminal import end_with, running_server
+from gptcore.errors import UserError
+
+FOLDER = Path(__file__).parents[2] / "deployments"
+
+
+def deploy() -> Iterator[str]:
+    """Bring the server up to date with deployments/; yields a line for each thing. Raises UserError."""
+    if not PREFECT_API_URL.value():
+        raise UserError("no Prefect server is up on this machine; start one with `make ui`, or set PREFECT_API_URL")
+    try:
+        with get_client(sync_client=True) as client:
+            for file in sorted((FOLDER / "pools").glob("*.yaml")):
+                yield f"work pool {file.stem}: {_pool(client, file.stem, _read(file))}"
+            switched_on = _switched_on(client)
+            yield from _deployments()
+            _switch_on(client, switched_on)
+            yield from _automations(client)
+    except httpx.ConnectError:
+        raise UserError(f"no Prefect server answers at {PREFECT_API_URL.value()}; start it, or mend the URL") from None
+
+
+def _read(file: Path) -> Any:
+    return YAML(typ="safe").load(file)
+
+
+def _pool(client: SyncPrefectClient, name: str, wanted: dict[str, Any]) -> str:
+    try:
+        pool = client.read_work_pool(name)
+    except ObjectNotFound:
+        client.create_work_pool(WorkPoolCreate(name=name, **wanted))
+        return "new"
+    update = WorkPoolUpdate(description=wanted["description"], base_job_template=wanted["base_job_template"])
+    if (pool.description, pool.base_job_template) == (update.description, update.base_job_template):
+        return "unchanged"
+    client.update_work_pool(name, update)
+    return "updated"
+
+
+def _switched_on(client: SyncPrefectClient) -> set[tuple[UUID, str | None]]:
+    """Deployment and schedule, of all that somebody has switched on: deploying anew would switch them off."""
+    return {(deployment.id, each.slug) for deployment in client.read_deployments() for each in deployment.schedules
+            if each.active}  # fmt: skip
+
+
+def _switch_on(client: SyncPrefectClient, schedules: set[tuple[UUID, str | None]]) -> None:
+    for deployment in client.read_deployments():
+        for each in deployment.schedules:
+            if (deployment.id, each.slug) in schedules and not each.active:
+                client.update_deployment_schedule(deployment.id, each.id, active=True)
+
+
+def _deployments() -> Iterator[str]:
+    """Prefect's own command does it: it knows schedules, parameters and pull steps."""
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", "prefect.yaml"]
+    environment = {"GPTCORE_REPOSITORY": _repository(), **os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
+    done = subprocess.run(command, cwd=FOLDER, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"`{' '.join(command[1:])}` failed: {' '.join((done.stdout + done.stderr).split())}")
+    for deployment in _read(FOLDER / "prefect.yaml")["deployments"]:
+        flow = deployment["entrypoint"].split(".")[-1].replace("_", "-")
+        yield f"deployment {flow}/{deployment['name']} on work pool {deployment['work_pool']['name']}"
+
+
+def _repository() -> str:
+    """Where containers and pods clone from, unless GPTCORE_REPOSITORY says otherwise."""
+    ask = ["git", "remote", "get-url", "origin"]
+    return subprocess.run(ask, cwd=FOLDER, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _automations(client: SyncPrefectClient) -> Iterator[str]:
+    webhook = _webhook()
+    for wanted in _read(FOLDER / "automations.yaml"):
+        for action in wanted["actions"]:
+            if action["type"] == "call-webhook":
+                action["block_document_id"] = webhook
+        if webhook is None and any("block_document_id" in action for action in wanted["actions"]):
+            yield f"automation {wanted['name']}: not without GPTCORE_WEBHOOK"
+        else:
+            yield f"automation {wanted['name']}: {_automation(client, AutomationCore.model_validate(wanted))}"
+
+
+def _webhook() -> UUID | None:
+    address = os.environ.get("GPTCORE_WEBHOOK")
+    if not address:
+        return None
+    headers = SecretDict({"Content-Type": "application/json"})
+    saved = Webhook(url=SecretStr(address), headers=headers).save("gptcore", overwrite=True)
+    assert isinstance(saved, UUID)
+    return saved
+
+
+def _automation(client: SyncPrefectClient, wanted: AutomationCore) -> str:
+    found = client.read_automations_by_name(wanted.name)
+    if not found:
+        client.create_automation(wanted)
+        return "new"
+    if _meaning(found[0]) == _meaning(wanted):
+        return "unchanged"
+    client.update_automation(found[0].id, wanted)
+    return "updated"
+
+
+def _meaning(automation: AutomationCore) -> dict[str, Any]:
+    return automation.model_dump(include={"description", "enabled", "trigger", "actions"}, exclude={"trigger": {"id"}})
+
+
+if __name__ == "__main__":
+    try:
+        with temporary_settings(running_server()):
+            for line in deploy():
+                print(line, flush=True)
+    except UserError as error:
+        end_with(error)

@@ -1,0 +1,94 @@
+"""Prefect, MLflow and workers on this machine until Ctrl-C: `make ui`."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import IO
+
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.services.deploy import deploy
+from flows.services.worker import Worker
+from flows.terminal import end_with, is_local_server_up, local_server
+from gptcore.errors import UserError
+from tasks.process.group import child_environment
+
+LOGS = Path("data/scratch/ui")
+WORKERS = {"cpu": 1, "control": None}  # pool: how many runs at once
+STOP_SECONDS = 10.0
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
+def main() -> None:
+    port = os.environ.get("UI_PORT", "5000")
+    prefect = local_server()
+    LOGS.mkdir(parents=True, exist_ok=True)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a script's background job would ignore the first
+        signal.signal(number, signal.default_int_handler)
+    with temporary_settings({PREFECT_API_URL: f"{prefect}/api"}), ExitStack() as stack:
+        try:
+            server = _start(stack, "prefect", ["-m", "prefect", "--no-prompt", "server", "start"])
+            mlflow = ["--backend-store-uri", "sqlite:///mlflow.db", "--workers", "1", "--port", port]
+            others = [_start(stack, "mlflow", ["-m", "mlflow", "server", *mlflow])]
+            _wait_for(server)
+            for _ in deploy():
+                pass
+            for pool, limit in WORKERS.items():
+                worker = Worker(pool, limit, {"PREFECT_API_URL": f"{prefect}/api"}, _log(stack, f"worker-{pool}"))
+                stack.callback(worker.stop)
+                others.append(worker.process)
+            print(f"Prefect  {prefect}\nMLflow   http://127.0.0.1:{port}\nLogs     {LOGS}", flush=True)
+            print("Runs started meanwhile report there. Ctrl-C ends it; a run then goes back to the queue", flush=True)
+            while all(process.poll() is None for process in (server, *others)):
+                time.sleep(0.5)
+            raise UserError(f"one of the servers ended; {LOGS} has its last words")
+        except KeyboardInterrupt:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+            print("stopping", flush=True)
+
+
+def _log(stack: ExitStack, name: str) -> IO[bytes]:
+    return stack.enter_context((LOGS / f"{name}.log").open("wb"))
+
+
+def _start(stack: ExitStack, name: str, words: list[str]) -> "subprocess.Popen[bytes]":
+    log = _log(stack, name)
+    process = subprocess.Popen(
+        [sys.executable, *words], env={**child_environment(), **QUIET}, stdin=subprocess.DEVNULL, stdout=log,
+        stderr=log, start_new_session=True,
+    )  # fmt: skip
+    stack.callback(_stop, process)
+    return process
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_SECONDS)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # MLflow's own children, should they linger
+    process.wait()
+
+
+def _wait_for(server: "subprocess.Popen[bytes]") -> None:
+    while not is_local_server_up():
+        if server.poll() is not None:
+            raise UserError(f"Prefect's server does not start: {_last_line(LOGS / 'prefect.log')}")
+        time.sleep(0.2)
+
+
+def _last_line(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else f"see {log}"
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        end_with(error)

@@ -1,0 +1,94 @@
+"""A worker that stops well: `python -m flows.services.worker cpu`, `make worker`.
+
+Prefect's own, told to stop, kills its runs as they are and leaves them Running. This one asks them for a checkpoint and
+gives them back to the queue, for a spot machine that is taken away as for Ctrl-C.
+"""
+
+import argparse
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO
+from uuid import UUID
+
+import psutil
+from prefect.client.orchestration import get_client
+from prefect.settings import temporary_settings
+from prefect.states import AwaitingRetry
+
+from flows.terminal import running_server
+from tasks.process.group import child_environment
+
+POOLS = Path(__file__).parents[2] / "deployments" / "pools"
+GRACE_SECONDS = 28.0  # a spot machine has 30; tasks/process/group.py gives a trainer 25 of them
+QUERY_SECONDS = "0.25"  # between two questions for work; Prefect's 10 would be felt by whoever starts a run
+
+
+class Worker:
+    """`prefect worker start` on `pool`, in a session of its own, so that a terminal's Ctrl-C reaches us alone."""
+
+    def __init__(self, pool: str, limit: int | None, environment: dict[str, str], log: IO[bytes] | None = None) -> None:
+        self.environment = {"PREFECT_WORKER_QUERY_SECONDS": QUERY_SECONDS, **child_environment(), **environment}
+        command = [sys.executable, "-m", "prefect", "--no-prompt", "worker", "start", "--pool", pool]
+        command += ["--limit", str(limit)] if limit else []
+        self.process = subprocess.Popen(
+            command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+
+    def stop(self) -> None:
+        """Ask its runs for a checkpoint, wait for them, and give them back to the queue."""
+        if self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGSTOP)  # else it would take them again, and call them crashed
+        runs = self._runs()
+        for process in runs:
+            process.terminate()
+        give_up = time.monotonic() + GRACE_SECONDS
+        while any(map(_is_alive, runs)) and time.monotonic() < give_up:
+            time.sleep(0.05)
+        self.process.send_signal(signal.SIGCONT)
+        if runs:
+            self.process.kill()
+            with get_client(sync_client=True) as client:
+                for run in runs.values():
+                    state = client.read_flow_run(run).state
+                    if state and (state.is_crashed() or not state.is_final()):
+                        client.set_flow_run_state(run, AwaitingRetry(message="Its worker was stopped"), force=True)
+        else:
+            self.process.terminate()
+        self.process.wait()
+
+    def _runs(self) -> dict[psutil.Process, UUID]:
+        """Its flow runs on this machine; those in containers and pods do without it."""
+        found = {}
+        for child in psutil.Process(self.process.pid).children():
+            if run := child.environ().get("PREFECT__FLOW_RUN_ID"):
+                found[child] = UUID(run)
+        return found
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m flows.services.worker", description="Take runs from a work pool.")
+    parser.add_argument("pool", choices=sorted(path.stem for path in POOLS.glob("*.yaml")))
+    parser.add_argument("--limit", type=int, metavar="N", help="how many runs at once; for GPUs 1")
+    arguments = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):  # a script's background job would ignore the first
+        signal.signal(number, signal.default_int_handler)
+    with temporary_settings(running_server()) as settings:
+        worker = Worker(arguments.pool, arguments.limit, settings.to_environment_variables(exclude_unset=True))
+        try:
+            sys.exit(worker.process.wait())
+        except KeyboardInterrupt:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+            worker.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The members of a sweep: every combination of a grid's values, or some of them drawn at random."""
+
+import itertools
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gptcore.config.presets import compose, flatten
+from gptcore.errors import UserError
+
+Grid = Mapping[str, Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One combination: the swept values, the overrides that give them, and all of params.yaml that follows."""
+
+    values: dict[str, Any]
+    overrides: list[str]
+    params: dict[str, Any]
+
+
+def choose(grid: Grid, samples: int | None, seed: int, params: Path) -> list[Member]:
+    """The members of `grid`, at most `samples` of them; of two that come to the same parameters, the first.
+
+    Raises UserError before anything has started if one of them is wrong.
+    """
+    for name, values in grid.items():
+        if not values:
+            raise UserError(f"the sweep's grid has no value for {name}; write {name}=[one,another]")
+    if not grid:
+        raise UserError('the sweep\'s grid is empty; write such as {"train.seed": [1, 2]}')
+    combinations = [dict(zip(grid, each, strict=True)) for each in itertools.product(*grid.values())]
+    if samples is not None and samples < len(combinations):
+        combinations = random.Random(seed).sample(combinations, samples)
+    members: list[Member] = []
+    for each in combinations:
+        overrides = [f"{name}={_text(value)}" for name, value in each.items()]
+        member = Member(each, overrides, flatten(compose(overrides, params)))
+        if not any(member.params == other.params for other in members):
+            members.append(member)
+    return members
+
+
+def parse(texts: list[str]) -> dict[str, list[Any]]:
+    """`["model=[nano,baby]"]` -> `{"model": ["nano", "baby"]}`. Raises UserError."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    grid: dict[str, list[Any]] = {}
+    for text in texts:
+        name, _, listed = text.partition("=")
+        try:
+            values = YAML(typ="safe").load(listed)
+        except YAMLError:
+            values = None
+        if not isinstance(values, list):
+            raise UserError(f"cannot read `{text}`; write name=[one,another], such as train.seed=[1,2]")
+        grid[name] = values
+    return grid
+
+
+def _text(value: Any) -> str:
+    """As an override says it."""
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,85 @@
+"""What a sweep found: the ranking, a picture of it, and the same order in DVC. Markdown, and an artifact."""
+
+import math
+import re
+from base64 import b64encode
+from dataclasses import dataclass
+
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import FlowRun
+from prefect.utilities.urls import url_for
+
+from flows.sweep.grid import Member
+from flows.sweep.plot import draw
+from tasks.dvc.experiments import RANKING, Experiment
+from tasks.show import harmless
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a member: an experiment if it ended well; the run is None if it was there before."""
+
+    member: Member
+    experiment: Experiment | None
+    run: FlowRun | None
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Infinite for a member that did not end well, or whose loss is no number."""
+        found = self.experiment.metrics["model.bits_per_byte"] if self.experiment else None
+        return found if found is not None and math.isfinite(found) else math.inf
+
+    @property
+    def message(self) -> str:
+        if self.run is None:
+            return "was there already"
+        assert self.run.state
+        if self.run.state.is_completed():
+            return "" if self.experiment else "its experiment is not in this checkout; `dvc exp pull` fetches it"
+        said = re.sub(r"^Flow run encountered an exception: (\w+: )?", "", self.run.state.message or "")
+        return f"{self.run.state.name}: {said}"
+
+
+def rank(outcomes: list[Outcome]) -> list[Outcome]:
+    """The best first, as `dvc exp show --sort-by` has them."""
+    return sorted(outcomes, key=lambda outcome: outcome.bits_per_byte)
+
+
+def report(outcomes: list[Outcome], promotion: str) -> str:
+    """The text of the terminal; the artifact has a picture as well."""
+    values = [outcome.member.values for outcome in outcomes]
+    swept = [name for name in values[0] if any(each[name] != values[0][name] for each in values)] or list(values[0])
+    table = _table(outcomes, swept)
+    end = f"**{promotion}**\n\nThe same order: `{command()}`"
+    done = [outcome for outcome in outcomes if math.isfinite(outcome.bits_per_byte)]
+    png = draw([outcome.member.values for outcome in done], [outcome.bits_per_byte for outcome in done])
+    with harmless():
+        create_markdown_artifact(
+            key="sweep",
+            description="The sweep's runs, ranked by bits per byte",
+            markdown=f"{table}\n\n![bits per byte](data:image/png;base64,{b64encode(png).decode()})\n\n{end}",
+        )
+    return f"{table}\n\n{end}"
+
+
+def command() -> str:
+    return f"dvc exp show --only-changed --sort-by {RANKING} --sort-order asc"
+
+
+def _table(outcomes: list[Outcome], swept: list[str]) -> str:
+    heads = ["", "run", *swept, "bits per byte", "training seconds", ""]
+    rows = [heads, ["---:", ":---", *[":---"] * len(swept), "---:", "---:", ":---"]]
+    for number, outcome in enumerate(outcomes, start=1):
+        values = [str(outcome.member.values[name]) for name in swept]
+        figures = ["", ""]
+        if outcome.experiment:
+            metrics = outcome.experiment.metrics
+            figures = [f"{metrics['model.bits_per_byte']:.4f}", f"{metrics['model.seconds']:,.1f}"]
+        rows.append([str(number), _name(outcome), *values, *figures, outcome.message])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _name(outcome: Outcome) -> str:
+    if outcome.run is None:
+        return outcome.experiment.name if outcome.experiment else ""
+    return f"[{outcome.run.name}]({url_for('flow-run', outcome.run.id)})"

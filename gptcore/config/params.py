@@ -1,0 +1,82 @@
+"""The only reader of params.yaml: sections of it, validated."""
+
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gptcore.errors import UserError
+
+Kind = TypeVar("Kind", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """A section of params.yaml: every value changes the result. No defaults here; presets in conf/ give values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class View(BaseModel):
+    """Some values of a section that another stage owns; the stage depends on these alone."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+class Metrics(BaseModel):
+    """What a stage reports; written as its metrics JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def read_params(path: Path) -> dict[str, Any]:
+    """params.yaml as plain values (YAML 1.2, as DVC reads it). Raises UserError."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path.name} is missing; `gptcore configure model=nano` writes one") from None
+    except YAMLError as error:
+        raise UserError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path.name} must hold sections such as `train:`; `gptcore configure model=nano` writes one")
+    return values
+
+
+def stage_sections(stage: Callable[..., Metrics]) -> dict[str, type[BaseModel]]:
+    """The sections a stage depends on: its arguments, `paths` apart."""
+    hints = inspect.get_annotations(stage, eval_str=True)
+    return {name: kind for name, kind in hints.items() if name not in ("paths", "return")}
+
+
+def validate_section(values: dict[str, Any], name: str, kind: type[Kind]) -> Kind:
+    """Raises UserError that names each wrong field and what is allowed."""
+    if name not in values:
+        raise UserError(f"params.yaml has no section `{name}`; `gptcore configure model=nano` writes a whole file")
+    try:
+        # through JSON: there a list is a fine tuple, while strictness still tells 1 from "1" and true
+        return kind.model_validate_json(json.dumps(values[name]))
+    except ValidationError as error:
+        raise UserError("; ".join(_explain(name, kind, one) for one in error.errors())) from None
+
+
+def _explain(section: str, kind: type[BaseModel], error: Any) -> str:
+    field = ".".join([section, *map(str, error["loc"])])
+    if error["type"] == "extra_forbidden":
+        return f"params.yaml: {field} is unknown; known are {', '.join(_fields_beside(kind, error['loc']))}"
+    if error["type"] == "missing":
+        return f"params.yaml: {field} is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    got = f", got {error['input']!r}" if error["loc"] and not isinstance(error["input"], dict) else ""
+    return f"params.yaml: {field}: {message[0].lower()}{message[1:]}{got}"
+
+
+def _fields_beside(kind: type[BaseModel], location: tuple[str, ...]) -> list[str]:
+    """The fields that the last name of `location` could have been, sections inside a section included."""
+    for name in location[:-1]:
+        kind = cast("type[BaseModel]", kind.model_fields[name].annotation)
+    return list(kind.model_fields)

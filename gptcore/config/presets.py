@@ -1,0 +1,174 @@
+"""Presets: the groups of conf/ composed with Hydra into params.yaml, the only truth that the stages read.
+
+A group choice (`model=baby`) composes everything anew; a dotted value alone (`train.steps=200`) changes that one field.
+"""
+
+import difflib
+import importlib
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from gptcore.config.params import Section, read_params, stage_sections, validate_section
+from gptcore.errors import UserError
+from gptcore.files import write_text
+
+STAGES = ("download", "tokenize", "train", "baseline", "evaluate")
+HEADER = """\
+# What is made: every value here changes the result, and every value that changes the result is here.
+# Edit it, or say `gptcore configure train.steps=2000`. `gptcore configure --help` lists presets; conf/ has the reasons.
+"""
+
+
+def compose(overrides: list[str], current: Path) -> dict[str, Any]:
+    """The validated values that `overrides` make of the params.yaml at `current` and of conf/ beside it.
+
+    Overrides are Hydra's: `group=choice` and `section.field=value`. Raises UserError.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    presets = current.parent / "conf"
+    choices, fields = _parse(overrides, groups(presets))
+    config = OmegaConf.create(read_params(current)) if not choices and current.exists() else _hydra(presets, choices)
+    try:
+        for field, value in fields.items():
+            OmegaConf.update(config, field, value)
+        values = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"cannot apply {' '.join(overrides)}: {str(error).splitlines()[0]}") from None
+    assert isinstance(values, dict)
+    return validate({str(name): section for name, section in values.items()})
+
+
+def validate(values: dict[str, Any]) -> dict[str, Any]:
+    """The same values, sections and fields in the order of their classes. Raises UserError.
+
+    Imports the stages, so torch (2 s): only for people who configure, never inside a stage.
+    """
+    kinds = section_types()
+    for name in values:
+        if name not in kinds:
+            raise UserError(f"params.yaml: section {name} is unknown{_allowed(name, kinds)}")
+    sections = {name: validate_section(values, name, kind) for name, kind in kinds.items()}
+    _check_across(sections)
+    return {name: _ordered(values[name], section.model_dump()) for name, section in sections.items()}
+
+
+def section_types() -> dict[str, type[BaseModel]]:
+    """Every section of params.yaml and its class: the stages' arguments, views of others' sections apart."""
+    stages = [getattr(importlib.import_module(f"gptcore.stages.{stage}"), stage) for stage in STAGES]
+    found = [(name, kind) for stage in stages for name, kind in stage_sections(stage).items()]
+    return {name: kind for name, kind in found if issubclass(kind, Section)}
+
+
+def write(values: dict[str, Any], path: Path) -> None:
+    """Write `values` to `path`, atomically."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.width = 120
+    blocks = []
+    for name, section in values.items():
+        block = io.StringIO()
+        yaml.dump({name: section}, block)
+        blocks.append(block.getvalue())
+    write_text(path, "\n".join([HEADER, *blocks]))
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """(field, old value, new value) of each field that differs; a value that is not there is `...`."""
+    before, after = flatten(old), flatten(new)
+    fields = [*after, *(field for field in before if field not in after)]
+    return [(f, before.get(f, ...), after.get(f, ...)) for f in fields if before.get(f, ...) != after.get(f, ...)]
+
+
+def groups(presets: Path) -> dict[str, dict[str, str]]:
+    """group -> choice -> the first line of comment in its file."""
+    if not (presets / "config.yaml").is_file():
+        raise UserError(f"there are no presets at {presets}; run this in the repository's root folder")
+    found: dict[str, dict[str, str]] = {}
+    for file in sorted(presets.glob("*/*.yaml")):
+        found.setdefault(file.parent.name, {})[file.stem] = _first_comment(file)
+    return found
+
+
+def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
+    """{"train": {"steps": 2}} -> {"train.steps": 2}"""
+    if not isinstance(values, dict):
+        return {prefix: values}
+    nested = (flatten(value, f"{prefix}.{name}" if prefix else str(name)) for name, value in values.items())
+    return {field: value for part in nested for field, value in part.items()}
+
+
+def _parse(overrides: list[str], known: dict[str, dict[str, str]]) -> tuple[list[str], dict[str, Any]]:
+    """Overrides -> (group choices as Hydra takes them, values by dotted field)."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    choices: list[str] = []
+    fields: dict[str, Any] = {}
+    for text in overrides:
+        try:
+            override = OverridesParser.create().parse_override(text)
+        except HydraException:
+            raise UserError(f"cannot read `{text}`; write group=choice or section.field=value") from None
+        name = override.key_or_group
+        if override.is_add() or override.is_delete() or override.is_sweep_override() or override.package:
+            raise UserError(f"`{text}`: only group=choice and section.field=value, with one value, are understood")
+        if "." in name:
+            fields[name] = override.value()
+        elif name not in known:
+            raise UserError(f"`{text}`: there is no group {name}{_allowed(name, known)}")
+        elif str(override.value()) not in known[name]:
+            raise UserError(f"`{text}`: group {name} has no such choice{_allowed(str(override.value()), known[name])}")
+        else:
+            choices.append(text)
+    return choices, fields
+
+
+def _hydra(presets: Path, choices: list[str]) -> Any:
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+
+    try:
+        with initialize_config_dir(str(presets.resolve()), version_base="1.3"):
+            return hydra_compose("config", overrides=choices)
+    except HydraException as error:
+        raise UserError(f"conf/ does not compose: {str(error).splitlines()[0]}") from None
+
+
+def _first_comment(preset: Path) -> str:
+    """Hydra's `# @package` line apart."""
+    comments = (line[1:].strip() for line in preset.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
+    return next((comment for comment in comments if not comment.startswith("@")), "")
+
+
+def _check_across(sections: dict[str, Any]) -> None:
+    """What no section can check alone. Raises UserError."""
+    trained = {"train": ("model", sections["model"]), "baseline": ("baseline.model", sections["baseline"].model)}
+    for section, (name, model) in trained.items():
+        tokens, length = sections[section].batch_tokens, model.block_size
+        if tokens % length:
+            raise UserError(
+                f"params.yaml: {section}.batch_tokens {tokens} is not a multiple of {name}.block_size {length}"
+            )
+        for measure in ("curve", "evaluate"):
+            if (window := sections[measure].block_size) > length:
+                raise UserError(
+                    f"params.yaml: {measure}.block_size {window} is longer than {name}.block_size {length}; "
+                    "it must fit both models"
+                )
+
+
+def _ordered(values: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:
+    return {name: _ordered(values[name], like[name]) if isinstance(like[name], dict) else values[name] for name in like}
+
+
+def _allowed(given: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(given, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"

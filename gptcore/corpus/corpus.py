@@ -1,0 +1,129 @@
+"""The corpus: locate -> fetch -> unpack -> records -> texts -> documents, one record in memory at a time."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from gptcore.config.params import Section
+from gptcore.corpus.documents import Document
+from gptcore.corpus.records import Text, read_texts, template_fields
+from gptcore.corpus.selection import Selection
+from gptcore.corpus.sources import SourceFile, Whole, check_source, locate
+from gptcore.corpus.store import Store
+
+
+class DataConfig(Section):
+    """The corpus: where it comes from, which of it is taken, and which text it must be."""
+
+    source: str | tuple[str, ...] = Field(
+        min_length=1,
+        description="package://name/version/pattern, http(s)://…, s3://bucket/…, hf://owner/name[/config]?split=…, or "
+        "a file, folder or pattern of files; or a list of these, read in order",
+    )
+    sha256: str = Field(
+        pattern="^([0-9a-f]{64})?$",
+        description="digest of all texts in order; empty takes what comes first, and from then on nothing else",
+    )
+    format: Literal["auto", "text", "jsonl", "parquet", "csv"] = Field(description="auto is by each file's suffix")
+    text: str = Field(
+        min_length=1, description="the field of a record that is the text, or fields in a text: {question}\\n{answer}"
+    )
+    languages: tuple[str, ...] = Field(description="the languages taken; empty is all of them")
+    language_field: str = Field(description="the field of a record that names its language; used with languages")
+    min_bytes: int = Field(ge=0, description="shorter texts are dropped; 1 drops the empty ones, 0 refuses them")
+    deduplicate: bool = Field(description="drop texts that came before, letter for letter")
+    max_documents: int = Field(ge=0, description="take so many documents at most; 0 is all")
+    max_bytes: int = Field(ge=0, description="take whole documents of so many bytes of text at most; 0 is all")
+    mode: Literal["files", "stream"] = Field(
+        description="files: train on token files of all of it; stream: the documents within the limits are kept for "
+        "validation and the tokenizer, and training reads all others from the source as it goes; then sha256 is that "
+        "of the list of files and their versions"
+    )
+    shuffle_tokens: int = Field(
+        gt=0, description="stream: windows are shuffled among so many tokens at a time; each takes 12 bytes of memory"
+    )
+
+    @field_validator("source")
+    @classmethod
+    def _known_sources(cls, source: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for each in [source] if isinstance(source, str) else source:
+            check_source(each)
+        return source
+
+    @field_validator("text")
+    @classmethod
+    def _a_template(cls, text: str) -> str:
+        template_fields(text)
+        return text
+
+    @model_validator(mode="after")
+    def _languages_have_a_field(self) -> "DataConfig":
+        if self.languages and not self.language_field:
+            raise ValueError("languages need data.language_field")
+        return self
+
+    @model_validator(mode="after")
+    def _a_stream_is_bounded(self) -> "DataConfig":
+        if self.mode == "stream" and not (self.max_documents or self.max_bytes):
+            raise ValueError("mode stream needs max_bytes or max_documents: what is kept for validation and tokenizer")
+        if self.mode == "stream" and self.deduplicate:
+            raise ValueError("mode stream cannot deduplicate: it would have to remember every document")
+        return self
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.source,) if isinstance(self.source, str) else self.source
+
+
+class Corpus:
+    """The documents of `data`; afterwards, the files they came from and what was dropped."""
+
+    def __init__(self, data: DataConfig, root: Path, scratch: Path, ask_again: bool = False) -> None:
+        """A relative path counts from `root`; what comes over the network is kept in `scratch`.
+
+        `ask_again`: what is kept there counts only if it is still what its server has.
+        """
+        self.data, self.root = data, root
+        self.store = Store(scratch, hold=not data.sha256, ask_again=ask_again)
+        self.files: list[tuple[str, Whole]] = []
+        self.texts = 0  # of the last file, read so far
+        self.end = (0, 0)  # what comes after the last document: the number of the file, and the text's in it
+        self.selection = Selection(
+            data.languages, data.min_bytes, data.deduplicate, data.max_documents, data.max_bytes
+        )  # fmt: skip
+
+    def documents(self) -> Iterator[Document]:
+        """Raises UserError, Unavailable."""
+        for each in self.selection.documents(self._texts()):
+            self.end = len(self.files) - 1, self.texts
+            yield each
+
+    def files_of_source(self) -> Iterator[SourceFile]:
+        """All that `data.source` names, in order, none of it fetched. Raises UserError, Unavailable."""
+        form = None if self.data.format == "auto" else self.data.format
+        for source in self.data.sources:
+            yield from locate(source, form, self.root, self.store, self._fields())
+
+    def texts_of(self, file: SourceFile, path: Path) -> Iterator[Text]:
+        """Those of one file, which lies at `path`. Raises UserError."""
+        for text in read_texts(path, file.address, file.form, self.data.text, self._language_field()):
+            yield text._replace(title=file.title)
+
+    def _texts(self) -> Iterator[Text]:
+        for file in self.files_of_source():
+            whole = file.fetch()
+            self.files.append((file.address, whole))
+            for number, text in enumerate(self.texts_of(file, whole.path), start=1):
+                self.texts = number
+                yield text
+
+    def _fields(self) -> list[str] | None:
+        """Those of which rows of the hub are made; None in a stream, which reads files that it can come back to."""
+        if self.data.mode == "stream":
+            return None
+        return [*template_fields(self.data.text), *([self._language_field()] if self._language_field() else [])]
+
+    def _language_field(self) -> str:
+        return self.data.language_field if self.data.languages else ""

@@ -1,0 +1,202 @@
+"""Files from the network, verified and kept: a package's source distribution, or what an http(s) address gives."""
+
+import os
+import re
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+from gptcore.corpus.hub_addresses import authorization
+from gptcore.corpus.store import Store
+from gptcore.corpus.transfer import Answer, fetch, retry
+from gptcore.errors import Unavailable, UserError
+from gptcore.files import atomic_path, sha256_file
+from gptcore.progress import Progress
+
+if TYPE_CHECKING:
+    from pypi_simple import DistributionPackage, PyPISimple
+    from requests import RequestException, Response
+
+TIMEOUT_SECONDS = (5.0, 30.0)  # to connect, and between two pieces of an answer
+CHUNK_BYTES = 1 << 14  # less than this is lost by a cut
+RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
+PAGE = re.compile(rb"\s*(<!doctype html|<html)", re.IGNORECASE)
+
+
+def fetch_package(name: str, version: str, folder: Path) -> Path:
+    """The source distribution of a package: found by name and verified as `pip` does, but nothing of it is executed.
+
+    The index is the one in PIP_INDEX_URL, else the public one. Raises UserError.
+    """
+    for kept in folder.glob(f"{name}-{version}-*.sdist"):
+        if kept.stem == f"{name}-{version}-{sha256_file(kept)}":
+            return kept
+    from pypi_simple import PYPI_SIMPLE_ENDPOINT, DigestMismatchError, PyPISimple
+
+    endpoint = os.environ.get("PIP_INDEX_URL") or PYPI_SIMPLE_ENDPOINT
+    index = f"the package index {host(endpoint)}"
+    with PyPISimple(endpoint) as client:
+        package = retry(lambda: _source_distribution(client, name, version, index))
+        kept = folder / f"{name}-{version}-{package.digests['sha256']}.sdist"
+        with atomic_path(kept) as temporary:
+            try:
+                retry(lambda: _download_package(client, package, temporary, index))
+            except DigestMismatchError as error:
+                raise UserError(
+                    f"{package.filename} from {index} has the {error.algorithm} {error.actual_digest}, not "
+                    f"{error.expected_digest} as the index says; nothing was kept, try another index (PIP_INDEX_URL)"
+                ) from None
+    return kept
+
+
+def fetch_url(url: str, sha256: str, folder: Path) -> Path:
+    """The file of the given sha256 at an http(s) address; a kept one is not asked for again. Raises UserError."""
+    store = Store(folder)
+    return store.path(fetch(url, sha256, store, lambda offset, version: http_answer(url, offset, version)).sha256)
+
+
+def archive_files(archive: Path, pattern: str) -> dict[str, bytes]:
+    """The regular files of a tar archive whose path ends in `pattern`; read, never unpacked. Raises UserError."""
+    try:
+        with tarfile.open(archive) as tar:
+            members = [member for member in tar if member.isfile() and PurePosixPath(member.name).match(pattern)]
+            return {member.name: content.read() for member in members if (content := tar.extractfile(member))}
+    except (tarfile.TarError, EOFError) as error:
+        raise UserError(f"{archive.name} is not a tar archive that can be read: {error}") from None
+
+
+@contextmanager
+def http_answer(url: str, offset: int, version: str) -> Iterator[Answer]:
+    """What is at `url` from byte `offset` on, if it is still `version`; else all. Raises UserError, Unavailable."""
+    import requests
+
+    # the bytes as they lie there, so that they can be counted
+    headers = {"Accept-Encoding": "identity", **authorization(url)}
+    if offset:
+        headers |= {"Range": f"bytes={offset}-", "If-Range": version}
+    with http_errors(without_query(url)):
+        answer = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS)
+        with answer:
+            whole = _size(answer.headers.get("Content-Range", "").rpartition("/")[2])
+            if answer.status_code == 416 and whole == offset:
+                yield Answer(offset, whole, version, iter(()))
+                return
+            answer.raise_for_status()
+            if answer.status_code == 206 and http_version(answer) in ("", version):
+                yield Answer(offset, whole, version, _chunks(answer, url))
+            elif answer.status_code == 206:  # it has changed, and the server knows no If-Range
+                with http_answer(url, 0, "") as anew:
+                    yield anew
+            else:
+                size = None if "Content-Encoding" in answer.headers else _size(answer.headers.get("Content-Length"))
+                yield Answer(0, size, http_version(answer), _no_page(answer, url))
+
+
+def http_version(answer: "Response") -> str:
+    """What tells this content from another of the address; empty where it cannot be asked for again."""
+    if "Content-Encoding" in answer.headers:
+        return ""
+    tag = answer.headers.get("ETag", "")
+    return tag if tag.startswith('"') else answer.headers.get("Last-Modified", "")
+
+
+@contextmanager
+def http_errors(where: str) -> Iterator[None]:
+    """Trouble of requests as Unavailable where a later try may help, as UserError where it cannot."""
+    from requests import RequestException
+
+    try:
+        yield
+    except RequestException as error:
+        refused = error.response is not None and error.response.status_code not in RETRIED_STATUS
+        if refused:
+            raise UserError(f"{where} refuses: {_reason(error)}; check the address, and whether it is public") from None
+        raise Unavailable(f"{where} cannot be read: {_reason(error)}; check the network and try again") from None
+
+
+def host(url: str) -> str:
+    """The address without path, user name and password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+
+
+def without_query(url: str) -> str:
+    """The address without what may be secret in it: user name, password, query."""
+    return host(url) + urlsplit(url).path
+
+
+def _source_distribution(client: "PyPISimple", name: str, version: str, index: str) -> "DistributionPackage":
+    from pypi_simple import NoSuchProjectError
+
+    try:
+        with http_errors(index):
+            page = client.get_project_page(name, timeout=TIMEOUT_SECONDS)
+    except NoSuchProjectError:
+        raise UserError(f"{index} has no package {name}") from None
+    found = {str(package.version): package for package in page.packages if package.package_type == "sdist"}
+    if version not in found:
+        raise UserError(f"{index} has no source distribution {name} {version}; it has {', '.join(found) or 'none'}")
+    if "sha256" not in found[version].digests:
+        raise UserError(f"{index} gives no sha256 for {name} {version}, so it cannot be verified; use another index")
+    return found[version]
+
+
+def _download_package(client: "PyPISimple", package: "DistributionPackage", path: Path, index: str) -> None:
+    with http_errors(index):
+        client.download_package(package, path, progress=_Received, timeout=TIMEOUT_SECONDS)
+
+
+def _no_page(answer: "Response", url: str) -> Iterator[bytes]:
+    """The content; a page that says what went wrong, under status 200, is no data."""
+    chunks = _chunks(answer, url)
+    first = next(chunks, b"")
+    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+    if kind in ("text/html", "application/xhtml+xml") or PAGE.match(first[:512]):
+        where = without_query(url)
+        raise UserError(f"{where} is a page for people ({kind}), no data; name the address of the file itself")
+    yield first
+    yield from chunks
+
+
+def _chunks(answer: "Response", url: str) -> Iterator[bytes]:
+    with http_errors(without_query(url)):
+        yield from answer.iter_content(CHUNK_BYTES)
+
+
+def _size(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() else None
+
+
+def _reason(error: "RequestException") -> str:
+    """The last cause of a network error, without the address and what wraps it."""
+    if error.response is not None:
+        return f"HTTP {error.response.status_code} {error.response.reason}"
+    cause = error.args[0] if error.args else error
+    cause = getattr(cause, "reason", cause)
+    cause = cause.args[0] if getattr(cause, "args", ()) else cause
+    return f"{type(error).__name__} ({str(cause).rpartition(': ')[2]})"
+
+
+class _Received:
+    """Counts bytes as they come, shown as progress if the whole is known (pypi-simple's ProgressTracker)."""
+
+    def __init__(self, total_bytes: int | None) -> None:
+        self.progress = Progress("download", total_bytes, "byte") if total_bytes else None
+        self.received_bytes = 0
+
+    def __enter__(self) -> Self:
+        if self.progress:
+            self.progress.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self.progress:
+            self.progress.__exit__(*error)
+
+    def update(self, increment: int) -> None:
+        self.received_bytes += increment
+        if self.progress:
+            self.progress.update(self.received_bytes)

@@ -1,0 +1,171 @@
+"""Data sets of the Hugging Face hub by name, streamed with the library `datasets`.
+
+hf://owner/name/config?split=train&revision=<commit>. Without a revision it is the newest, and held from then on.
+What comes is kept in pieces, each with the state of the stream after it, so that a killed download goes on at a piece.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs
+
+from gptcore.corpus.store import Kept, Store, address_key
+from gptcore.corpus.transfer import retry
+from gptcore.errors import Unavailable, UserError
+from gptcore.files import read_json, write_json
+
+HUB = re.compile(r"hf://(?P<name>[\w.-]+/[\w.-]+)(/(?P<config>[\w.-]+))?(\?(?P<query>[\w=&./-]*))?")
+COMMIT = re.compile("[0-9a-f]{40}")
+PIECE_BYTES = 64 << 20  # of JSON Lines
+
+
+class HubSource(NamedTuple):
+    """Which rows of the hub."""
+
+    name: str
+    config: str | None
+    split: str
+    revision: str
+
+    @classmethod
+    def parse(cls, source: str) -> "HubSource":
+        """Raises ValueError."""
+        match = HUB.fullmatch(source)
+        query = {key: values[-1] for key, values in parse_qs(match["query"] or "").items()} if match else {}
+        if not match or not set(query) <= {"split", "revision"}:
+            raise ValueError("must be hf://owner/name[/config][?split=train&revision=commit]")
+        return cls(match["name"], match["config"], query.get("split", "train"), query.get("revision", ""))
+
+
+def hub_files(source: str, fields: list[str], store: Store) -> Iterator[tuple[str, Kept]]:
+    """The rows' `fields` as files of JSON Lines; each comes when the one before it has been used.
+
+    Raises UserError, Unavailable.
+    """
+    hub = HubSource.parse(source)
+    commit = hub.revision if COMMIT.fullmatch(hub.revision) else _held_commit(source, hub, store)
+    stream = _Stream(hub, commit, fields)
+    for number in count():
+        address = f"hf://{hub.name}{f'/{hub.config}' if hub.config else ''}?split={hub.split}&revision={commit}"
+        address += f"#{','.join(fields)}:{number}"
+        with store.locked(address):
+            piece, after = store.recorded(address), _state_path(store, address)
+            if not (piece and after.exists() and store.is_whole(piece.sha256)):
+                piece = retry(partial(stream.receive, address, store))
+        yield address, piece
+        if (state := read_json(after)) is None:
+            return
+        stream.state = state
+
+
+def newest_commit(hub: HubSource) -> str:
+    """What the revision that is asked for stands for now. Raises UserError, Unavailable."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the client is imported
+    from huggingface_hub import HfApi
+
+    with hub_errors(hub):
+        commit = HfApi().dataset_info(hub.name, revision=hub.revision or None, timeout=30).sha
+    assert commit, "the hub says it of every data set"
+    return commit
+
+
+def commit_path(source: str, store: Store) -> Path:
+    """Where the commit that `source` was first read at is recorded."""
+    return store.folder / f"{address_key(source)}.commit.json"
+
+
+def _held_commit(source: str, hub: HubSource, store: Store) -> str:
+    path = commit_path(source, store)
+    if store.ask_again or not path.exists():
+        write_json(path, {"source": source, "commit": newest_commit(hub)})
+    return str(read_json(path)["commit"])
+
+
+class _Stream:
+    """Rows in order; `state` says after which of them it is."""
+
+    def __init__(self, hub: HubSource, commit: str, fields: list[str]) -> None:
+        self.hub, self.commit, self.fields = hub, commit, fields
+        self.state: Any = None
+        self.rows: Iterator[tuple[str, Any]] | None = None
+
+    def receive(self, address: str, store: Store) -> Kept:
+        """The next piece, and the state after it, null after the last; when Unavailable it may be asked again."""
+        part, state, size = store.folder / f"{address_key(address)}.part", None, 0
+        self.rows = self.rows or self._rows()
+        try:
+            with part.open("w", encoding="utf-8", newline="\n") as file:
+                for line, after in self.rows:
+                    size += file.write(line + "\n")
+                    if size >= PIECE_BYTES:
+                        state = after()
+                        break
+        except Unavailable:
+            self.rows = None
+            raise
+        print(f"download  {address.replace('#', ', piece ')}: {size:,} characters", flush=True)
+        write_json(_state_path(store, address), state)
+        return store.add(address, part, "", self.commit)
+
+    def _rows(self) -> Iterator[tuple[str, Any]]:
+        """A line of JSON for each row, and what tells the state of the stream after it."""
+        name = f"hf://{self.hub.name}"
+        datasets = imported_datasets(self.hub)
+        newest_commit(self.hub._replace(revision=self.commit))  # says more clearly than the stream what is wrong
+        with hub_errors(self.hub):
+            path = f"hf://datasets/{self.hub.name}"  # never a folder of this machine
+            stream = datasets.load_dataset(
+                path, self.hub.config, split=self.hub.split, revision=self.commit, streaming=True
+            )
+            if columns := stream.column_names:
+                if missing := [field for field in self.fields if field not in columns]:
+                    raise UserError(f"{name}: has no field {missing[0]}; it has {', '.join(columns)}")
+                stream = stream.select_columns(self.fields)
+            if self.state:
+                stream.load_state_dict(self.state)
+            for row in stream:
+                wanted = {field: row[field] for field in self.fields if field in row}
+                yield json.dumps(wanted, default=repr), stream.state_dict
+
+
+def _state_path(store: Store, address: str) -> Path:
+    return store.folder / f"{address_key(address)}.state.json"
+
+
+def imported_datasets(hub: HubSource) -> Any:
+    """The library. Raises UserError."""
+    try:
+        import datasets
+    except ImportError:
+        raise UserError(f"hf://{hub.name} needs the package datasets; install it with `pip install datasets`") from None
+    return datasets
+
+
+@contextmanager
+def hub_errors(hub: HubSource) -> Iterator[None]:
+    """What the hub answers as UserError where the user can mend it, as Unavailable elsewhere."""
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+    client_error: type[Exception] = HfHubHTTPError.__bases__[0]  # of httpx or requests, as the client's version has it
+    try:
+        yield
+    except GatedRepoError:
+        raise UserError(f"hf://{hub.name} is gated: accept its terms on the hub, and set HF_TOKEN") from None
+    except RepositoryNotFoundError:
+        raise UserError(f"hf://{hub.name}: the hub has no such data set, or it is private: set HF_TOKEN") from None
+    except RevisionNotFoundError:
+        raise UserError(f"hf://{hub.name} has no revision {hub.revision}; take the commit from its history") from None
+    except ValueError as error:  # of the name of a config or a split; datasets lists those that are there
+        raise UserError(f"hf://{hub.name}: {_line(error)}") from None
+    except (OSError, client_error) as error:
+        raise Unavailable(f"hf://{hub.name} cannot be read: {_line(error)}; check the network and try again") from None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,78 @@
+"""Which texts of a source become documents: by language, length and whether they came before, up to a limit."""
+
+import hashlib
+from collections.abc import Iterator
+
+from gptcore.config.params import Metrics
+from gptcore.corpus.documents import Document, document
+from gptcore.corpus.records import Text
+from gptcore.errors import UserError
+
+
+class Dropped(Metrics):
+    """How many texts were left out, and why; what comes after a limit is never read, so not counted."""
+
+    language: int
+    too_short: int
+    duplicate: int
+
+
+class Selection:
+    """`documents(texts)`, and what it dropped.
+
+    The duplicates' memory is a digest of 16 bytes a document: about 100 MB of process memory a million documents.
+    """
+
+    def __init__(
+        self, languages: tuple[str, ...], min_bytes: int, deduplicate: bool, max_documents: int, max_bytes: int
+    ) -> None:
+        self.languages, self.min_bytes, self.deduplicate = languages, min_bytes, deduplicate
+        self.max_documents, self.max_bytes = max_documents, max_bytes
+        self.counts = {"language": 0, "too_short": 0, "duplicate": 0}
+        self.seen: set[bytes] = set()
+
+    @property
+    def dropped(self) -> Dropped:
+        return Dropped(**self.counts)
+
+    def documents(self, texts: Iterator[Text]) -> Iterator[Document]:
+        """Whole documents until the next would be over a limit. Raises UserError."""
+        count = size = 0
+        for text in texts:
+            encoded = text.text.encode()
+            if not self.takes(text, encoded):
+                continue
+            if self.max_bytes and size + len(encoded) > self.max_bytes:
+                if not count:
+                    raise UserError(
+                        f"{text.where}: {len(encoded):,} bytes are more than data.max_bytes={self.max_bytes}"
+                    )
+                return
+            count, size = count + 1, size + len(encoded)
+            yield document(text.text, text.title)
+            if count == self.max_documents:
+                return  # before the next file is asked for
+        if not count:
+            raise UserError(f"data.source: no document is left of it; dropped were {self._counted()}")
+
+    def takes(self, text: Text, encoded: bytes) -> bool:
+        """Whether a text, with its UTF-8, becomes a document; limits apart. Raises UserError."""
+        if self.languages and text.language not in self.languages:
+            self.counts["language"] += 1
+        elif len(encoded) < self.min_bytes or (self.min_bytes and not text.text.strip()):
+            self.counts["too_short"] += 1
+        elif not text.text.strip():
+            raise UserError(f"{text.where}: holds no text; leave it out, or set data.min_bytes=1 to drop all such")
+        elif self.deduplicate and self._known(encoded):
+            self.counts["duplicate"] += 1
+        else:
+            return True
+        return False
+
+    def _known(self, encoded: bytes) -> bool:
+        before = len(self.seen)
+        self.seen.add(hashlib.blake2b(encoded, digest_size=16).digest())
+        return len(self.seen) == before
+
+    def _counted(self) -> str:
+        return ", ".join(f"{count:,} for {why}" for why, count in self.counts.items())

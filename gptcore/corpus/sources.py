@@ -1,0 +1,155 @@
+"""Where a corpus lies: a package of the package index, http(s), s3://, the Hugging Face hub, or this machine's files.
+
+A source is a sequence of files, each fetched when its turn comes.
+"""
+
+import configparser
+import re
+import tarfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
+from urllib.parse import urlsplit
+
+from gptcore.corpus.fetch import fetch_package, http_answer
+from gptcore.corpus.hub import HubSource, hub_files
+from gptcore.corpus.hub_addresses import hub_addresses
+from gptcore.corpus.records import Format, known_format
+from gptcore.corpus.store import Kept, Store
+from gptcore.corpus.transfer import Reader, fetch, retry
+from gptcore.errors import UserError
+from gptcore.files import sha256_file
+
+# package://<name>/<version>/<pattern of files inside the source distribution>
+PACKAGE = re.compile(r"package://(?P<name>[\w.-]+)/(?P<version>[\w.!+-]+)/(?P<pattern>.+)")
+REMOTE = re.compile(r"(?P<address>(https?|s3)://[^/#]+/[^#]*)(#sha256=(?P<sha256>[0-9a-f]{64}))?")
+FORMS = "package://name/version/pattern, http(s)://…, s3://bucket/…, hf://owner/name, or files of this machine"
+
+
+class Whole(NamedTuple):
+    """A file that lies here, and what it is."""
+
+    path: Path
+    size: int
+    sha256: str
+
+
+class SourceFile(NamedTuple):
+    """One file of a source. `fetch` brings it here; raises UserError, Unavailable."""
+
+    address: str
+    form: Format
+    fetch: Callable[[], Whole]
+    title: str = ""
+
+
+def check_source(source: str) -> str:
+    """Raises ValueError for what is no source."""
+    if source.startswith("hf://"):
+        HubSource.parse(source)
+    elif "://" in source and not PACKAGE.fullmatch(source) and not REMOTE.fullmatch(source):
+        raise ValueError(f"must be {FORMS}")
+    return source
+
+
+def locate(
+    source: str, form: Format | None, root: Path, store: Store, fields: list[str] | None
+) -> Iterator[SourceFile]:
+    """The files of `source` in order; a relative path counts from `root`. Without `form` the suffix tells it.
+
+    Of the hub's rows `fields` come, or with None the files they lie in. Raises UserError, Unavailable.
+    """
+    if package := PACKAGE.fullmatch(source):
+        yield from _package(package["name"], package["version"], package["pattern"], form, store)
+    elif source.startswith("hf://") and fields is None:
+        for address in retry(partial(hub_addresses, source)):
+            yield SourceFile(address, form or _form(address), partial(_fetch, address, "", store, _reader(address)))
+    elif source.startswith("hf://"):
+        assert fields is not None
+        for address, kept in hub_files(source, fields, store):
+            yield SourceFile(address, "jsonl", partial(_kept, kept, store))
+    elif remote := REMOTE.fullmatch(source):
+        sha256 = remote["sha256"] or ""
+        for address, reader in _remote(remote["address"]):
+            yield SourceFile(address, form or _form(address), partial(_fetch, address, sha256, store, reader))
+    else:
+        for path in _local(root, source):
+            address = str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+            yield SourceFile(address, form or _form(path.name), partial(_read, path))
+
+
+def _read(path: Path) -> Whole:
+    return Whole(path, path.stat().st_size, sha256_file(path))
+
+
+def _remote(address: str) -> Iterator[tuple[str, Reader]]:
+    if not address.startswith("s3://"):
+        yield address, _reader(address)
+        return
+    from gptcore.corpus.buckets import bucket_answer, bucket_objects
+
+    for each in bucket_objects(address):
+        if each == address or known_format(each):
+            yield each, partial(bucket_answer, each)
+
+
+def _reader(address: str) -> Reader:
+    return partial(http_answer, address)
+
+
+def _fetch(address: str, sha256: str, store: Store, reader: Reader) -> Whole:
+    return _kept(fetch(address, sha256, store, reader), store)
+
+
+def _kept(kept: Kept, store: Store) -> Whole:
+    return Whole(store.path(kept.sha256), kept.size, kept.sha256)
+
+
+def _package(name: str, version: str, pattern: str, form: Format | None, store: Store) -> Iterator[SourceFile]:
+    """Files of a source distribution; their titles from a metadata.txt beside them (INI, a section a file), if any."""
+    archive = fetch_package(name, version, store.folder)
+    try:
+        with tarfile.open(archive) as tar:
+            members = {member.name: member for member in tar if member.isfile()}
+            titles = configparser.ConfigParser(interpolation=None, strict=False)
+            beside = str(PurePosixPath(pattern).parent / "metadata.txt")
+            for metadata in [each for path, each in members.items() if PurePosixPath(path).match(beside)]:
+                titles.read_string(_content(tar, metadata).read().decode())
+            matching = sorted(path for path in members if PurePosixPath(path).match(pattern))
+            if not matching:
+                raise UserError(f"data.source: the source distribution of {name} {version} has no files {pattern}")
+            for path in matching:
+                kept = store.add_stream(f"package://{name}/{version}/{path}", _content(tar, members[path]))
+                title = titles.get(PurePosixPath(path).stem, "title", fallback="")
+                yield SourceFile(kept.address, form or _form(path), partial(_kept, kept, store), title)
+    except (tarfile.TarError, EOFError) as error:
+        raise UserError(f"{archive.name} is not a tar archive that can be read: {error}") from None
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    content = tar.extractfile(member)
+    assert content, "it is a regular file"
+    return content
+
+
+def _local(root: Path, source: str) -> list[Path]:
+    """A file, what a pattern matches, or all files of a folder whose suffix tells a format."""
+    named = Path(source).expanduser()
+    path = root / named
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        files = sorted(each for each in path.rglob("*") if each.is_file() and known_format(each.name))
+        missing = f"{path} holds no text, JSON Lines, Parquet or CSV files; name a pattern, with data.format"
+    else:
+        top, pattern = (Path(named.anchor), named.relative_to(named.anchor)) if named.is_absolute() else (root, named)
+        files = sorted(each for each in top.glob(str(pattern)) if each.is_file())
+        missing = f"{path} does not exist; name a text file or a folder of text files"
+    if not files:
+        raise UserError(f"data.source: {missing}")
+    return files
+
+
+def _form(address: str) -> Format:
+    return known_format(urlsplit(address).path if "://" in address else address) or "text"

@@ -1,0 +1,103 @@
+"""Which text trains the model and which measures it: the settings of the tokenize stage, and the split itself.
+
+Apart from the tokenizer's code, so that the download stage, which needs only the tokenizer's name, does not depend on
+it.
+"""
+
+import hashlib
+from typing import Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from gptcore.config.params import Section, View
+from gptcore.errors import UserError
+
+TokenizerKind = Literal["bpe", "gpt2", "cl100k_base", "o200k_base", "char", "byte", "sentencepiece"]
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+class TokenizerChoice(View):
+    """What the download stage must know of the tokenize section: a vocabulary is fetched only if asked for."""
+
+    tokenizer: TokenizerKind
+    sentencepiece_model: str
+    sentencepiece_sha256: str
+
+
+class TokenizeConfig(Section):
+    """How documents are split and turned into tokens."""
+
+    tokenizer: TokenizerKind = Field(
+        description="bpe (trained on the training split), gpt2, cl100k_base, o200k_base, char, byte or sentencepiece"
+    )
+    vocab_size: int = Field(ge=257, description="ids of a trained bpe, 256 bytes and <|endoftext|> included; bpe only")
+    sample_bytes: int = Field(
+        gt=0, description="training text that a bpe learns from, at most, spread evenly; bpe only"
+    )
+    sentencepiece_model: str = Field(description="a .model file, or its http(s) address; sentencepiece only")
+    sentencepiece_sha256: str = Field(description="digest of that file; sentencepiece only")
+    val_fraction: float = Field(gt=0, lt=1, description="share of the corpus' bytes kept for validation")
+    test_fraction: float = Field(ge=0, lt=1, description="share kept for a test that no choice is based on; 0 for none")
+    val_split: Literal["documents", "tail"] = Field(description="whole documents, or the end of the concatenated text")
+    seed: int = Field(ge=0, description="chooses the validation and test documents; not used by tail")
+
+    @model_validator(mode="after")
+    def _some_text_trains(self) -> Self:
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ValueError("val_fraction and test_fraction together must leave something for training")
+        return self
+
+
+def draw(text: bytes, seed: int) -> int:
+    """Where a text stands in the shuffled order: 8 bytes of a hash, alike with every version of every generator."""
+    return int.from_bytes(hashlib.sha256(f"{seed}\n".encode() + text).digest()[:8])
+
+
+def split_points(
+    sizes: npt.NDArray[np.int32], draws: npt.NDArray[np.uint64], config: TokenizeConfig
+) -> npt.NDArray[np.int64]:
+    """Where each document of `sizes` bytes is cut, shape (documents, 2): training text, validation text, test text.
+
+    `documents` gives whole texts, in the order of their draws, to validation until it holds `val_fraction` of the
+    bytes, then to the test; identical texts have one draw and go together, so none is on two sides. `tail` cuts the
+    concatenated text, as nanoGPT does. Raises UserError when a side would be empty.
+    """
+    ends = np.cumsum(sizes, dtype=np.int64)
+    total = int(ends[-1]) if len(ends) else 0
+    if config.val_split == "tail":
+        shares = np.array([1 - config.val_fraction - config.test_fraction, 1 - config.test_fraction])
+        boundaries = (total * shares).astype(np.int64)
+        tail: npt.NDArray[np.int64] = np.clip(boundaries - (ends - sizes)[:, None], 0, sizes[:, None])
+        return tail
+    val = _first(sizes, draws, config.val_fraction * total)
+    test = _first(sizes, np.where(val, np.uint64(2**64 - 1), draws), config.test_fraction * total) & ~val
+    if (val | test).all() or (config.test_fraction and not test.any()):
+        raise UserError(
+            f"tokenize.val_fraction={config.val_fraction} and test_fraction={config.test_fraction} leave none of the "
+            f"corpus' {len(sizes):,} document(s) for a split; set tokenize.val_split=tail to cut inside a document, or "
+            "another fraction or seed"
+        )
+    return np.stack([np.where(val | test, 0, sizes), np.where(test, 0, sizes)], axis=1)
+
+
+def _first(sizes: npt.NDArray[np.int32], draws: npt.NDArray[np.uint64], wanted: float) -> npt.NDArray[np.bool_]:
+    """The documents first in the order of their draws, until they hold `wanted` bytes; equal draws go together."""
+    order = np.argsort(draws, kind="stable")
+    before = np.cumsum(sizes[order], dtype=np.int64) - sizes[order]
+    taken = int(np.count_nonzero(before < wanted))
+    return draws <= draws[order[taken - 1]] if taken else np.zeros(len(sizes), bool)
+
+
+def split_text(text: bytes, points: npt.NDArray[np.integer]) -> list[bytes]:
+    """The training, validation and test part of a text, each cut at its point or at the character before."""
+    first, second = (_character_start(text, int(point)) for point in points)
+    return [text[:first], text[first:second], text[second:]]
+
+
+def _character_start(text: bytes, at: int) -> int:
+    while at < len(text) and text[at] & 0b1100_0000 == 0b1000_0000:
+        at -= 1
+    return at

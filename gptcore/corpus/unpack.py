@@ -1,0 +1,82 @@
+"""Packed files as what is in them: gzip and zstd, told by their first bytes whatever the file is called."""
+
+import gzip
+import io
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from gptcore.errors import UserError
+
+PACKED_SUFFIXES = (".gz", ".zst")
+GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+PACKED_BLOCK_BYTES = 1 << 16
+
+
+def unpacked(file: BinaryIO, address: str) -> io.BufferedReader:
+    """What the first bytes say is packed comes unpacked, whatever the file is called."""
+    magic = file.read(4)
+    file.seek(0)
+    if magic.startswith(GZIP_MAGIC):
+        return io.BufferedReader(_Blocks(_gzip_blocks(file, address)))
+    if magic == ZSTD_MAGIC:
+        return io.BufferedReader(_Blocks(_zstd_blocks(file, address)))
+    return io.BufferedReader(file)  # type: ignore[arg-type]
+
+
+def _gzip_blocks(file: BinaryIO, address: str) -> Iterator[bytes]:
+    try:
+        unpacked = gzip.GzipFile(fileobj=file)
+        while block := unpacked.read(PACKED_BLOCK_BYTES):
+            yield block
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(f"{address}: cannot be unpacked: {error}; fetch or make it anew") from None
+
+
+def _zstd_blocks(file: BinaryIO, address: str) -> Iterator[bytes]:
+    """Of all frames: the library's own reader stops after the first, and takes a cut one for whole."""
+    import zstandard
+
+    frame = zstandard.ZstdDecompressor().decompressobj()
+    try:
+        while packed := file.read(PACKED_BLOCK_BYTES):
+            while packed:
+                if frame.eof:
+                    frame = zstandard.ZstdDecompressor().decompressobj()
+                yield frame.decompress(packed)
+                packed = frame.unused_data
+    except zstandard.ZstdError as error:
+        raise UserError(f"{address}: cannot be unpacked: {error}; fetch or make it anew") from None
+    if not frame.eof:
+        raise UserError(f"{address}: cannot be unpacked: it ends in the middle; fetch or make it anew")
+
+
+class _Blocks(io.RawIOBase):
+    """Blocks of bytes as a file."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self.blocks, self.rest = blocks, memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self.rest:
+            if (block := next(self.blocks, None)) is None:
+                return 0
+            self.rest = memoryview(block)
+        count = min(len(buffer), len(self.rest))
+        buffer[:count], self.rest = self.rest[:count], self.rest[count:]
+        return count
+
+
+def seekable(file: io.BufferedReader) -> BinaryIO:
+    """Parquet begins at its end: what comes from a decompressor goes through a file that no kill leaves behind."""
+    if file.seekable():
+        return file
+    unpacked = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    shutil.copyfileobj(file, unpacked, 1 << 20)
+    unpacked.seek(0)
+    return unpacked

@@ -1,0 +1,88 @@
+"""Whether the source of the corpus gives what it gave: asked by version, fetched again only where that differs."""
+
+import hashlib
+from contextlib import AbstractContextManager
+
+from pydantic import BaseModel, ConfigDict
+
+from gptcore.config.paths import Paths
+from gptcore.corpus.corpus import Corpus, DataConfig
+from gptcore.corpus.sources import SourceFile
+from gptcore.corpus.transfer import Answer, retry
+from gptcore.errors import UserError
+from gptcore.files import read_json
+
+FETCHED = ("http://", "https://", "s3://")
+
+
+class StreamedFile(BaseModel):
+    """A file of the source; its version is an ETag, a date, or the sha256 of what it holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: str
+    version: str
+
+
+def pinned_text(data: DataConfig, paths: Paths) -> str:
+    """The sha256 of the text that params.yaml asks for, or without one, of what was downloaded. Raises UserError."""
+    if data.sha256:
+        return data.sha256
+    if data.mode == "stream":
+        raise UserError("a stream needs data.sha256; `dvc repro download` says which")
+    try:
+        return str(read_json(paths.raw / "sources.json")["text_sha256"])
+    except FileNotFoundError:
+        raise UserError("there is no corpus yet to compare with; run `dvc repro download` or set data.sha256") from None
+
+
+def present_text(data: DataConfig, paths: Paths) -> str:
+    """The sha256 of the text that the source gives now. What had to be fetched is kept for the next download.
+
+    Raises UserError, Unavailable.
+    """
+    corpus = Corpus(data, paths.root, paths.scratch / "download", ask_again=True)
+    corpus.store.hold = False
+    if data.mode == "stream":
+        return files_sha256(streamed_files(corpus))
+    digest = hashlib.sha256()
+    for document in corpus.documents():
+        digest.update(document.text.encode())
+    return digest.hexdigest()
+
+
+def version_of(file: SourceFile) -> str:
+    """What tells this content of a file from another: the server's ETag or date, or what it holds.
+
+    Raises UserError for a server that names none, Unavailable.
+    """
+    if not file.address.startswith(FETCHED):
+        return file.fetch().sha256
+    if version := retry(lambda: _version(file.address)):
+        return version
+    raise UserError(f"{file.address} has no ETag or date by which it could be pinned; take data.mode=files")
+
+
+def streamed_files(corpus: Corpus) -> tuple[StreamedFile, ...]:
+    """All files of the source and their versions; raises UserError for one that has none, Unavailable."""
+    return tuple(StreamedFile(address=each.address, version=version_of(each)) for each in corpus.files_of_source())
+
+
+def files_sha256(files: tuple[StreamedFile, ...]) -> str:
+    """What `data.sha256` is for a stream."""
+    return hashlib.sha256("".join(f"{each.address} {each.version}\n" for each in files).encode()).hexdigest()
+
+
+def _version(address: str) -> str:
+    with _answer(address) as answer:
+        return answer.version
+
+
+def _answer(address: str) -> AbstractContextManager[Answer]:
+    if address.startswith("s3://"):
+        from gptcore.corpus.buckets import bucket_answer
+
+        return bucket_answer(address, 0, "")
+    from gptcore.corpus.fetch import http_answer
+
+    return http_answer(address, 0, "")

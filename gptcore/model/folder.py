@@ -1,0 +1,47 @@
+"""The directory that a trained model is handed on as: model.safetensors, config.json, tokenizer.json. No pickle.
+
+SHA256SUMS lies beside them: caches and remotes hand files on unseen, so whoever loads a model looks at every byte.
+"""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gptcore.errors import UserError
+from gptcore.files import SUMS, atomic_path, read_json, sha256sums, verify_sums, write_json
+from gptcore.model.config import ModelConfig
+from gptcore.model.gpt import GPT
+from gptcore.tokens.tokenizer import Tokenizer
+
+
+def save_export(folder: Path, model: GPT, tokenizer: Tokenizer, weights: dict[str, Tensor] | None = None) -> None:
+    """Write all that is needed to run the model, and nothing that varies; `weights` instead of the model's own.
+
+    They are named as the model's parameters; a tied head, the same tensor twice, is there once.
+    """
+    with atomic_path(folder) as temporary:
+        temporary.mkdir(parents=True)
+        named = dict(model.named_parameters()) if weights is None else weights
+        tensors = {name: each.detach().cpu().contiguous() for name, each in named.items()}
+        save_file(tensors, temporary / "model.safetensors")
+        write_json(temporary / "config.json", {"vocab_size": model.vocab_size, **model.config.model_dump()})
+        tokenizer.save(temporary / "tokenizer.json")
+        (temporary / SUMS).write_text(sha256sums(temporary), encoding="utf-8")
+
+
+def load_export(folder: Path, device: torch.device | str = "cpu") -> tuple[GPT, Tokenizer]:
+    """The model, in evaluation mode, and its tokenizer. Raises UserError when there is none, or a damaged one."""
+    try:
+        verify_sums(folder)
+        values = read_json(folder / "config.json")
+        vocab_size = values.pop("vocab_size")
+        model = GPT(ModelConfig(**values), vocab_size)
+        missing, unexpected = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+        if unexpected or set(missing) - ({"lm_head.weight"} if model.config.tied_head else set()):
+            raise ValueError(f"weights do not fit config.json: {[*missing, *unexpected][:3]}")
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"{folder} holds no model that can be read: {error}") from None
+    return model.to(device).eval(), Tokenizer.load(folder / "tokenizer.json")

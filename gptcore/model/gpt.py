@@ -1,0 +1,184 @@
+"""The GPT: embeddings, MLP, block, head, loss, FLOPs. Attention is in attention.py, the fields in config.py.
+
+One model, every departure from GPT-2 a field of its own. With all of them off it is GPT-2 (Radford et al. 2019) under
+GPT-2's names, so weights map one to one; `conf/architecture/modern.yaml` turns them on, each with its source.
+
+Shapes: B batch, T time, C n_embd, H n_head, D head_dim = C / H, V vocab_size.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from gptcore.model.attention import Attention
+from gptcore.model.config import ModelConfig
+from gptcore.model.dropout import dropout
+from gptcore.model.loss import linear_cross_entropy
+from gptcore.model.norm import Norm, normalize
+
+
+class MLP(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd, bias=config.bias)
+        self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd, bias=config.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.c_fc(x)
+        if self.config.activation == "relu2":
+            x = F.relu(x).square()
+        else:
+            x = F.gelu(x, approximate="tanh" if self.config.activation == "gelu_tanh" else "none")
+        return dropout(self.c_proj(x), self.config.dropout if self.training else 0.0)
+
+
+class Block(nn.Module):
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.ln_1 = Norm(config)
+        self.attn = Attention(config, layer)
+        self.ln_2 = Norm(config)
+        self.mlp = MLP(config)
+        if config.residual_scalars:
+            self.residual_mix = nn.Parameter(torch.tensor([1.0, 0.0]))
+
+    def forward(
+        self, x: Tensor, x0: Tensor, rotary: tuple[Tensor, Tensor] | None, value_embedding: Tensor | None
+    ) -> Tensor:
+        if hasattr(self, "residual_mix"):
+            x = self.residual_mix[0] * x + self.residual_mix[1] * x0
+        x = x + self.attn(self.ln_1(x), rotary, value_embedding)
+        output: Tensor = x + self.mlp(self.ln_2(x))
+        return output
+
+
+class GPT(nn.Module):
+    """`GPT(config, vocab_size)(ids)` gives logits (B, T, V); with targets it gives the mean loss in nats."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, config: ModelConfig, vocab_size: int, seed: int = 0) -> None:
+        super().__init__()
+        self.config, self.vocab_size = config, vocab_size
+        self.wte = nn.Embedding(vocab_size, config.n_embd)
+        self.wpe = nn.Embedding(config.block_size, config.n_embd) if config.position == "learned" else None
+        self.wbe = nn.Embedding(config.bigram_buckets, config.n_embd) if config.bigram_buckets else None
+        self.wve = nn.ModuleList(
+            nn.Embedding(vocab_size, config.n_embd)
+            for layer in range(config.n_layer)
+            if config.has_value_embedding(layer)
+        )
+        self.h = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
+        self.ln_f = Norm(config)
+        self.lm_head = nn.Linear(config.n_embd, vocab_size, bias=False)
+        if config.position == "rope":
+            frequency = config.rope_base ** -(torch.arange(0, config.head_dim, 2) / config.head_dim)
+            angle = torch.outer(torch.arange(config.block_size), frequency)
+            self.register_buffer("cos", angle.cos(), persistent=False)
+            self.register_buffer("sin", angle.sin(), persistent=False)
+        self._initialize(torch.Generator().manual_seed(seed))
+        if config.tied_head:
+            self.lm_head.weight = self.wte.weight
+
+    @torch.no_grad()
+    def _initialize(self, generator: torch.Generator) -> None:
+        """GPT-2: normal 0.02, residual projections smaller by sqrt(2 n_layer). zero_init: as in modded-nanogpt."""
+        zero_init = self.config.zero_init
+        for name, parameter in self.named_parameters():
+            if name.endswith("_mix") or ".ln_" in name or name.startswith("ln_f"):
+                continue
+            if name.endswith("bias") or (
+                zero_init and (name.endswith("c_proj.weight") or name in ("lm_head.weight", "wbe.weight"))
+            ):
+                parameter.zero_()
+            elif zero_init and name.startswith(("wte", "wve")):
+                parameter.normal_(0.0, 1.0, generator=generator)
+            elif zero_init and parameter.dim() == 2 and name.startswith("h."):
+                bound = math.sqrt(3 / parameter.size(1))  # uniform of variance 1 / fan_in
+                parameter.uniform_(-bound, bound, generator=generator)
+            else:
+                residual = name.endswith("c_proj.weight")
+                scale = 0.02 / math.sqrt(2 * self.config.n_layer) if residual else 0.02
+                parameter.normal_(0.0, scale, generator=generator)
+
+    def forward(self, ids: Tensor, targets: Tensor | None = None) -> Tensor:
+        """ids, targets (B, T) int64; T at most block_size."""
+        T = ids.size(1)
+        x = self.wte(ids)  # (B, T, C)
+        if self.wpe is not None:
+            x = x + self.wpe.weight[:T]
+        if self.wbe is not None:
+            x = x + self.wbe(self._bigrams(ids))
+        x = normalize(x) if self.config.embedding_norm else x
+        x = x0 = dropout(x, self.config.dropout if self.training else 0.0)
+        rotary = (self.cos[:T, None, None], self.sin[:T, None, None]) if self.config.position == "rope" else None
+        tables = iter(self.wve)
+        for layer, block in enumerate(self.h):
+            value_embedding = next(tables)(ids) if self.config.has_value_embedding(layer) else None
+            if self.config.activation_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, x0, rotary, value_embedding, use_reentrant=False)
+            else:
+                x = block(x, x0, rotary, value_embedding)
+        x = self.ln_f(x)
+        if targets is not None:
+            return linear_cross_entropy(
+                x.flatten(0, 1), self.lm_head.weight, targets.flatten(), self.config.logit_softcap
+            )
+        logits: Tensor = self.lm_head(x).float()  # (B, T, V)
+        if self.config.logit_softcap:
+            logits = self.config.logit_softcap * torch.tanh(logits / self.config.logit_softcap)
+        return logits
+
+    def compile_blocks(self) -> None:
+        """Have torch compile each block; in place, so no parameter's name changes."""
+        for block in self.h:
+            block.compile(dynamic=False)
+
+    def _bigrams(self, ids: Tensor) -> Tensor:
+        """A bucket for each (previous id, id); the first position has no previous and takes bucket 0."""
+        buckets = self.config.bigram_buckets
+        pairs = ((ids[:, :-1] * 36313) ^ (ids[:, 1:] * 27191)) % (buckets - 1) + 1
+        return F.pad(pairs, (1, 0))
+
+    @torch.inference_mode()
+    def sample(
+        self, prompt_ids: list[int], n_tokens: int, temperature: float, top_k: int, seed: int, stop_id: int = -1
+    ) -> list[int]:
+        """The ids that follow `prompt_ids`, at most `n_tokens`, `stop_id` ends them. top_k 0 is all of V."""
+        device, training = self.wte.weight.device, self.training
+        self.eval()
+        generator = torch.Generator().manual_seed(seed)
+        ids = list(prompt_ids)
+        for _ in range(n_tokens):
+            context = torch.tensor([ids[-self.config.block_size :]], device=device)
+            logits = self(context)[0, -1].cpu()
+            if temperature == 0:
+                choice = int(logits.argmax())
+            else:
+                if top_k:
+                    logits[logits < logits.topk(min(top_k, self.vocab_size)).values[-1]] = -math.inf
+                choice = int(torch.multinomial((logits / temperature).softmax(0), 1, generator=generator))
+            if choice == stop_id:
+                break
+            ids.append(choice)
+        self.train(training)
+        return ids[len(prompt_ids) :]
+
+    def parameter_count(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def flops_per_token(self) -> int:
+        """Forward and backward: 6 per matrix weight, and 12 C T a block for attention (PaLM, 2022, appendix B).
+
+        A sliding window counts as T all the same, and so does what causality leaves out: the convention of the field.
+        """
+        blocks = sum(
+            parameter.numel() for name, parameter in self.named_parameters() if "h." in name and parameter.dim() == 2
+        )
+        matrices = blocks + self.lm_head.weight.numel()
+        return 6 * matrices + 12 * self.config.n_layer * self.config.n_embd * self.config.block_size

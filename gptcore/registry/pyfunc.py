@@ -1,0 +1,28 @@
+"""What MLflow serves: the file it loads as code (no pickle) for `mlflow.pyfunc.load_model("models:/gpt@champion")`."""
+
+from pathlib import Path
+from typing import Any
+
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+
+class TextGenerator(PythonModel):
+    """Prompts in, prompts with their continuation out. `params` are those of GPT.sample, see `tracking.SAMPLING`."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        from gptcore.model.folder import load_export  # torch: 2 s that registering a model does not pay
+
+        self.model, self.tokenizer = load_export(Path(context.artifacts["export"]))
+
+    def predict(
+        self, context: PythonModelContext, model_input: list[str], params: dict[str, Any] | None = None
+    ) -> list[str]:
+        return [prompt + self._continue(prompt, params or {}) for prompt in model_input]
+
+    def _continue(self, prompt: str, params: dict[str, Any]) -> str:
+        ids = self.tokenizer.encode(prompt).tolist() or [self.tokenizer.eot_id]
+        return str(self.tokenizer.decode(self.model.sample(ids, **params, stop_id=self.tokenizer.eot_id)))
+
+
+set_model(TextGenerator())

@@ -1,0 +1,53 @@
+"""A stage as a command: sections of params.yaml in, metrics out, exit codes that say how it ended."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from gptcore.config.params import Metrics, read_params, stage_sections, validate_section
+from gptcore.config.paths import Paths
+from gptcore.errors import (
+    MISTAKE_EXIT_CODE,
+    STOPPED_EXIT_CODE,
+    UNAVAILABLE_EXIT_CODE,
+    Stopped,
+    Unavailable,
+    UserError,
+)
+from gptcore.files import write_json
+
+
+def run_stage(stage: Callable[..., Metrics], start_ranks: Callable[[str], None] = lambda stage: None) -> None:
+    """Run a stage in the current folder: sections in, metrics out. Exits 2 on a user's mistake, 69 when something
+    outside does not answer, 75 when stopped.
+
+    `start_ranks` (training/distributed.py) makes this process one of several; the first of them writes the metrics.
+    """
+    paths = Paths(Path.cwd())
+    name = stage.__name__
+    try:
+        values = read_params(paths.params)
+        sections = {key: validate_section(values, key, kind) for key, kind in stage_sections(stage).items()}
+        start_ranks(name)
+        metrics = stage(**sections, paths=paths)
+        if os.environ.get("RANK", "0") == "0":
+            write_json(paths.of(name) / "metrics.json", metrics.model_dump(mode="json"))
+    except Unavailable as error:
+        _exit(f"error: {name}: {error}", UNAVAILABLE_EXIT_CODE)
+    except UserError as error:
+        _exit(f"error: {name}: {error}", MISTAKE_EXIT_CODE)
+    except Stopped as stopped:
+        _exit(f"{name}: {stopped}", STOPPED_EXIT_CODE)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = error.filename or paths.of(name)
+        _exit(f"error: {name}: the disk is full at {where}; free some space and run it again", MISTAKE_EXIT_CODE)
+
+
+def _exit(line: str, code: int) -> None:
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # once a machine
+        print(line, file=sys.stderr, flush=True)
+    raise SystemExit(code)

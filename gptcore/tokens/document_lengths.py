@@ -1,0 +1,34 @@
+"""How long the documents of each split are, as a picture."""
+
+from pathlib import Path
+
+import numpy as np
+
+from gptcore.files import atomic_path
+from gptcore.tokens.token_files import read_index, read_meta
+
+BINS = 60
+COLORS = {"train": "#888888", "val": "#c2410c", "test": "#1d4ed8"}
+
+
+def draw_document_lengths(folder: Path) -> None:
+    """Write document_lengths.png beside the token files: tokens per document. The same bytes each time."""
+    from matplotlib.figure import Figure
+
+    meta = read_meta(folder)
+    lengths = {
+        split: np.diff(read_index(folder, split)[:, 0], append=of_split.tokens)
+        for split, of_split in meta.splits().items()
+    }
+    longest = max(int(each.max()) for each in lengths.values())
+    edges = np.unique(np.geomspace(1, longest + 1, BINS).round())
+    figure = Figure(figsize=(8, 4), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    for split, each in lengths.items():
+        axes.hist(each, edges.tolist(), color=COLORS[split], alpha=0.7, label=f"{split}: {len(each):,}")
+    axes.set(xscale="log", yscale="log", xlabel="tokens in a document", ylabel="documents")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, title="documents")
+    with atomic_path(folder / "document_lengths.png") as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})

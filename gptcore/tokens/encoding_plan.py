@@ -1,0 +1,94 @@
+"""What is decided before the first token: the pieces of a corpus, which text is for what, and the tokenizer."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gptcore.closure import code_sha256
+from gptcore.config.paths import Paths
+from gptcore.corpus.split import TokenizeConfig, split_points, split_text
+from gptcore.errors import UserError
+from gptcore.tokens.encode import EncodeJob, Int32s, Look, LookJob, look
+from gptcore.tokens.make_tokenizer import (
+    byte_tokenizer,
+    char_tokenizer,
+    sentencepiece_tokenizer,
+    tiktoken_tokenizer,
+    train_bpe,
+)
+from gptcore.tokens.pieces import Piece, pieces, read_piece
+from gptcore.tokens.tokenizer import Tokenizer
+from gptcore.tokens.workers import in_order
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job a piece, each independent of the others; `first_documents` numbers each piece's first document.
+
+    `folder` is named by all that shapes its pieces, so that clones can share it: a killed run's are found by the next.
+    """
+
+    tokenizer: Tokenizer
+    folder: Path
+    jobs: list[EncodeJob]
+    first_documents: list[int]
+
+    def save_tokenizer(self) -> None:
+        """Put it where the jobs look for it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.tokenizer.save(self.folder / "tokenizer.json")
+
+
+def make_plan(config: TokenizeConfig, paths: Paths) -> Plan:
+    """Reads the corpus once, and once more to train a bpe. Raises UserError."""
+    corpus = paths.raw / "documents.jsonl"
+    parts = list(pieces(corpus))
+    if not parts:
+        raise UserError(f"{corpus} is empty; take a corpus with text")
+    looks = list(in_order(look, [LookJob(corpus, part, config.seed, config.tokenizer == "char") for part in parts]))
+    sizes, draws = np.concatenate([seen.sizes for seen in looks]), np.concatenate([seen.draws for seen in looks])
+    ends = np.cumsum([len(seen.sizes) for seen in looks])
+    points = np.split(split_points(sizes, draws, config).astype(np.int32), ends[:-1])
+    tokenizer = _make_tokenizer(config, paths.raw, looks, _training_text(corpus, parts, points, config.sample_bytes))
+    folder = paths.scratch / "tokenize" / _identity(tokenizer, [sizes, draws, *points])
+    jobs = [EncodeJob(corpus, part, at, folder) for part, at in zip(parts, points, strict=True)]
+    return Plan(tokenizer, folder, jobs, [0, *ends[:-1].tolist()])
+
+
+def _training_text(corpus: Path, parts: list[Piece], points: list[Int32s], at_most: int) -> Iterator[str]:
+    """The training texts of every piece, or of every second, third... piece, so that the sample spans the corpus."""
+    every = -(-parts[-1].end // at_most)
+    for part, of_texts in list(zip(parts, points, strict=True))[::every]:
+        for document, at in zip(read_piece(corpus, part)[1], of_texts, strict=True):
+            text = split_text(document.text.encode(), at)[0][:at_most]
+            at_most -= len(text)
+            if text:
+                yield text.decode(errors="ignore")
+
+
+def _make_tokenizer(config: TokenizeConfig, raw: Path, looks: list[Look], training_text: Iterator[str]) -> Tokenizer:
+    match config.tokenizer:
+        case "byte":
+            return byte_tokenizer()
+        case "char":
+            return char_tokenizer(seen.characters for seen in looks)
+        case "gpt2" | "cl100k_base" | "o200k_base":
+            return tiktoken_tokenizer(config.tokenizer, raw / f"{config.tokenizer}.tiktoken")
+        case "sentencepiece":
+            return sentencepiece_tokenizer(raw / "sentencepiece.model")
+        case "bpe":
+            return train_bpe(training_text, config.vocab_size)
+
+
+def _identity(tokenizer: Tokenizer, texts: list[npt.NDArray[Any]]) -> str:
+    """Of all pieces together: the code, the tokenizer, and what was seen of the texts."""
+    digest = hashlib.sha256(tokenizer.to_json().encode())
+    digest.update(code_sha256("gptcore.tokens.encode").encode())  # other code never takes what this one has made
+    for each in texts:
+        digest.update(each.tobytes())
+    return digest.hexdigest()

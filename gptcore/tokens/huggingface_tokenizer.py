@@ -1,0 +1,61 @@
+"""A tokenizer in Hugging Face's form, so that transformers.AutoTokenizer reads an exported model's ids."""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from gptcore.errors import UserError
+from gptcore.files import write_json
+from gptcore.tokens.tokenizer import END_OF_TEXT, GPT2_PATTERN, Tokenizer, character_of_byte
+
+
+def write_hugging_face_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
+    """tokenizer.json and tokenizer_config.json. Unlike here, <|endoftext|> in a text is then the special token.
+
+    Raises UserError for sentencepiece, whose models Hugging Face's library converts itself.
+    """
+    from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
+    from tokenizers import Tokenizer as Theirs
+
+    if tokenizer.kind == "sentencepiece":
+        raise UserError("a sentencepiece tokenizer cannot be written in Hugging Face's form; convert your .model file")
+    if tokenizer.kind == "char":
+        theirs = Theirs(models.WordLevel({token.decode(): rank for rank, token in enumerate(tokenizer.tokens)}))
+        theirs.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+        theirs.decoder = decoders.Fuse()
+    else:
+        characters = character_of_byte()
+        names = ["".join(characters[byte] for byte in token) for token in tokenizer.tokens]
+        ranks = {token: rank for rank, token in enumerate(tokenizer.tokens)}
+        pairs = [halves(token, ranks) for token in tokenizer.tokens if len(token) > 1]
+        merges = [(names[ranks[first]], names[ranks[second]]) for first, second in pairs]
+        theirs = Theirs(models.BPE({name: rank for rank, name in enumerate(names)}, merges))
+        theirs.pre_tokenizer = pre_tokenizers.ByteLevel(
+            add_prefix_space=False, use_regex=tokenizer.pattern == GPT2_PATTERN
+        )
+        if tokenizer.kind in ("cl100k_base", "o200k_base"):
+            split = pre_tokenizers.Split(Regex(_plain(tokenizer.pattern)), "isolated")
+            theirs.pre_tokenizer = pre_tokenizers.Sequence([split, theirs.pre_tokenizer])
+        theirs.decoder = decoders.ByteLevel()
+    theirs.add_special_tokens([AddedToken(END_OF_TEXT, special=True)])
+    theirs.save(str(folder / "tokenizer.json"))
+    special: dict[str, Any] = {f"{name}_token": END_OF_TEXT for name in ("bos", "eos", "unk")}
+    # clean-up of spaces would make decoding lossy
+    plain = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    write_json(folder / "tokenizer_config.json", {**plain, **special})
+
+
+def _plain(pattern: str) -> str:
+    """The pattern without possessive `++`, which mean something else there; what it matches is the same."""
+    return re.sub(r"([+*?]|\{\d,\d\})\+", r"\1", pattern)
+
+
+def halves(token: bytes, ranks: dict[bytes, int]) -> tuple[bytes, bytes]:
+    """The last merge that makes `token`: byte-pair encoding with the tokens before it leaves two pieces."""
+    pieces = [bytes([byte]) for byte in token]
+    while len(pieces) > 2:
+        joined = [ranks.get(first + second, len(ranks)) for first, second in pairwise(pieces)]
+        at = joined.index(min(joined))
+        pieces[at : at + 2] = [pieces[at] + pieces[at + 1]]
+    return pieces[0], pieces[1]

@@ -1,0 +1,76 @@
+"""A tokenizer of each kind: nothing to train, read from a vocabulary file, or trained on the corpus."""
+
+import base64
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from gptcore.errors import UserError
+from gptcore.tokens.tokenizer import (
+    BYTES,
+    CHARACTER_PATTERN,
+    GPT2_PATTERN,
+    PATTERNS,
+    TiktokenKind,
+    Tokenizer,
+    character_of_byte,
+)
+
+
+def byte_tokenizer() -> Tokenizer:
+    """256 bytes."""
+    return Tokenizer("byte", CHARACTER_PATTERN, BYTES)
+
+
+def char_tokenizer(texts: Iterable[str]) -> Tokenizer:
+    """The characters of `texts` in code point order, as nanoGPT's character-level data sets."""
+    characters: set[str] = set().union(*texts)
+    return Tokenizer("char", CHARACTER_PATTERN, tuple(character.encode() for character in sorted(characters)))
+
+
+def tiktoken_tokenizer(kind: TiktokenKind, path: Path) -> Tokenizer:
+    """OpenAI's tokens from a file of lines `base64 rank`. Raises UserError."""
+    try:
+        ranks = dict(line.split() for line in path.read_bytes().splitlines())
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; the download stage fetches it: `dvc repro download`") from None
+    tokens = sorted(ranks, key=lambda token: int(ranks[token]))
+    return Tokenizer(kind, PATTERNS[kind], tuple(map(base64.b64decode, tokens)))
+
+
+def sentencepiece_tokenizer(path: Path) -> Tokenizer:
+    """A model that the library sentencepiece has trained, with an id more: <|endoftext|>. Raises UserError."""
+    try:
+        from sentencepiece import SentencePieceProcessor
+    except ImportError:
+        raise UserError("sentencepiece is not installed; `pip install 'gptcore[sentencepiece]'` does it") from None
+    try:
+        content = path.read_bytes()
+        SentencePieceProcessor(model_proto=content)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; the download stage fetches it: `dvc repro download`") from None
+    except RuntimeError:
+        raise UserError(f"{path} is no sentencepiece model; name the .model file that its trainer wrote") from None
+    return Tokenizer("sentencepiece", "", (), content)
+
+
+def train_bpe(texts: Iterator[str], vocab_size: int) -> Tokenizer:
+    """Byte-level BPE (Sennrich et al. 2016, bytes as in GPT-2) with `vocab_size` ids, <|endoftext|> included.
+
+    Raises UserError if the texts have too few repeated pairs for so many.
+    """
+    from tokenizers import Tokenizer as Trained
+    from tokenizers.models import BPE
+    from tokenizers.pre_tokenizers import ByteLevel
+    from tokenizers.trainers import BpeTrainer
+
+    trained = Trained(BPE())
+    trained.pre_tokenizer = ByteLevel(add_prefix_space=False, use_regex=True)
+    alphabet = ByteLevel.alphabet()
+    trainer = BpeTrainer(vocab_size=vocab_size - 1, min_frequency=2, initial_alphabet=alphabet, show_progress=False)
+    trained.train_from_iterator(texts, trainer)
+    ids = trained.get_vocab()
+    if len(ids) < vocab_size - 1:
+        raise UserError(f"the training text yields {len(ids) + 1:,} tokens only; set tokenize.vocab_size so or lower")
+    byte_of = {character: byte for byte, character in character_of_byte().items()}
+    merged = [token for token in sorted(ids, key=lambda token: ids[token]) if len(token) > 1]
+    return Tokenizer("bpe", GPT2_PATTERN, BYTES + tuple(bytes(byte_of[c] for c in token) for token in merged))

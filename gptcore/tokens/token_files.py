@@ -1,0 +1,169 @@
+"""Token files: raw little-endian ids, readable by nanoGPT, with what they are beside them.
+
+<|endoftext|> stands before each document, so that a model learns from it how a text begins. A split is one file,
+`train.bin`, or several if it is longer than `FILE_TOKENS`: `train-00000.bin`, ... `train.index.npy` indexes documents.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gptcore.config.paths import STREAM
+from gptcore.corpus.split import SPLITS, Split
+from gptcore.errors import UserError
+from gptcore.files import sha256_file
+
+FILE_TOKENS = 1 << 32
+INDEX = ("start", "bytes", "line")  # where its <|endoftext|> stands, its text in UTF-8, its line in documents.jsonl
+
+
+class SplitMeta(BaseModel):
+    """One split; `bytes` are those of its texts in UTF-8, `tokens` count <|endoftext|> too.
+
+    `files` are its token files and their sha256. `text_sha256` is that of the sha256 of its texts, one after the other,
+    so it is the same for every tokenizer.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tokens: int
+    documents: int
+    bytes: int
+    files: dict[str, str]
+    index_sha256: str
+    text_sha256: str
+
+    @property
+    def sha256(self) -> str:
+        """Of all its tokens: the identity of what a model trains on."""
+        return hashlib.sha256("".join(self.files.values()).encode()).hexdigest()
+
+
+class TokensMeta(BaseModel):
+    """meta.json of a folder of token files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[2]
+    dtype: Literal["uint16", "uint32"]
+    vocab_size: int
+    tokenizer_sha256: str
+    eot_id: int
+    train: SplitMeta
+    val: SplitMeta
+    test: SplitMeta | None
+
+    @property
+    def file_dtype(self) -> np.dtype[np.unsignedinteger]:
+        return np.dtype(self.dtype).newbyteorder("<")
+
+    def splits(self) -> dict[Split, SplitMeta]:
+        return {split: found for split in SPLITS if (found := getattr(self, split))}
+
+
+class Tokens(Protocol):
+    """Ids that need not be in memory: a mapped file, or several as if they were one."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, positions: npt.NDArray[np.int64], /) -> npt.NDArray[np.unsignedinteger]: ...
+
+
+class TokenFiles:
+    """Several mapped files as one row of tokens."""
+
+    def __init__(self, files: Sequence[npt.NDArray[np.unsignedinteger]]) -> None:
+        self.files = files
+        self.ends = np.cumsum([len(file) for file in files])
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def __getitem__(self, positions: npt.NDArray[np.int64] | slice) -> npt.NDArray[np.unsignedinteger]:
+        """The ids at `positions`, of the same shape; each at least 0."""
+        if isinstance(positions, slice):
+            positions = np.arange(*positions.indices(len(self)))
+        which = np.searchsorted(self.ends, positions, side="right")
+        ids = np.empty(positions.shape, self.files[0].dtype)
+        for number in np.unique(which):
+            file, here = self.files[number], which == number
+            ids[here] = file[positions[here] - (self.ends[number] - len(file))]
+        return ids
+
+
+def read_meta(folder: Path) -> TokensMeta:
+    """Raises UserError."""
+    path = folder / "meta.json"
+    try:
+        return TokensMeta.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; the tokenize stage makes it: `dvc repro tokenize`") from None
+    except ValidationError as error:
+        raise _damaged(path, error.errors()[0]["msg"]) from None
+
+
+def open_tokens(folder: Path, split: Split) -> Tokens:
+    """The ids of a split, shape (tokens,), mapped and not loaded. Raises UserError if there is no such split."""
+    meta = read_meta(folder)
+    if split not in meta.splits():
+        raise UserError(f"{folder} has no split {split}; set tokenize.test_fraction, then `dvc repro tokenize`")
+    files = [np.memmap(folder / name, meta.file_dtype, "r") for name in meta.splits()[split].files]
+    return files[0] if len(files) == 1 else TokenFiles(files)
+
+
+def read_index(folder: Path, split: Split) -> npt.NDArray[np.int64]:
+    """A row for each document of the split, shape (documents, 3): its columns are `INDEX`. Raises UserError."""
+    path = folder / f"{split}.index.npy"
+    try:
+        index: npt.NDArray[np.int64] = np.load(path, mmap_mode="r")
+        return index
+    except (OSError, ValueError) as error:
+        raise _damaged(path, str(error)) from None
+
+
+def document_starts(folder: Path, split: Split) -> npt.NDArray[np.int64]:
+    """Where each document of the split starts, in tokens. Raises UserError."""
+    return read_index(folder, split)[:, INDEX.index("start")]
+
+
+def stream_sha256(folder: Path) -> str:
+    """The identity of the stream that is trained on; empty where there is none."""
+    return sha256_file(folder / STREAM) if (folder / STREAM).exists() else ""
+
+
+def verify_tokens(folder: Path) -> TokensMeta:
+    """The meta data, after a look at every byte of the token files. Raises UserError that names the damaged file."""
+    meta = read_meta(folder)
+    for name, sha256 in expected_files(meta):
+        verify_file(folder / name, sha256)
+    files = [name for split in meta.splits().values() for name in split.files]
+    if max(int(np.memmap(folder / name, meta.file_dtype, "r").max()) for name in files) >= meta.vocab_size:
+        raise _damaged(folder / "meta.json", f"there are ids beyond its vocab_size {meta.vocab_size:,}")
+    return meta
+
+
+def verify_file(path: Path, sha256: str) -> None:
+    """Raises UserError if a file of a token folder is missing or another than meta.json says."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing; the tokenize stage makes it: `dvc repro tokenize`")
+    if (found := sha256_file(path)) != sha256:
+        raise _damaged(path, f"its sha256 is {found}, not {sha256} as in meta.json")
+
+
+def expected_files(meta: TokensMeta) -> Iterator[tuple[str, str]]:
+    """Name and sha256 of each file that meta.json vouches for."""
+    yield "tokenizer.json", meta.tokenizer_sha256
+    for split, of_split in meta.splits().items():
+        yield from of_split.files.items()
+        yield f"{split}.index.npy", of_split.index_sha256
+
+
+def _damaged(path: Path, what: str) -> UserError:
+    # DVC believes a linked file to be whole while it is read-only and its time has not changed, and then restores the
+    # damaged one from its cache even under `dvc repro -f`; chmod and touch reach the cached file through the link.
+    remedy = f"make it anew: `chmod u+w {path} && touch {path} && dvc repro tokenize`"
+    return UserError(f"{path} is damaged: {what}; {remedy}")

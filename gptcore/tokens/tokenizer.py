@@ -1,0 +1,218 @@
+"""Text <-> token ids. Every tokenizer is one thing, described completely by one saved JSON file."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import tiktoken
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+
+from gptcore.errors import UserError
+from gptcore.files import sha256_file, write_text
+from gptcore.tokens.fast_split import FastSplit
+
+if TYPE_CHECKING:
+    from sentencepiece import SentencePieceProcessor
+
+Kind = Literal["bpe", "gpt2", "cl100k_base", "o200k_base", "char", "byte", "sentencepiece"]
+END_OF_TEXT: Final = "<|endoftext|>"
+BYTES = tuple(bytes([value]) for value in range(256))
+CHARACTER_PATTERN = r"(?s)."
+# tiktoken's form of GPT-2's own pattern: it splits alike, but without backtracking over long runs
+GPT2_PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
+# Where OpenAI's vocabularies split; o200k's first two lines are words that end in small letters and in capitals
+PATTERNS: Final = {
+    "gpt2": GPT2_PATTERN,
+    "cl100k_base": (
+        r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+"""
+        r"""| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s"""
+    ),
+    "o200k_base": (
+        r"""[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"""
+        r"""|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"""
+        r"""|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
+    ),
+}
+TiktokenKind = Literal["gpt2", "cl100k_base", "o200k_base"]
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """Ids are ranks: `tokens[id]` is the token's bytes; <|endoftext|> has the id after the last.
+
+    Within each piece that `pattern` matches, neighbours whose bytes together are a token are merged, lowest id first.
+    sentencepiece goes by its `model` instead, a file of that library's, and by the settings inside.
+    """
+
+    kind: Kind
+    pattern: str
+    tokens: tuple[bytes, ...]
+    model: bytes = b""
+
+    @property
+    def n_vocab(self) -> int:
+        return self.eot_id + 1
+
+    @property
+    def eot_id(self) -> int:
+        """The id of <|endoftext|>, which stands before each document."""
+        return self._sentences.vocab_size() if self.model else len(self.tokens)
+
+    @cached_property
+    def encoding(self) -> tiktoken.Encoding:
+        """Not of sentencepiece."""
+        ranks = {token: rank for rank, token in enumerate(self.tokens)}
+        special = {END_OF_TEXT: self.eot_id}
+        return tiktoken.Encoding(self.kind, pat_str=self.pattern, mergeable_ranks=ranks, special_tokens=special)
+
+    def encode(self, text: str) -> npt.NDArray[np.uint32]:
+        """The ids of `text`, shape (tokens,); <|endoftext|> in it is ordinary text.
+
+        Raises UserError for a character that char does not know, and for a run of a million newlines.
+        """
+        if self.model:
+            return np.array(self._sentences.EncodeAsIds(text), np.uint32)
+        if self.kind == "byte":
+            return np.frombuffer(text.encode(), np.uint8).astype(np.uint32)
+        if self.kind == "char" and (unknown := set(text) - self._characters):
+            raise UserError(f"the vocabulary has no {min(unknown)!r}; char knows the corpus' characters alone")
+        if self._fast_split and self._fast_split.fits(text):
+            return self._fast_split.encode(text)
+        encoding = self.encoding
+        try:
+            return encoding.encode_to_numpy(text, disallowed_special=())
+        except ValueError as error:  # tiktoken's pattern needs stack for white space
+            raise UserError(f"tiktoken cannot split a text of {len(text):,} characters: {error}") from None
+
+    def encode_documents(self, texts: list[str]) -> npt.NDArray[np.uint32]:
+        """The ids of `texts` one after the other, <|endoftext|> before each: at once where that is faster.
+
+        Raises UserError as `encode`.
+        """
+        joined = "".join(END_OF_TEXT + text for text in texts)
+        plain = joined.count(END_OF_TEXT) == len(texts)  # none of them holds the name of the special token
+        if plain and self._fast_split and self._fast_split.fits(joined):
+            sizes = np.array([len(END_OF_TEXT) + len(text.encode()) for text in texts], np.int64)
+            return self._fast_split.encode(joined, np.cumsum(sizes) - sizes)
+        eot = np.array([self.eot_id], np.uint32)
+        return np.concatenate([part for text in texts for part in (eot, self.encode(text))] or [eot[:0]])
+
+    def decode(self, ids: Sequence[int] | npt.NDArray[np.unsignedinteger]) -> str:
+        """The text of `ids`; bytes that are no UTF-8 become U+FFFD."""
+        if self.model:
+            texts = [[]]  # type: list[list[int]]
+            for each in ids:
+                texts.append([]) if each == self.eot_id else texts[-1].append(int(each))
+            return END_OF_TEXT.join(self._sentences.DecodeIds(text) for text in texts)
+        return self.encoding.decode(list(ids), errors="replace")
+
+    def gives(self, ids: npt.NDArray[np.unsignedinteger], text: bytes) -> bool:
+        """Whether `ids` decode to `text`, UTF-8, <|endoftext|> as its name: as `decode`, many times faster."""
+        if self.model:
+            return self.decode(ids).encode() == text
+        joined, starts, lengths = self._table
+        sizes = lengths[ids]
+        if sizes.sum() != len(text):
+            return False
+        firsts = np.cumsum(sizes, dtype=np.int32) - sizes
+        sources = np.repeat(starts[ids] - firsts, sizes) + np.arange(len(text), dtype=np.int32)
+        return bool((joined[sources] == np.frombuffer(text, np.uint8)).all())
+
+    def save(self, path: Path) -> None:
+        write_text(path, self.to_json())
+
+    def to_json(self) -> str:
+        saved = _Saved(
+            format_version=1, kind=self.kind, pattern=self.pattern, special_token=END_OF_TEXT,
+            tokens=[base64.b64encode(token).decode() for token in self.tokens],
+            model=base64.b64encode(self.model).decode(),
+        )  # fmt: skip
+        return saved.model_dump_json(indent=1, exclude_defaults=True) + "\n"  # no model, no word of it
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Raises UserError if the file is missing or no tokenizer."""
+        try:
+            saved = _Saved.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            raise UserError(f"{path} is missing; the tokenize stage makes it: `dvc repro tokenize`") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise UserError(f"{path} is no tokenizer or damaged: {where + ': ' * bool(where)}{first['msg']}") from None
+        tokens = tuple(map(base64.b64decode, saved.tokens))
+        return cls(saved.kind, saved.pattern, tokens, base64.b64decode(saved.model))
+
+    @cached_property
+    def _characters(self) -> frozenset[str]:
+        return frozenset(token.decode() for token in self.tokens)
+
+    @cached_property
+    def _fast_split(self) -> FastSplit | None:
+        return FastSplit(self.tokens, END_OF_TEXT) if self.pattern == GPT2_PATTERN else None
+
+    @cached_property
+    def _table(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """All tokens one after the other, <|endoftext|> last, where each starts there, and its length."""
+        tokens = [*self.tokens, END_OF_TEXT.encode()]
+        lengths = np.array([len(token) for token in tokens], np.int32)
+        starts = np.cumsum(lengths, dtype=np.int32) - lengths
+        return np.frombuffer(b"".join(tokens), np.uint8), starts, lengths
+
+    @cached_property
+    def _sentences(self) -> "SentencePieceProcessor":
+        from sentencepiece import SentencePieceProcessor
+
+        return SentencePieceProcessor(model_proto=self.model)
+
+
+def require_tokenizer(tokens: Path, model: Path) -> None:
+    """A model takes only tokens of its own tokenizer: both folders hold the same tokenizer.json. Raises UserError."""
+    if sha256_file(tokens / "tokenizer.json") != sha256_file(model / "tokenizer.json"):
+        raise UserError(
+            f"{tokens} was made with another tokenizer than {model} learned, so the model cannot read it; "
+            "train it anew, or set tokenize.tokenizer to the model's"
+        )
+
+
+def character_of_byte() -> dict[int, str]:
+    """GPT-2's bytes_to_unicode: printable bytes are written as themselves, the others from U+0100 on."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [value for value in range(256) if value not in printable]
+    return {value: chr(value) for value in printable} | {value: chr(256 + i) for i, value in enumerate(others)}
+
+
+def _is_base64(token: str) -> str:
+    base64.b64decode(token, validate=True)
+    return token
+
+
+class _Saved(BaseModel):
+    """tokenizer.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1]
+    kind: Kind
+    pattern: str
+    special_token: Literal["<|endoftext|>"]
+    tokens: list[Annotated[str, AfterValidator(_is_base64)]]
+    model: Annotated[str, AfterValidator(_is_base64)] = ""
+
+    @model_validator(mode="after")
+    def _can_encode(self) -> Self:
+        known = set(self.tokens)
+        if len(known) < len(self.tokens):
+            raise ValueError("a token is there twice")
+        if (self.kind == "sentencepiece") != bool(self.model):
+            raise ValueError("a model is there if, and only if, the kind is sentencepiece")
+        if self.kind not in ("char", "sentencepiece") and not known.issuperset(
+            base64.b64encode(byte).decode() for byte in BYTES
+        ):
+            raise ValueError("not every byte is a token")
+        return self

@@ -1,0 +1,63 @@
+"""One function over many jobs on all cores, results in order, in processes that end with the one that started them."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gptcore.errors import Unavailable, UserError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class WorkerSettings(BaseSettings):
+    """Apart from config/settings.py: a stage reruns when what it imports changes, and training needs none of this."""
+
+    model_config = SettingsConfigDict(env_prefix="GPTCORE_", frozen=True)
+
+    workers: int = Field(0, ge=0, description="Processes that turn text into tokens; 0 is one per core")
+
+    @classmethod
+    def count(cls) -> int:
+        """Raises UserError that names the variable."""
+        try:
+            return cls().workers or len(os.sched_getaffinity(0))  # type: ignore[call-arg]
+        except ValidationError as error:
+            what = error.errors()[0]["msg"]
+            raise UserError(f"GPTCORE_WORKERS={os.environ.get('GPTCORE_WORKERS')}: {what}") from None
+
+
+def in_order(function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
+    """`function(job)` of each job, in their order. Raises what `function` raises, and Unavailable if a worker dies."""
+    workers = min(WorkerSettings.count(), len(jobs))
+    if workers < 2:
+        yield from map(function, jobs)
+        return
+    # spawned, not forked: a terminal's progress bar is a thread, and a fork of a process with threads can hang
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
+        try:
+            yield from pool.map(function, jobs)
+        except BrokenProcessPool:
+            raise Unavailable("a worker was killed, perhaps for want of memory; run it again and it goes on") from None
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed closes no queue, and its workers would wait for the next job for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent
+    parent.join()
+    os._exit(1)

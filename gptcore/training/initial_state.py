@@ -1,0 +1,44 @@
+"""A training state on a workspace's tokens, on the device and in the way that the settings say."""
+
+from importlib import import_module
+
+import torch
+
+from gptcore.config.paths import STREAM, Paths
+from gptcore.config.settings import settings
+from gptcore.model.config import ModelConfig
+from gptcore.tokens.token_files import document_starts, open_tokens, read_meta
+from gptcore.tokens.tokenizer import Tokenizer
+from gptcore.training.micro_batch import largest_micro_batch
+from gptcore.training.optim import OptimConfig
+from gptcore.training.stream_batches import StreamBatches
+from gptcore.training.train import TrainConfig, TrainState
+
+
+def new_state(model: ModelConfig, optim: OptimConfig, train: TrainConfig, paths: Paths) -> TrainState:
+    """At step 0, on the training split of data/tokens, or on the stream that it describes. Raises UserError."""
+    tokens = paths.tokens
+    device = settings().torch_device()
+    if settings().deterministic:
+        torch.use_deterministic_algorithms(True)
+    documents = document_starts(tokens, "train") if train.order == "documents" else None
+    vocab_size = read_meta(tokens).vocab_size
+    state = TrainState(model, optim, train, open_tokens(tokens, "train"), vocab_size, device, documents)
+    if (tokens / STREAM).exists():
+        # imported by name: what reads a stream is named in stream.json, and trainings on token files do without it
+        stream = import_module("gptcore.corpus.stream").Stream(tokens / STREAM, paths)
+        state.batches = StreamBatches(
+            stream, Tokenizer.load(tokens / "tokenizer.json"), model.block_size, state.batches.batch_size,
+            train.order, train.seed, stream.meta.data.shuffle_tokens,
+        )  # fmt: skip
+    return state
+
+
+def make_ready(state: TrainState) -> None:
+    """Choose the micro-batch, unless the state came from a checkpoint, which has one; compile. Raises UserError."""
+    if settings().micro_batch:
+        state.micro_batch = settings().micro_batch
+    elif state.step == 0:
+        state.micro_batch = largest_micro_batch(state)
+    if settings().compiles():
+        state.model.compile_blocks()

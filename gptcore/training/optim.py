@@ -1,0 +1,208 @@
+"""Parameter groups, AdamW and Muon, learning-rate schedules as pure functions of the step."""
+
+import math
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.amp import GradScaler
+
+from gptcore.config.params import Section
+from gptcore.model.gpt import GPT
+from gptcore.training.sharding import laid_out_as, whole
+
+NO_SCALER = GradScaler("cpu", enabled=False)  # passes everything on
+
+
+class OptimConfig(Section):
+    matrices: Literal["muon", "adamw"] = Field(description="Optimizer of the blocks' matrices; the rest is AdamW's")
+    matrix_learning_rate: float = Field(gt=0, description="Peak, blocks' matrices")
+    embedding_learning_rate: float = Field(gt=0, description="Peak, embedding tables")
+    head_learning_rate: float = Field(gt=0, description="Peak, output head; unused where it is tied")
+    scalar_learning_rate: float = Field(gt=0, description="Peak, biases, norm gains and learned scalars")
+    adam_betas: tuple[float, float] = Field(description="Decay of AdamW's two moments, per step")
+    adam_eps: float = Field(gt=0, description="Added to AdamW's denominator")
+    muon_momentum: float = Field(ge=0, lt=1, description="Muon's momentum after its warm-up from 0.85")
+    muon_momentum_warmup_steps: int = Field(ge=0, description="Steps until muon_momentum is reached")
+    matrix_weight_decay: float = Field(ge=0, description="Decoupled, times the learning rate, blocks' matrices")
+    embedding_weight_decay: float = Field(
+        ge=0, description="The same for embedding tables and head; nanoGPT decays them"
+    )
+    gradient_clip: float = Field(ge=0, description="Largest norm of the whole gradient; 0 is off")
+    schedule: Literal["wsd", "cosine"] = Field(description="warm-up, stable, linear decay; or warm-up, cosine")
+    warmup_steps: int = Field(ge=0, description="Steps of linear warm-up")
+    cooldown_fraction: float = Field(ge=0, le=1, description="wsd: share of all steps in the linear decay")
+    final_learning_rate_fraction: float = Field(ge=0, le=1, description="Of the peak, at the end")
+
+
+def learning_rate_factor(config: OptimConfig, step: int, steps: int) -> float:
+    """Share of the peak learning rate at `step` (0-based) of `steps`."""
+    floor = config.final_learning_rate_fraction
+    if step < config.warmup_steps:
+        return (step + 1) / (config.warmup_steps + 1)
+    if config.schedule == "cosine":  # nanoGPT train.py, get_lr
+        progress = (step - config.warmup_steps) / max(steps - config.warmup_steps, 1)
+        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+    cooldown_steps = max(round(config.cooldown_fraction * steps), 1)
+    return min(1.0, floor + (1 - floor) * (steps - step) / cooldown_steps)
+
+
+def muon_momentum(config: OptimConfig, step: int) -> float:
+    warmed = min(step / config.muon_momentum_warmup_steps, 1.0) if config.muon_momentum_warmup_steps else 1.0
+    return 0.85 + (config.muon_momentum - 0.85) * warmed
+
+
+def orthogonalize(matrices: Tensor) -> Tensor:
+    """Nearest semi-orthogonal matrices, roughly, of a stack (N, rows, columns), by five Newton-Schulz steps.
+
+    Jordan et al. 2024, Muon: singular values end in about 0.7 to 1.2.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = matrices.size(1) > matrices.size(2)
+    x = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(5):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum, orthogonalized (Jordan et al. 2024), with cautious weight decay (Chen et al. 2025).
+
+    Matrices of one shape go through Newton-Schulz as one stack: a small model's step is bound by the number of calls,
+    not by arithmetic. A fused query-key-value matrix counts as its three parts. Of a matrix in parts over ranks the
+    momentum stays in parts; every rank orthogonalizes the whole and keeps its part.
+    """
+
+    def __init__(
+        self, parameters: Iterable[Tensor], lr: float, momentum: float, weight_decay: float, dtype: torch.dtype
+    ) -> None:
+        super().__init__(list(parameters), {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.dtype = dtype
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            shapes: dict[tuple[int, int], list[Tensor]] = {}
+            for parameter in group["params"]:
+                shapes.setdefault(_part_shape(parameter), []).append(parameter)
+            for shape, parameters in shapes.items():
+                self._step_stack(group, shape, parameters)
+
+    def _step_stack(self, group: dict[str, Any], shape: tuple[int, int], parameters: list[Tensor]) -> None:
+        updates = []
+        for parameter in parameters:
+            gradient = parameter.grad
+            assert gradient is not None
+            state = self.state[parameter]
+            if "momentum" not in state:
+                state["momentum"] = torch.zeros_like(parameter)
+            buffer = state["momentum"]
+            buffer.lerp_(gradient, 1 - group["momentum"])
+            updates.append(whole(gradient.lerp(buffer, group["momentum"])).view(-1, *shape))  # Nesterov
+        stack = orthogonalize(torch.cat(updates).to(self.dtype)).float()
+        # equal root mean square per entry whatever the shape (Jordan's max(1, rows/columns) rule)
+        stack *= math.sqrt(max(1.0, shape[0] / shape[1]))
+        for parameter, update in zip(parameters, stack.split([len(each) for each in updates]), strict=True):
+            update = laid_out_as(update.reshape(parameter.shape), parameter)
+            if group["weight_decay"]:
+                agree = (update * parameter) > 0
+                parameter -= group["lr"] * group["weight_decay"] * parameter * agree
+            parameter.add_(update, alpha=-group["lr"])
+
+
+def _part_shape(parameter: Tensor) -> tuple[int, int]:
+    rows, columns = parameter.shape
+    return (rows // 3, columns) if rows == 3 * columns else (rows, columns)
+
+
+class Optimizer:
+    """Every parameter's optimizer, and the schedule that drives them."""
+
+    def __init__(self, config: OptimConfig, model: GPT, steps: int) -> None:
+        self.config, self.steps = config, steps
+        named = dict(model.named_parameters())
+        matrices = {name: each for name, each in named.items() if name.startswith("h.") and each.dim() == 2}
+        heads = {name: each for name, each in named.items() if name.startswith("lm_head")}
+        tables = {name: each for name, each in named.items() if name.startswith(("wte", "wpe", "wbe", "wve"))}
+        scalars = {name: each for name, each in named.items() if name not in matrices | heads | tables}
+        groups = [
+            (tables, config.embedding_learning_rate, config.embedding_weight_decay),
+            (heads, config.head_learning_rate, config.embedding_weight_decay),
+            (scalars, config.scalar_learning_rate, 0.0),
+        ]
+        self.optimizers: list[torch.optim.Optimizer] = []
+        if config.matrices == "muon":
+            bfloat16 = model.wte.weight.is_cuda or bfloat16_is_fast_on_cpu()
+            dtype = torch.bfloat16 if bfloat16 else torch.float32
+            self.optimizers.append(
+                Muon(
+                    matrices.values(),
+                    config.matrix_learning_rate,
+                    config.muon_momentum,
+                    config.matrix_weight_decay,
+                    dtype,
+                )
+            )
+        else:
+            groups.append((matrices, config.matrix_learning_rate, config.matrix_weight_decay))
+        adam_groups = [
+            {"params": list(each.values()), "lr": lr, "weight_decay": decay} for each, lr, decay in groups if each
+        ]
+        self.optimizers.append(torch.optim.AdamW(adam_groups, betas=config.adam_betas, eps=config.adam_eps, fused=True))
+        for group in self.groups():
+            group["peak"] = group["lr"]
+        self.parameters = list(named.values())
+
+    def groups(self) -> list[dict[str, Any]]:
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
+
+    def step(self, step: int, scaler: GradScaler = NO_SCALER) -> float:
+        """Apply the gradients at `step` (0-based) and clear them. Returns the learning-rate factor.
+
+        An enabled `scaler` (float16) first divides by its scale, and skips the update where that overflowed.
+        """
+        factor = learning_rate_factor(self.config, step, self.steps)
+        for group in self.groups():
+            group["lr"] = group["peak"] * factor
+            if "momentum" in group:
+                group["momentum"] = muon_momentum(self.config, step)
+        for optimizer in self.optimizers:
+            scaler.unscale_(optimizer)
+        if self.config.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
+        for optimizer in self.optimizers:
+            scaler.step(optimizer)
+            optimizer.zero_grad(set_to_none=True)
+        scaler.update()
+        return factor
+
+    def tensors(self, model: GPT) -> dict[str, Tensor]:
+        """The moments, named `<parameter>/<moment>`."""
+        found = {}
+        for name, parameter in model.named_parameters():
+            for optimizer in self.optimizers:
+                for key, value in optimizer.state.get(parameter, {}).items():
+                    found[f"{name}/{key}"] = value
+        return found
+
+    def load_tensors(self, model: GPT, tensors: dict[str, Tensor]) -> None:
+        parameters = dict(model.named_parameters())
+        for name, value in tensors.items():
+            path, key = name.rsplit("/", 1)
+            parameter = parameters[path]
+            owner = next(each for each in self.optimizers if _owns(each, parameter))
+            # a fused AdamW's step is on the device too
+            owner.state[parameter][key] = value.to(parameter.device) if key == "step" else laid_out_as(value, parameter)
+
+
+def _owns(optimizer: torch.optim.Optimizer, parameter: Tensor) -> bool:
+    return any(parameter is each for group in optimizer.param_groups for each in group["params"])
+
+
+def bfloat16_is_fast_on_cpu() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware (AMX, AVX512-BF16); else it is slower than float32."""
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()

@@ -1,0 +1,62 @@
+"""One batch, again and again, until it is known by heart: a model and a recipe that cannot do that have a fault."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch import Tensor
+
+from gptcore.config.params import read_params, validate_section
+from gptcore.config.paths import Paths
+from gptcore.model.config import ModelConfig
+from gptcore.tokens.token_files import verify_tokens
+from gptcore.training.batches import Batches, BatchSource
+from gptcore.training.initial_state import make_ready, new_state
+from gptcore.training.memory import keep_freed_memory
+from gptcore.training.optim import OptimConfig
+from gptcore.training.train import StepReport, TrainConfig, fit
+
+KNOWN_BY_HEART = 0.1  # nats per token above what is possible: nine of ten tokens are as good as certain
+
+
+class SameBatch(Batches):
+    """The first of other batches, every time."""
+
+    def __init__(self, batches: BatchSource) -> None:
+        self.batch_size, self.block_size, self.first = batches.batch_size, batches.block_size, batches[0]
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        return self.first
+
+
+def overfit(paths: Paths, steps: int) -> tuple[float, Iterator[StepReport]]:
+    """The loss (nats per token) under which the batch is known by heart, and the steps that lead there.
+
+    The run of params.yaml on the first batch alone, with a schedule of `steps` steps and without dropout. Writes
+    nothing. Raises UserError.
+    """
+    keep_freed_memory()
+    values = read_params(paths.params)
+    model = validate_section(values, "model", ModelConfig).model_copy(update={"dropout": 0.0})
+    optim = validate_section(values, "optim", OptimConfig)
+    changes = {"steps": steps, "spike_nats": 0.0}
+    train = validate_section(values, "train", TrainConfig).model_copy(update=changes)
+    verify_tokens(paths.tokens)
+    state = new_state(model, optim, train, paths)
+    make_ready(state)
+    state.batches = SameBatch(state.batches)
+    return least_loss(*state.batches[0]) + KNOWN_BY_HEART, fit(state)
+
+
+def least_loss(ids: Tensor, targets: Tensor) -> float:
+    """Nats per token that nothing can go under: where windows begin alike, what follows can only be guessed.
+
+    ids, targets (B, T); the mean of -log(share of the windows with this beginning in which this target follows).
+    """
+    x, y = ids.numpy(), targets.numpy()
+    base, total, beginnings = 1 + max(x.max(), y.max()), 0.0, np.zeros(len(x), np.int64)
+    for position in range(x.shape[1]):
+        _, beginnings = np.unique(beginnings * base + x[:, position], return_inverse=True)
+        _, followed = np.unique(beginnings * base + y[:, position], return_inverse=True)
+        shares = np.bincount(followed)[followed] / np.bincount(beginnings)[beginnings]
+        total -= np.log(shares).sum()
+    return float(total / x.size)

@@ -1,0 +1,93 @@
+"""Where the time and memory of training steps go."""
+
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from gptcore.config.params import read_params, validate_section
+from gptcore.config.paths import Paths
+from gptcore.errors import UserError
+from gptcore.files import atomic_path
+from gptcore.model.config import ModelConfig
+from gptcore.tokens.token_files import verify_tokens
+from gptcore.training.hardware import measured_flops_per_second, peak_flops_per_second
+from gptcore.training.initial_state import make_ready, new_state
+from gptcore.training.memory import keep_freed_memory, peak_bytes
+from gptcore.training.optim import OptimConfig
+from gptcore.training.train import TrainConfig, fit
+
+WARM_UP_STEPS, TRACED_STEPS = 3, 3
+
+
+@dataclass(frozen=True)
+class Operation:
+    name: str
+    seconds_per_step: float  # its own, without those that it calls
+    share: float  # of all operations' time
+    calls_per_step: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    step_seconds: float  # median, not traced
+    tokens_per_second: float
+    flops_per_second: float  # the model's own arithmetic: see GPT.flops_per_token
+    matmul_flops_per_second: float  # what a product of two large matrices reaches here, in the same precision
+    peak_flops_per_second: float | None  # what the GPU's maker states
+    operations: list[Operation]  # the costliest first
+    peak_bytes: int  # of the device's memory; on a CPU of the whole process
+
+
+def profile_steps(paths: Paths, steps: int, trace: Path) -> Profile:
+    """Time `steps` training steps of params.yaml on data/tokens, then trace a few into `trace`. Raises UserError."""
+    keep_freed_memory()
+    values = read_params(paths.params)
+    verify_tokens(paths.tokens)
+    needed = WARM_UP_STEPS + steps + TRACED_STEPS
+    train = validate_section(values, "train", TrainConfig)
+    if train.steps < needed:
+        raise UserError(f"train.steps is {train.steps}; profiling takes {needed} of them: set fewer --steps")
+    model, optim = validate_section(values, "model", ModelConfig), validate_section(values, "optim", OptimConfig)
+    state = new_state(model, optim, train, paths)
+    device = state.device
+    make_ready(state)
+    reports, seconds = fit(state), []
+    for _ in range(WARM_UP_STEPS + steps):
+        started = time.perf_counter()
+        next(reports)
+        seconds.append(time.perf_counter() - started)
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
+    with profile(activities=activities) as traced:
+        for _ in range(TRACED_STEPS):
+            next(reports)
+    with atomic_path(trace) as temporary:
+        traced.export_chrome_trace(str(temporary))
+    step_seconds = statistics.median(seconds[WARM_UP_STEPS:])
+    return Profile(
+        step_seconds=step_seconds,
+        tokens_per_second=train.batch_tokens / step_seconds,
+        flops_per_second=state.model.flops_per_token() * train.batch_tokens / step_seconds,
+        matmul_flops_per_second=measured_flops_per_second(device, state.dtype),
+        peak_flops_per_second=peak_flops_per_second(torch.cuda.get_device_name()) if device.type == "cuda" else None,
+        operations=_operations(traced, device),
+        peak_bytes=torch.cuda.max_memory_allocated() if device.type == "cuda" else peak_bytes(),
+    )
+
+
+def _operations(traced: profile, device: torch.device) -> list[Operation]:
+    field = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    events = sorted(traced.key_averages(), key=lambda event: -getattr(event, field))
+    total = sum(getattr(event, field) for event in events) or 1
+    return [
+        Operation(
+            event.key,
+            getattr(event, field) / 1e6 / TRACED_STEPS,
+            getattr(event, field) / total,
+            event.count / TRACED_STEPS,
+        )
+        for event in events
+    ]

@@ -1,0 +1,213 @@
+"""A training run from token files to an exported model: resume, loss curve, samples, signals, progress."""
+
+import time
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from pydantic import Field
+
+from gptcore.closure import code_sha256
+from gptcore.config.params import Metrics, Section
+from gptcore.config.paths import Paths
+from gptcore.config.settings import settings
+from gptcore.errors import Stopped, UserError
+from gptcore.evaluation.losses import window_losses
+from gptcore.model.config import ModelConfig
+from gptcore.model.gpt import GPT
+from gptcore.progress import Progress
+from gptcore.tokens.token_files import open_tokens, read_meta, stream_sha256, verify_tokens
+from gptcore.tokens.tokenizer import Tokenizer
+from gptcore.training import distributed, sharding
+from gptcore.training.checkpoint import Checkpoints, Progressed, fingerprint
+from gptcore.training.initial_state import make_ready, new_state
+from gptcore.training.memory import keep_freed_memory
+from gptcore.training.optim import OptimConfig
+from gptcore.training.results import write_results
+from gptcore.training.state_store import open_state_store
+from gptcore.training.stop import StopRequest
+from gptcore.training.train import StepReport, TrainConfig, fit
+
+
+class CurveConfig(Section):
+    """How validation loss is followed while a model trains: the same for the model and its baseline."""
+
+    points: int = Field(gt=0, description="Evaluations over the run, evenly spaced")
+    windows: int = Field(gt=0, description="Validation windows per evaluation, spread evenly over the split")
+    block_size: int = Field(gt=0, description="Tokens per window; at most both models' block_size")
+
+
+class TrainMetrics(Metrics):
+    train_loss: float
+    val_loss: float
+    steps: int
+    tokens: int
+    skipped_batches: int
+    parameters: int
+
+
+@dataclass
+class Run:
+    """One model's training, named by its stage; `folder` takes the results."""
+
+    name: str
+    model: ModelConfig
+    optim: OptimConfig
+    train: TrainConfig
+    curve: CurveConfig
+    paths: Paths
+    folder: Path
+    progressed: Progressed = field(init=False)
+
+    def __post_init__(self) -> None:
+        keep_freed_memory()
+        if distributed.is_first_here():
+            verify_tokens(self.paths.tokens)
+        self.tokenizer = Tokenizer.load(self.paths.tokens / "tokenizer.json")
+        self.val_tokens = open_tokens(self.paths.tokens, "val")
+        meta = read_meta(self.paths.tokens)
+        self.identity = {
+            "model": self.model.model_dump(mode="json"),
+            "optim": self.optim.model_dump(mode="json"),
+            "train": self.train.model_dump(mode="json"),
+            "curve": self.curve.model_dump(mode="json"),
+            "tokens": {
+                "train": meta.train.sha256,
+                "val": meta.val.sha256,
+                "tokenizer": meta.tokenizer_sha256,
+                "stream": stream_sha256(self.paths.tokens),
+            },
+            "code": code_sha256("gptcore.training.run"),
+            "torch": torch.__version__,
+        }
+        theirs = distributed.from_first(self.identity)
+        if differing := [name for name, value in self.identity.items() if theirs[name] != value]:
+            raise UserError(
+                f"not the same here as on rank 0's machine: {', '.join(differing)}; "
+                "bring code, params.yaml and data/tokens to one state"
+            )
+        self.state = new_state(self.model, self.optim, self.train, self.paths)
+        where = settings().checkpoints or self.paths.scratch
+        place = open_state_store(f"{where}/{self.name}/{fingerprint(self.identity)}")
+        self.checkpoints = Checkpoints(place, self.identity)
+        self._resume()
+        make_ready(self.state)
+
+    def _resume(self) -> None:
+        """The first rank's checkpoint, on every rank."""
+        found = self.checkpoints.load() if distributed.is_first() else None
+        tensors, progressed = found or ({}, None)
+        progressed = distributed.from_first(progressed and asdict(progressed))
+        tensors = distributed.tensors_from_first(tensors)
+        if progressed is None:
+            self.progressed = Progressed(step=0, seconds=0.0, loss_sum=0.0, rows=[], samples=[])
+            return
+        self.progressed = Progressed(**progressed)
+        self.state.load_tensors(tensors, self.progressed.step)
+        print(f"{self.name}: resumed at step {self.progressed.step:,} of {self.train.steps:,}", flush=True)
+
+    def save(self, wait: bool = False) -> None:
+        tensors = sharding.tensors_on_first(self.state.tensors())
+        if distributed.is_first():
+            self.checkpoints.save(tensors, self.progressed, wait)
+
+    def to_the_end(self) -> TrainMetrics:
+        """Train, then write the results. Raises Stopped, after a checkpoint, when a signal asked for it."""
+        stop, saved = StopRequest(), time.monotonic()
+        started = time.perf_counter()
+        with closing(self.checkpoints), Progress(self.name, self.train.steps, "step", self.state.step) as progress:
+            for report in fit(self.state):
+                self._record(report, time.perf_counter() - started, progress)
+                if self._reached_target():
+                    break
+                is_time = distributed.is_first() and time.monotonic() - saved > settings().checkpoint_seconds
+                stops, saves = distributed.any_rank(stop.made, is_time)
+                if stops or saves:
+                    self.save(wait=stops)
+                    saved = time.monotonic()
+                if stops:
+                    distributed.wait_for_all()  # a rank that ended before the checkpoint is there would end the others
+                    raise Stopped(f"stopped at step {report.step:,} of {self.train.steps:,}; run it again to go on")
+                started = time.perf_counter()
+        return self._export()
+
+    def _record(self, report: StepReport, seconds: float, progress: Progress) -> None:
+        """Count the step; evaluate and sample where it is time to. `seconds` are those of the step alone."""
+        here = self.progressed
+        for each in report.skipped:
+            print(f"{self.name}: {each}", flush=True)
+        here.step, here.seconds, here.loss_sum = report.step, here.seconds + seconds, here.loss_sum + report.loss
+        evaluates = _is_due(report.step, self.train.steps, self.curve.points)
+        samples = _is_due(report.step, self.train.steps, self.train.samples)
+        model = self.state.model_on_first() if evaluates or samples else None
+        if evaluates:
+            self._evaluate(model, report)
+        if model and samples:
+            self._sample(model, report.step)
+        tokens_per_second = report.step * self.train.batch_tokens / here.seconds
+        val_loss = f"  val {here.rows[-1]['val_loss']:.3f}" if here.rows else ""
+        progress.update(report.step, f"loss {report.loss:.3f}{val_loss}  {tokens_per_second:,.0f} tokens/s")
+
+    def _evaluate(self, model: GPT | None, report: StepReport) -> None:
+        here = self.progressed
+        since = report.step - (here.rows[-1]["step"] if here.rows else 0)
+        here.rows.append({
+            "step": report.step,
+            "tokens": report.step * self.train.batch_tokens,
+            "learning_rate_factor": report.learning_rate_factor,
+            "train_loss": here.loss_sum / since,
+            "val_loss": distributed.from_first(self._val_loss(model) if model else None),
+            "seconds": here.seconds,
+        })  # fmt: skip
+        here.loss_sum = 0.0
+        if model:
+            self.checkpoints.keep_best(report.step, here.rows[-1]["val_loss"], dict(model.named_parameters()))
+
+    def _reached_target(self) -> bool:
+        """Looked at before a checkpoint is written, so that no resumed run begins there."""
+        rows = self.progressed.rows
+        return bool(rows) and rows[-1]["val_loss"] <= self.train.target_loss
+
+    def _val_loss(self, model: GPT) -> float:
+        with self.state.autocast(), torch.compiler.set_stance("force_eager"):
+            losses, counts = window_losses(model, self.val_tokens, self.curve.block_size, self.curve.windows)
+        return float(losses.sum() / counts.sum())
+
+    def _sample(self, model: GPT, step: int) -> None:
+        prompt = self.tokenizer.encode(self.train.sample_prompt).tolist() or [self.tokenizer.eot_id]
+        with self.state.autocast(), torch.compiler.set_stance("force_eager"):
+            ids = model.sample(
+                prompt, self.train.sample_tokens, 0.8, 50, self.train.seed, stop_id=self.tokenizer.eot_id
+            )
+        text = self.train.sample_prompt + self.tokenizer.decode(ids)
+        self.progressed.samples.append({"step": step, "text": text})
+
+    def _end_resume_state(self) -> None:
+        if settings().finished_states:  # until the result is recorded it can be needed once more
+            with Path(settings().finished_states).open("a", encoding="utf-8") as file:
+                file.write(f"{self.checkpoints.place}\n")
+        else:
+            self.checkpoints.clear()
+
+    def _export(self) -> TrainMetrics:
+        model = self.state.model_on_first()
+        if model:
+            best = self.checkpoints.best
+            write_results(self.folder, model, best.weights if best else None, self.tokenizer, self.progressed)
+            self._end_resume_state()
+        distributed.wait_for_all()
+        rows = self.progressed.rows
+        return TrainMetrics(
+            train_loss=rows[-1]["train_loss"],
+            val_loss=rows[-1]["val_loss"],
+            steps=self.progressed.step,
+            tokens=self.progressed.step * self.train.batch_tokens,
+            skipped_batches=len(self.state.guard.skipped),
+            parameters=self.state.model.parameter_count(),
+        )
+
+
+def _is_due(step: int, steps: int, times: int) -> bool:
+    """Whether one of `times` evenly spaced moments, the last at the end, falls on `step` (1-based)."""
+    return step * times // steps > (step - 1) * times // steps

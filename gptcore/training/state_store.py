@@ -1,0 +1,145 @@
+"""Where checkpoints lie: a local folder, or a prefix of an S3 bucket. An entry is a small folder of files.
+
+Entries appear whole: locally a finished temporary folder is renamed; on S3, which has no rename, the file `LAST` goes
+last, and an entry without it is none. All trouble is OSError here, whatever the library below calls it.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from gptcore.errors import UserError
+from gptcore.files import SUMS, atomic_path
+from gptcore.s3 import oserrors, s3_files
+
+LAST = SUMS
+
+
+class StateStore(Protocol):
+    """`str()` of it is its address."""
+
+    def names(self) -> list[str]:
+        """Of all entries, unfinished ones included."""
+        ...
+
+    def writing(self, name: str) -> AbstractContextManager[Path]:
+        """A folder to fill; it is the entry `name` when the block ends, and nothing when the block raises."""
+        ...
+
+    def reading(self, name: str) -> AbstractContextManager[Path]:
+        """A folder with the files of the entry `name`."""
+        ...
+
+    def remove(self, name: str) -> None: ...
+
+    def clear(self) -> None:
+        """Remove the place itself."""
+        ...
+
+
+def open_state_store(address: str) -> StateStore:
+    """A folder or s3://bucket/prefix, found to be writable. Raises UserError."""
+    if "://" in address and not address.startswith("s3://"):
+        raise UserError(f"checkpoints cannot lie at {address}; GPTCORE_CHECKPOINTS is a folder or s3://bucket/prefix")
+    try:
+        return S3Prefix(address) if address.startswith("s3://") else Folder(Path(address).expanduser())
+    except OSError as error:
+        cause = " ".join(str(error).split())
+        raise UserError(
+            f"checkpoints cannot be written to {address}: {cause}; mend that, or name another in GPTCORE_CHECKPOINTS"
+        ) from None
+
+
+def clear_state_stores(file: Path) -> None:
+    """Remove the places that `file` names, one on each line, and the file. Raises UserError, OSError."""
+    for address in file.read_text(encoding="utf-8").splitlines():
+        open_state_store(address).clear()
+    file.unlink()
+
+
+class Folder:
+    def __init__(self, path: Path) -> None:
+        """Raises OSError where nothing can be written."""
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def names(self) -> list[str]:
+        return [each.name for each in self.path.iterdir()] if self.path.exists() else []
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        with atomic_path(self.path / name) as temporary:
+            temporary.mkdir()
+            yield temporary
+
+    @contextmanager
+    def reading(self, name: str) -> Iterator[Path]:
+        yield self.path / name
+
+    def remove(self, name: str) -> None:
+        path = self.path / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+    def clear(self) -> None:
+        shutil.rmtree(self.path)
+
+
+class S3Prefix:
+    """Endpoint, region and credentials come from the usual AWS environment (AWS_ENDPOINT_URL, AWS_PROFILE, ...)."""
+
+    def __init__(self, url: str) -> None:
+        """Raises OSError where nothing can be written, UserError when s3fs is not installed."""
+        self.url = url.rstrip("/")
+        with oserrors():
+            self.files = s3_files(f"checkpoints at {url}")
+            self.files.pipe_file(f"{self.url}/.writable", b"")
+            self.files.rm_file(f"{self.url}/.writable")
+
+    def __str__(self) -> str:
+        return self.url
+
+    def names(self) -> list[str]:
+        with oserrors(), suppress(FileNotFoundError):
+            return [PurePosixPath(each).name for each in self.files.ls(self.url, detail=False)]
+        return []
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="gptcore-") as temporary:
+            yield Path(temporary)
+            try:
+                with oserrors():
+                    for path in sorted(Path(temporary).iterdir(), key=lambda each: each.name == LAST):
+                        self.files.put_file(str(path), f"{self.url}/{name}/{path.name}")
+            except OSError:
+                with suppress(OSError):
+                    self.remove(name)
+                raise
+
+    @contextmanager
+    def reading(self, name: str) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="gptcore-") as temporary:
+            with oserrors():
+                for path in self.files.ls(f"{self.url}/{name}", detail=False):
+                    self.files.get_file(path, str(Path(temporary, PurePosixPath(path).name)))
+            yield Path(temporary)
+
+    def remove(self, name: str) -> None:
+        with oserrors(), suppress(FileNotFoundError):
+            self.files.rm_file(f"{self.url}/{name}/{LAST}")  # first: what is half removed is no entry
+            self.files.rm(f"{self.url}/{name}", recursive=True)
+
+    def clear(self) -> None:
+        with oserrors(), suppress(FileNotFoundError):
+            self.files.rm(self.url, recursive=True)

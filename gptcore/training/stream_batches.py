@@ -1,0 +1,117 @@
+"""Batches of a stream: which windows each (seed, step) sees is a pure function of the documents, as with token files.
+
+The stream is cut into blocks of as many tokens; the windows of a block are shuffled among themselves. To go on from a
+step, the places where blocks begin are enough: they go into the checkpoint.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gptcore.errors import UserError
+from gptcore.prefetch import Prefetch
+from gptcore.tokens.tokenizer import Tokenizer
+from gptcore.training.batches import Order
+
+Tokens = NDArray[np.uint32]
+Place = tuple[int, ...]
+
+
+class Documents(Protocol):
+    """A protocol and no import of corpus/stream.py: training on token files does not depend on what reads a source."""
+
+    start: Place
+
+    def documents(self, place: Place) -> Iterator[tuple[Place, str]]: ...
+
+
+class Block(NamedTuple):
+    """`tokens`, of which the last is the first of the next block, and the place of that one."""
+
+    tokens: Tokens
+    next_place: Place
+
+
+class StreamBatches:
+    """Batches of `batch_size` windows of `block_size` tokens from a stream.
+
+    epochs: the windows follow each other in the stream and are shuffled in blocks of `shuffle_tokens`. crops: windows
+    start anywhere in such a block, drawn with replacement, for nanoGPT's recipe.
+    """
+
+    def __init__(
+        self, stream: Documents, tokenizer: Tokenizer, block_size: int, batch_size: int, order: Order, seed: int,
+        shuffle_tokens: int,
+    ) -> None:  # fmt: skip
+        """Raises UserError for an order that a stream cannot give."""
+        if order == "documents":
+            raise UserError("train.order documents needs token files: a stream has epochs and crops")
+        self.stream, self.tokenizer = stream, tokenizer
+        self.block_size, self.batch_size, self.order, self.seed = block_size, batch_size, order, seed
+        self.steps = max(shuffle_tokens // (batch_size * block_size), 1)  # of a block
+        self.places: list[Place] = [(*stream.start, 0)]  # where each block begins: file, text, token
+        self.number, self.tokens, self.shuffled = -1, np.empty(0, np.uint32), np.empty(0, np.int64)
+        self.coming: Prefetch[Block] | None = None
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        """Ids and targets of batch `step`, each (batch_size, block_size) int64. Raises UserError, Unavailable."""
+        number, step_of_block = divmod(step, self.steps)
+        if number != self.number:
+            self._go_to(number)
+        if self.order == "crops":
+            starts = self._random(step).integers(0, len(self.tokens) - self.block_size, self.batch_size)
+        else:
+            starts = self.shuffled[step_of_block * self.batch_size :][: self.batch_size]
+        rows = torch.from_numpy(self.tokens[starts[:, None] + np.arange(self.block_size + 1)].astype(np.int64))
+        return rows[:, :-1], rows[:, 1:]
+
+    def tensors(self, step: int) -> dict[str, Tensor]:
+        """What must be known to go on with batch `step`."""
+        return {"places": torch.tensor(self.places[: step // self.steps + 1])}
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        if len(tensors["places"]) > len(self.places):
+            self.places = [tuple(place) for place in tensors["places"].tolist()]
+
+    def _go_to(self, number: int) -> None:
+        """Have the tokens of block `number`; those of the next are then in the making."""
+        if self.coming is None or number < self.number:
+            if self.coming:
+                self.coming.close()
+            first = min(number, len(self.places) - 1)
+            self.coming, self.number = Prefetch(self._blocks(self.places[first])), first - 1
+        while self.number < number:
+            self.tokens, next_place = next(self.coming)
+            self.number += 1
+            if len(self.places) == self.number + 1:
+                self.places.append(next_place)
+        self.shuffled = self._random(number).permutation(self.steps * self.batch_size) * self.block_size
+
+    def _blocks(self, place: Place) -> Iterator[Block]:
+        """Each of them and one token more, from `place` on."""
+        size = self.steps * self.batch_size * self.block_size
+        *document, token = place
+        encoded = self._encoded(self.stream.documents(tuple(document)))
+        here, rest = next(encoded)
+        rest = rest[token:]
+        while True:
+            parts, missing = [], size + 1
+            while missing > len(rest):
+                parts.append(rest)
+                missing -= len(rest)
+                token = 0
+                here, rest = next(encoded)
+            parts.append(rest[:missing])
+            token, rest = token + missing - 1, rest[missing - 1 :]
+            yield Block(np.concatenate(parts), (*here, token))
+
+    def _encoded(self, documents: Iterable[tuple[Place, str]]) -> Iterator[tuple[Place, Tokens]]:
+        for place, text in documents:
+            yield place, np.append(np.uint32(self.tokenizer.eot_id), self.tokenizer.encode(text)).astype(np.uint32)
+
+    def _random(self, counter: int) -> np.random.Generator:
+        return np.random.Generator(np.random.Philox(key=[self.seed, counter]))

@@ -1,0 +1,215 @@
+"""One training run as a generator of step reports. No files here, no clock, no printing: see run.py."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+from torch.amp import GradScaler
+
+from gptcore.config.params import Section
+from gptcore.errors import UserError
+from gptcore.model.config import ModelConfig
+from gptcore.model.gpt import GPT
+from gptcore.tokens.token_files import Tokens
+from gptcore.training import distributed, sharding
+from gptcore.training.batches import Batches, BatchSource, Order, prepared
+from gptcore.training.guard import STEPS_BETWEEN_COPIES, Copy, Guard, SkippedBatch
+from gptcore.training.optim import OptimConfig, Optimizer, bfloat16_is_fast_on_cpu
+
+Precision = Literal["auto", "bfloat16", "float16", "float32"]
+
+
+class TrainConfig(Section):
+    seed: int = Field(ge=0, description="Of weights, data order and dropout")
+    steps: int = Field(gt=0, description="Optimizer steps")
+    batch_tokens: int = Field(gt=0, description="Tokens per step, over all devices; a multiple of model.block_size")
+    order: Order = Field(
+        description="epochs: every window once per epoch; documents: the same, cut where documents start; "
+        "crops: nanoGPT's random crops"
+    )
+    precision: Precision = Field(description="Of matrix products; auto is bfloat16 where the hardware has it")
+    target_loss: float = Field(ge=0, description="Training ends where the curve's val_loss is at or under it; 0 is off")
+    spike_nats: float = Field(
+        ge=0, description="A batch whose loss is so far above the mean of the last 20 is left out; 0 is off"
+    )
+    skipped_batches_limit: int = Field(
+        ge=0, description="Batches left out for a spike or a loss that is no number; one more ends the run"
+    )
+    samples: int = Field(ge=0, description="How often in the run text is sampled, evenly spaced")
+    sample_prompt: str = Field(description="What the samples go on from; empty starts a document")
+    sample_tokens: int = Field(ge=0, description="Tokens per sample")
+
+
+@dataclass(frozen=True)
+class StepReport:
+    step: int  # steps done
+    loss: float  # nats per token, mean of the batch
+    learning_rate_factor: float  # of each group's peak
+    skipped: tuple[SkippedBatch, ...]  # on the way to this step
+
+
+class TrainState:
+    """All that a run has in memory: weights, optimizer, step, and what its guard remembers.
+
+    `micro_batch` sequences go through the model at once: another number gives other float sums, so it is kept as well.
+
+    There is no random stream to keep: batches and dropout are pure functions of the seed and the step.
+    """
+
+    def __init__(
+        self, model: ModelConfig, optim: OptimConfig, train: TrainConfig,
+        tokens: Tokens, vocab_size: int, device: torch.device,
+        documents: NDArray[np.int64] | None = None,
+    ) -> None:  # fmt: skip
+        batch_size, rest = divmod(train.batch_tokens, model.block_size)
+        if rest:
+            raise UserError(f"batch_tokens {train.batch_tokens} is not a multiple of block_size {model.block_size}")
+        if batch_size < distributed.count():
+            raise UserError(
+                f"a batch of {batch_size} sequences is too small for {distributed.count()} ranks; "
+                f"raise batch_tokens or set GPTCORE_RANKS={batch_size}"
+            )
+        if len(tokens) <= 2 * model.block_size:
+            raise UserError(f"block_size {model.block_size} is too long for {len(tokens):,} training tokens")
+        self.device, self.steps, self.step, self.seed = device, train.steps, 0, train.seed
+        self.model = GPT(model, vocab_size, train.seed).to(device)
+        self.spread = sharding.spread(self.model, self.model.h, device)
+        self.optimizer = Optimizer(optim, self.model, train.steps)
+        self.batches: BatchSource = Batches(tokens, model.block_size, batch_size, train.order, train.seed, documents)
+        self.micro_batch = batch_size
+        self.guard = Guard(train.spike_nats, train.skipped_batches_limit)
+        self.dtype = matrix_dtype(train.precision, device)
+        # float16's smallest gradients would be zero; its largest overflow now and then, and the scaler skips those
+        self.scaler = GradScaler(device.type, enabled=self.dtype == torch.float16)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        return nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that a resumed run needs, by name."""
+        weights = {f"model/{name}": each for name, each in self.model.named_parameters()}
+        moments = {f"optimizer/{name}": each for name, each in self.optimizer.tensors(self.model).items()}
+        guard = {f"guard/{name}": each for name, each in self.guard.tensors().items()}
+        scaler = {f"scaler/{name}": torch.tensor(each) for name, each in self.scaler.state_dict().items()}
+        batches = self.batches.tensors(self.guard.batch_of(self.step))
+        places = {f"batches/{name}": each for name, each in batches.items()}
+        return weights | moments | guard | scaler | places | {"micro_batch": torch.tensor(self.micro_batch)}
+
+    def model_on_first(self) -> GPT | None:
+        """The model, its weights whole, on the first rank; every rank must call it, and the others get None."""
+        if not sharding.in_parts(self.model.wte.weight):
+            return self.model if distributed.is_first() else None
+        weights = sharding.tensors_on_first(dict(self.model.named_parameters()))
+        if not weights:
+            return None
+        whole = GPT(self.model.config, self.model.vocab_size)
+        whole.load_state_dict(weights, strict=False)  # a tied head is there once
+        return whole.to(self.device)
+
+    def load_tensors(self, tensors: dict[str, Tensor], step: int) -> None:
+        """Go to the state of `tensors()` at `step`. The optimizer may keep the tensors as its own."""
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(sharding.laid_out_as(tensors[f"model/{name}"], parameter))
+        for each in self.optimizer.optimizers:
+            each.state.clear()
+        self.optimizer.load_tensors(self.model, _under("optimizer/", tensors))
+        self.guard.load_tensors(_under("guard/", tensors))
+        self.batches.load_tensors(_under("batches/", tensors))
+        self.scaler.load_state_dict({name: each.item() for name, each in _under("scaler/", tensors).items()})
+        self.step, self.micro_batch = step, int(tensors["micro_batch"])
+
+    def go_back(self, copy: Copy) -> None:
+        """To the state of `copy`, but for what has been skipped since."""
+        skipped = self.guard.skipped
+        self.load_tensors({name: each.clone() for name, each in copy.tensors.items()}, copy.step)
+        self.guard.skipped = skipped
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
+
+
+def matrix_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """Raises UserError for float16 on a CPU."""
+    if precision == "float16" and device.type == "cpu":
+        raise UserError("train.precision float16 needs a GPU; auto is the fastest that this processor has")
+    if precision == "auto":
+        is_fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else bfloat16_is_fast_on_cpu()
+        return torch.bfloat16 if is_fast else torch.float32
+    return {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}[precision]
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """63 bits for the dropout of one step on one rank: nothing to save, and a resumed run draws the same."""
+    return int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0] >> 1)
+
+
+def loss_and_gradients(state: TrainState, ids: Tensor, targets: Tensor, micro_batch: int) -> Tensor:
+    """Forward and backward of ids, targets (B, T), `micro_batch` sequences at once; gradients add up in the parameters.
+
+    Of several ranks each takes its share, and has the gradients of the whole batch afterwards. Returns, not waiting for
+    it, (2,): the loss in nats per token and one gradient's sum. That gradient is the first block's: whatever goes wrong
+    in the backward pass above comes by there, and the others need not be read. With a scaler it is 0, for the scaler
+    looks at all of them.
+    """
+    loss = torch.zeros((), device=state.device)
+    parts = distributed.micro_batches(len(ids), micro_batch)
+    for number, part in enumerate(parts, start=1):
+        rows = part if part.stop > part.start else slice(1)  # an empty part takes part too, with weight 0
+        part_ids, part_targets = (each[rows].to(state.device, non_blocking=True) for each in (ids, targets))
+        with sharding.gradients_exchanged(state.spread, now=number == len(parts)):
+            with state.autocast():
+                part_loss = state.spread(part_ids, part_targets) * ((part.stop - part.start) / len(ids))
+            # ranks average their gradients, and the sum is wanted
+            state.scaler.scale(part_loss * distributed.count()).backward()
+        loss += part_loss.detach()
+    gradient = next(state.model.h.parameters()).grad
+    assert gradient is not None
+    seen = torch.zeros_like(loss) if state.scaler.is_enabled() else sharding.own_part(gradient).sum()
+    return distributed.total(torch.stack((loss, seen)))
+
+
+def fit(state: TrainState) -> Iterator[StepReport]:
+    """Train from `state.step` to the end. After each report `state` is whole and may be saved.
+
+    After a bad batch the steps since the last copy are done again and not reported again: they are the same.
+    Raises UserError when more batches are bad than the run may skip.
+    """
+    state.model.train()
+    reported, skipped, copy = state.step, list[SkippedBatch](), Copy()
+    copy.take(state.tensors(), state.step)
+    while state.step < state.steps:
+        for report in _until_a_bad_batch(state, copy, skipped):
+            if report.step > reported:
+                reported = report.step
+                yield report
+                skipped.clear()
+
+
+def _until_a_bad_batch(state: TrainState, copy: Copy, skipped: list[SkippedBatch]) -> Iterator[StepReport]:
+    """Steps to the end, or to the first that is bad: then `state` is that of the copy, and `skipped` tells."""
+    indices = [state.guard.batch_of(step) for step in range(state.step, state.steps)]
+    with closing(prepared(state.batches, indices, pin_memory=state.device.type == "cuda")) as batches:
+        for index, (ids, targets) in zip(indices, batches, strict=True):
+            torch.manual_seed(step_seed(state.seed, state.step, distributed.rank()))
+            measured = loss_and_gradients(state, ids, targets, state.micro_batch)
+            # a copy only of weights that this batch's loss has vouched for; other steps do not wait for their loss here
+            if state.step >= copy.step + STEPS_BETWEEN_COPIES and state.guard.accepts(*measured.tolist()):
+                copy.take(state.tensors(), state.step)
+            factor = state.optimizer.step(state.step, state.scaler)
+            loss, gradient = measured.tolist()
+            if not state.guard.accepts(loss, gradient):
+                state.guard.skip(index, state.step + 1, loss)
+                skipped.append(SkippedBatch(state.step + 1, index, loss, copy.step))
+                state.go_back(copy)
+                return
+            state.guard.losses.append(loss)
+            state.step += 1
+            yield StepReport(state.step, loss, factor, tuple(skipped))

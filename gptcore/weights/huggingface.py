@@ -1,0 +1,140 @@
+"""GPT-2 in Hugging Face's form, in and out: a folder of config.json and model.safetensors, or a name on the hub.
+
+Its linear layers are Conv1D: weights (in, out), transposed against nn.Linear's (out, in).
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gptcore.errors import UserError
+from gptcore.files import atomic_path, read_json, write_json
+from gptcore.model.config import ModelConfig
+from gptcore.model.gpt import GPT
+from gptcore.tokens.huggingface_tokenizer import write_hugging_face_tokenizer
+from gptcore.tokens.tokenizer import Tokenizer
+from gptcore.weights.gpt2 import MASKS, Weights, plain_config, refuse_unless
+
+PUBLISHED = {  # Radford et al. 2019, and where the hub has them
+    "gpt2": "openai-community/gpt2",  # 124M
+    "gpt2-medium": "openai-community/gpt2-medium",  # 350M
+    "gpt2-large": "openai-community/gpt2-large",  # 774M
+    "gpt2-xl": "openai-community/gpt2-xl",  # 1558M
+}
+CONV1D = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
+ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu"}
+# what transformers.GPT2Config can say beyond GPT-2 as published, and the only value that is read
+SWITCHES = {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False,
+            "layer_norm_epsilon": 1e-5}  # fmt: skip
+
+
+def read_hugging_face(folder: Path) -> Weights:
+    """Raises UserError when the folder holds no GPT-2, or only pickled weights."""
+    try:
+        values = read_json(folder / "config.json")
+    except FileNotFoundError:
+        raise UserError(f"{folder} has no config.json; it is no model folder of Hugging Face's form") from None
+    except ValueError as error:
+        raise UserError(f"{folder / 'config.json'} is not JSON: {error}") from None
+    if not isinstance(values, dict) or values.get("model_type") != "gpt2":
+        found = values.get("model_type") if isinstance(values, dict) else None
+        raise UserError(f"{folder / 'config.json'}: model_type is {found!r}; only gpt2 can be read")
+    config = _config(folder / "config.json", values)
+    tensors = {name.removeprefix("transformer."): each for name, each in _tensors(folder).items()}
+    tensors = {
+        name: each.t().contiguous() if name.endswith(CONV1D) and each.dim() == 2 else each
+        for name, each in tensors.items()
+        if not name.endswith(MASKS)
+    }
+    return Weights(config, values.get("vocab_size"), tensors)
+
+
+def write_hugging_face(folder: Path, model: GPT, tokenizer: Tokenizer) -> None:
+    """A folder that transformers' GPT2LMHeadModel and AutoTokenizer load; without biases it gets zeros for them.
+
+    Raises UserError unless `model` is what GPT2LMHeadModel computes.
+    """
+    config = model.config
+    activations = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
+    refuse_unless(config, "Hugging Face's GPT-2", activation=[*activations])
+    values = {
+        "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": model.vocab_size,
+        "n_positions": config.block_size, "n_embd": config.n_embd, "n_layer": config.n_layer, "n_head": config.n_head,
+        "activation_function": activations[config.activation], "tie_word_embeddings": config.tied_head,
+        "embd_pdrop": config.dropout, "resid_pdrop": config.dropout, "attn_pdrop": config.dropout,
+        "bos_token_id": tokenizer.eot_id, "eos_token_id": tokenizer.eot_id, "dtype": "float32", **SWITCHES,
+    }  # fmt: skip
+    tensors = {name: each.detach().cpu() for name, each in model.state_dict().items()}
+    if config.tied_head:
+        del tensors["lm_head.weight"]
+    if not config.bias:
+        weights = {name: each for name, each in tensors.items() if name.startswith(("h.", "ln_f"))}
+        tensors |= {f"{name[:-6]}bias": each.new_zeros(each.size(0)) for name, each in weights.items()}
+    written = {
+        name if name.startswith("lm_head") else f"transformer.{name}": (
+            each.t() if name.endswith(CONV1D) else each
+        ).contiguous()
+        for name, each in tensors.items()
+    }
+    with atomic_path(folder) as temporary:
+        temporary.mkdir(parents=True)
+        save_file(written, temporary / "model.safetensors", metadata={"format": "pt"})  # transformers asks for it
+        write_json(temporary / "config.json", values)
+        write_hugging_face_tokenizer(temporary, tokenizer)
+
+
+def fetch_published(name: str) -> Path:
+    """The folder that the hub's client keeps OpenAI's weights in; HF_ENDPOINT and HF_HOME are honoured.
+
+    Raises UserError when the hub cannot be read.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the client is imported
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        files = [hf_hub_download(PUBLISHED[name], file) for file in ("config.json", "model.safetensors")]
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        reason = " ".join(str(error).split("\n")[0].split())
+        raise UserError(
+            f"{name} cannot be fetched from the hub: {reason} To read it from this machine, name its folder"
+        ) from None
+    return Path(files[0]).parent
+
+
+def _config(source: Path, values: dict[str, Any]) -> ModelConfig:
+    for name, wanted in SWITCHES.items():
+        if values.get(name, wanted) != wanted:
+            raise UserError(f"{source}: {name} is {values[name]}; only {wanted} can be read")
+    try:
+        if values.get("n_inner") not in (None, 4 * values["n_embd"]):
+            raise UserError(f"{source}: n_inner is {values['n_inner']}; only 4 x n_embd can be read")
+        activation = values.get("activation_function", "gelu_new")
+        return plain_config(
+            source,
+            **{name: values[name] for name in ("n_layer", "n_head", "n_embd")},
+            block_size=values["n_positions"],
+            bias=True,
+            dropout=values.get("resid_pdrop", 0.1),
+            activation=ACTIVATIONS.get(activation, activation),
+            tied_head=values.get("tie_word_embeddings", True),
+        )
+    except KeyError as error:
+        raise UserError(f"{source} has no {error}; a GPT-2's has") from None
+
+
+def _tensors(folder: Path) -> dict[str, Tensor]:
+    """Of model.safetensors, or of the shards that its index lists."""
+    index = folder / "model.safetensors.index.json"
+    try:
+        names = sorted(set(read_json(index)["weight_map"].values())) if index.is_file() else ["model.safetensors"]
+        if not index.is_file() and not (folder / names[0]).is_file():
+            raise UserError(f"{folder} has no model.safetensors; weights in other files (*.bin is pickle) are not read")
+        return {name: each for file in names for name, each in load_file(folder / file).items()}
+    except (OSError, SafetensorError, json.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
+        raise UserError(f"{folder}: the weights cannot be read: {error}") from None

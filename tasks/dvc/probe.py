@@ -1,0 +1,99 @@
+"""What DVC says of the stages of a workspace: up to date or why not, and each one's name in the run-cache."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gptcore.config.presets import differences
+from tasks.dvc.repository import locked
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What DVC says of one stage at one moment."""
+
+    why: tuple[str, ...]
+    """What differs from the stage's last run; empty when it is up to date."""
+    key: str | None
+    """The stage's name in DVC's run-cache: command, dependencies, parameters. None while a dependency is missing."""
+    inputs: dict[str, Any]
+    """Path -> hash of each dependency that no stage writes (code), and parameter file -> values."""
+    outputs: dict[str, str]
+    """Path -> hash of each output, as dvc.lock has it."""
+
+
+def probe(root: Path) -> dict[str, Verdict]:
+    """Ask DVC about all stages of the dvc.yaml in `root`, in an order in which they can run. Raises UserError.
+
+    Nothing is written.
+    """
+    from networkx import dfs_postorder_nodes
+
+    with locked(root) as repo:
+        stages = (stage for stage in dfs_postorder_nodes(repo.index.graph) if stage.name)
+        return {stage.name: verdict_of(repo, stage) for stage in stages}
+
+
+def probe_stage(root: Path, stage: str) -> Verdict:
+    """Ask about one stage, which takes a third of the time."""
+    with locked(root) as repo:
+        return verdict_of(repo, named(repo, stage))
+
+
+def named(repo: Any, stage: str) -> Any:
+    """DVC's object for the stage of that name, out of the index, which a verdict needs anyway."""
+    return next(each for each in repo.index.stages if each.name == stage)
+
+
+def written(repo: Any) -> set[str]:
+    """All paths that stages write."""
+    return {out.fs_path for stage in repo.index.stages for out in stage.outs}
+
+
+def verdict_of(repo: Any, stage: Any) -> Verdict:
+    """DVC's on one stage of the repository that is open."""
+    made = written(repo)
+    why, key = tuple(_why(stage)), key_of(stage)
+    inputs = {dep.def_path: dep.hash_info.value for dep in stage.deps if dep.hash_info and dep.fs_path not in made}
+    return Verdict(why, key, inputs, outputs_of(stage))
+
+
+def outputs_of(stage: Any) -> dict[str, str]:
+    """Path -> hash of each output that the object knows of."""
+    return {out.def_path: str(out.hash_info.value) for out in stage.outs if out.hash_info}
+
+
+def key_of(stage: Any) -> str | None:
+    """Of the stage as it is now; in memory, today's hashes take the place of those of dvc.lock."""
+    from dvc.stage.cache import _can_hash, _get_cache_hash
+    from dvc.stage.serialize import to_single_stage_lockfile
+
+    stage.save_deps(allow_missing=True)
+    if not all(dep.exists for dep in stage.deps) or not _can_hash(stage):
+        return None
+    return str(_get_cache_hash(to_single_stage_lockfile(stage), key=True))
+
+
+def _why(stage: Any) -> Iterator[str]:
+    """Lines such as `train.steps: 750 → 60`, `gptcore/model/gpt.py changed` or `data/model/export is missing`."""
+    if not any(out.hash_info for out in stage.outs):
+        yield "first run"
+        return
+    causes = [line for dep in stage.deps for line in _differences(dep)]
+    if stage.changed_stage():
+        causes.append("the command or its list of dependencies changed")
+    # outputs are missing in every fresh clone: worth a line only where there is no other cause
+    yield from causes or [line for out in stage.outs for line in _differences(out)]
+
+
+def _differences(path: Any) -> Iterator[str]:
+    """What differs between dvc.lock and the workspace, in one dependency or output of a stage."""
+    from dvc.dependency.param import ParamsDependency
+
+    if isinstance(path, ParamsDependency):
+        for field, old, new in differences(path.hash_info.value or {}, path.read_params()):
+            yield f"{field}: {'unset' if old is ... else old} → {'unset' if new is ... else new}"
+        return
+    for change in path.status().values():
+        yield f"{path.def_path} {'is missing' if change == 'deleted' else 'changed'}"

@@ -1,0 +1,100 @@
+"""A stage on another work pool, as a child run: so that a GPU is held only while a stage needs it.
+
+The state of the workspace travels through git (clone.py), data through DVC's remote.
+"""
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from httpx import HTTPError
+from prefect import get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+from prefect.runtime import flow_run
+from prefect.states import Cancelling
+
+from gptcore.errors import UserError
+from tasks.workspace.clone import handed_over, take_back
+
+if TYPE_CHECKING:
+    from tasks.workspace.workspace import Workspace
+
+POLL_SECONDS, PARENT_POLL_SECONDS = 2.0, 10.0
+RAISED = re.compile(r"^Flow run encountered an exception: (\w+: )?")
+
+
+def check_pool(pool: str, has_remote: bool) -> None:
+    """Before anything starts. Raises UserError when a stage could not go to `pool`."""
+    if not has_remote:
+        raise UserError(f"gpu_pool={pool}: data travels there through a DVC remote; name one by `dvc remote add -d`")
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_deployment_by_name(f"run-stage/{pool}")
+        except ObjectNotFound:
+            raise UserError(f"gpu_pool={pool}: there is no deployment run-stage/{pool}; run `make deploy`") from None
+
+
+def run_elsewhere(stage: str, workspace: "Workspace", pool: str) -> FlowRun:
+    """Run `stage` on `pool` and return the child run when it is at its end; it is cancelled with this one."""
+    name = f"{flow_run.name}-{stage}"
+    with handed_over(workspace.root, name) as reference:
+        parameters = {"stage": stage, "reference": reference}
+        child = run_deployment(f"run-stage/{pool}", parameters=parameters, flow_run_name=name, timeout=0)
+        assert isinstance(child, FlowRun)  # here, where no event loop runs
+        get_run_logger().info(f"runs on pool {pool} as {name}")
+        try:
+            return _wait(child.id)
+        except BaseException:
+            _cancel(child.id)
+            raise
+
+
+@contextmanager
+def watching_parent(root: Path, reference: str) -> Iterator[None]:
+    """In a child run: do for a parent that was killed what it would have done at its end, cancel this run above all."""
+    ended = threading.Event()
+    if parent := flow_run.parent_flow_run_id:
+        what = (UUID(parent), UUID(flow_run.id), root, reference, ended)
+        threading.Thread(target=_watch, args=what, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def said(child: FlowRun) -> str:
+    """The line with which it ended."""
+    assert child.state
+    return RAISED.sub("", child.state.message or str(child.state.name))
+
+
+def _wait(child: UUID) -> FlowRun:
+    with get_client(sync_client=True) as client:
+        while True:
+            found = client.read_flow_run(child)
+            if found.state and found.state.is_final():
+                return found
+            time.sleep(POLL_SECONDS)
+
+
+def _watch(parent: UUID, child: UUID, root: Path, reference: str, ended: threading.Event) -> None:
+    while not ended.wait(PARENT_POLL_SECONDS):
+        with suppress(HTTPError), get_client(sync_client=True) as client:  # a server that is away ends nothing
+            state = client.read_flow_run(parent).state
+            if state and state.is_final():
+                _cancel(child)
+                ended.set()
+                take_back(root, reference)
+
+
+def _cancel(child: UUID) -> None:
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(child, Cancelling(message="the run that asked for it has ended"))

@@ -1,0 +1,114 @@
+"""What git does for workspaces: a clone of the checkout as it is, or of the state that another run has handed over."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prefect import get_run_logger
+
+from gptcore.config.paths import Paths
+from gptcore.config.settings import settings
+from gptcore.errors import UserError
+from tasks.dvc.repository import cache_folder, share_cache
+from tasks.process.group import child_environment
+
+# whatever the user's git configuration says, `git apply` must understand it
+GIT_DIFF = ["git", "diff", "--binary", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/"]
+COMMITTER = {
+    f"GIT_{role}_{field}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for field, value in (("NAME", "gptcore"), ("EMAIL", "gptcore@localhost"))
+}
+
+
+def clone(checkout: Path, root: Path) -> None:
+    """The checkout as it is: its commit, its uncommitted edits as edits, dvc.lock."""
+    _clone(checkout, root)
+    edits = _run([*GIT_DIFF, "HEAD"], checkout)
+    if edits:  # not as a commit, so that the experiment's parent stays the checkout's commit
+        _run(["git", "apply", "--whitespace=nowarn"], root, edits)
+    if (checkout / "dvc.lock").exists():  # git may not know it yet
+        shutil.copy(checkout / "dvc.lock", root)
+    _say_what_travels(checkout)
+    _share(checkout, root)
+
+
+def clone_handed_over(checkout: Path, root: Path, reference: str) -> None:
+    """What `handed_over` has put there, in the repository that both runs know."""
+    _clone(checkout, root, "--no-checkout")
+    git(["fetch", "--quiet", "origin", reference], root)
+    git(["checkout", "--quiet", "--detach", "FETCH_HEAD"], root)
+    _share(checkout, root)
+
+
+@contextmanager
+def handed_over(root: Path, name: str) -> Iterator[str]:
+    """A reference in the clone's origin to a commit of all that git and DVC know of it, gone when the block ends."""
+    reference = f"refs/gptcore/{name}"
+    with tempfile.TemporaryDirectory(prefix="gptcore-") as folder:
+        index = {**COMMITTER, "GIT_INDEX_FILE": f"{folder}/index"}  # the clone's own stays as it is
+        git(["read-tree", "HEAD"], root, index)
+        git(["add", "--update"], root, index)
+        git(["add", "--force", "dvc.lock"], root, index)
+        tree = git(["write-tree"], root, index)
+        commit = git(["commit-tree", "-p", "HEAD", "-m", f"State of the flow run {name}", tree], root, index)
+    git(["push", "--quiet", "--force", "origin", f"{commit}:{reference}"], root)
+    try:
+        yield reference
+    finally:
+        take_back(root, reference)
+
+
+def take_back(root: Path, reference: str) -> None:
+    """Remove what `handed_over` has put there."""
+    git(["push", "--quiet", "origin", f":{reference}"], root)
+
+
+def git(arguments: list[str], folder: Path, environment: dict[str, str] | None = None) -> str:
+    """What `git ARGUMENTS` prints in `folder`. Raises UserError."""
+    return _run(["git", *arguments], folder, environment=environment).strip()
+
+
+def _clone(checkout: Path, root: Path, *options: str) -> None:
+    git(["clone", "--quiet", "--shared", *options, str(checkout), str(root)], checkout)
+    if settings().repository:
+        git(["remote", "set-url", "origin", settings().repository], root)
+
+
+# what they keep there bears its identity
+RESUMED = ("download", "tokenize", "train", "baseline")
+
+
+def _share(checkout: Path, root: Path) -> None:
+    """DVC's cache and settings; and resume states, as a later run goes on from those that bear its identity."""
+    if (checkout / ".dvc/config.local").exists():
+        shutil.copy(checkout / ".dvc/config.local", root / ".dvc")
+    share_cache(root, cache_folder(checkout))
+    Paths(root).scratch.mkdir(parents=True)
+    for stage in RESUMED:
+        shared = Paths(checkout).scratch / stage
+        shared.mkdir(exist_ok=True)
+        (Paths(root).scratch / stage).symlink_to(shared)
+
+
+def _say_what_travels(checkout: Path) -> None:
+    edited = git(["diff", "--name-only", "HEAD"], checkout).split("\n")
+    if carried := [file for file in edited if file and file != "dvc.lock"]:
+        get_run_logger().info(f"uncommitted edits are part of this run and its experiment: {', '.join(carried)}")
+    unknown = git(["ls-files", "--others", "--exclude-standard"], checkout).split("\n")
+    if left := [file for file in unknown if file and file != "dvc.lock"]:
+        get_run_logger().info(f"files unknown to git are not part of this run: {', '.join(left)}; `git add` them if so")
+
+
+def _run(command: list[str], folder: Path, given: str | None = None, environment: dict[str, str] | None = None) -> str:
+    done = subprocess.run(
+        command, cwd=folder, env={**child_environment(), **(environment or {})}, input=given, capture_output=True,
+        encoding="utf-8", errors="surrogateescape", check=False,
+    )  # fmt: skip
+    if done.returncode:
+        said = " ".join((done.stderr or done.stdout).split())
+        raise UserError(f"`{' '.join(command)}` failed in {folder}: {said}")
+    return done.stdout

@@ -1,0 +1,128 @@
+"""Where a flow run works: the checkout, or a clone of it that shares its git objects and DVC cache."""
+
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger
+from prefect.runtime import flow_run
+
+from gptcore.config.paths import Paths
+from gptcore.config.presets import compose, flatten, write
+from gptcore.config.workspaces import hold, sign
+from gptcore.errors import UserError
+from gptcore.files import read_json
+from tasks.dvc.probe import Verdict, probe, probe_stage
+from tasks.dvc.record import held, record, save_experiment
+from tasks.dvc.remote import fetch_inputs
+from tasks.dvc.repository import is_remote_set
+from tasks.dvc.restore import restore
+from tasks.workspace.clone import clone, clone_handed_over, git
+
+
+class Workspace:
+    """A folder with a dvc.yaml that one flow run has to itself. What DVC says of it is asked anew each time."""
+
+    def __init__(self, root: Path, checkout: Path) -> None:
+        self.root, self.checkout, self.paths = root, checkout, Paths(root)
+        self.gpu_pool: str | None = None
+        self.has_remote = is_remote_set(root)
+        self.ran: list[str] = []
+
+    def verdict(self, stage: str) -> Verdict:
+        """DVC's on one stage."""
+        return probe_stage(self.root, stage)
+
+    def verdicts(self) -> dict[str, Verdict]:
+        """DVC's on every stage."""
+        return probe(self.root)
+
+    def restore(self, stage: str, key: str | None) -> bool:
+        """Take the stage's outputs from DVC's cache, or from its remote if there is one; False if it has to run."""
+        return key is not None and restore(self.root, stage, key)
+
+    def fetch_inputs(self, stage: str) -> None:
+        """What `stage` reads of other stages comes from DVC's remote if it is not here."""
+        fetch_inputs(self.root, stage)
+
+    def held(self, stage: str) -> AbstractContextManager[str]:
+        """The shell command of `stage`, for as long as its files are the flow's alone."""
+        return held(self.root, stage)
+
+    def record(self, stage: str, key: str | None) -> Verdict:
+        """Let DVC keep what `stage` has made, if its key is still `key`; the verdict after that."""
+        self.ran.append(stage)
+        return record(self.root, stage, key)
+
+    def metrics(self, stage: str) -> dict[str, Any]:
+        """What the stage reported, `{"model": {"loss": 3}}` as `{"model.loss": 3}`."""
+        return flatten(read_json(self.paths.of(stage) / "metrics.json"))
+
+    def commit(self) -> str:
+        """The git commit the run started from."""
+        return git(["rev-parse", "HEAD"], self.root)
+
+    def save_experiment(self, flow_run_name: str) -> str | None:
+        """Record params, metrics and dvc.lock as a DVC experiment under the flow run's name, and return that.
+
+        Nothing in the workspace moves. A clone hands it on to the repository that it was made from. None, and nothing
+        done, when no stage of the checkout has run.
+        """
+        if self.root == self.checkout and not self.ran:
+            return None
+        name = plain_name(flow_run_name)
+        save_experiment(self.root, name, push_to=None if self.root == self.checkout else "origin")
+        return name
+
+
+def plain_name(flow_run_name: str) -> str:
+    """As git allows it in a reference, and a folder as its name."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", flow_run_name).strip("-")
+
+
+@contextmanager
+def open_workspace(overrides: list[str], is_apart: bool) -> Iterator[Workspace]:
+    """The current folder; with overrides or `is_apart` a clone of it, removed at the end and kept when the run fails.
+
+    Raises UserError before anything is made when the folder is no checkout or an override is wrong.
+    """
+    checkout = _checkout()
+    if not overrides and not is_apart:
+        yield Workspace(checkout, checkout)
+        return
+    values = compose(overrides, Paths(checkout).params) if overrides else None
+    with _held(checkout) as root:
+        clone(checkout, root)
+        sign(root, flow_run.id)
+        if values:
+            write(values, Paths(root).params)
+        yield Workspace(root, checkout)
+
+
+@contextmanager
+def open_handed_over(reference: str) -> Iterator[Workspace]:
+    """A clone of what another run has handed over by `reference`."""
+    checkout = _checkout()
+    with _held(checkout) as root:
+        clone_handed_over(checkout, root, reference)
+        sign(root, flow_run.id)
+        yield Workspace(root, checkout)
+
+
+def _checkout() -> Path:
+    checkout = Path.cwd()
+    if not (checkout / "dvc.yaml").is_file():
+        raise UserError(f"there is no dvc.yaml in {checkout}; run this in the repository's root folder")
+    return checkout
+
+
+@contextmanager
+def _held(checkout: Path) -> Iterator[Path]:
+    with hold(checkout, plain_name(flow_run.name)) as root:
+        try:
+            yield root
+        except BaseException:
+            get_run_logger().warning(f"the workspace is kept: {root}")
+            raise

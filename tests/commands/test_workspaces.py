@@ -1,0 +1,117 @@
+"""Clones of the checkout: what travels into them, who holds them, and what is left of them."""
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from prefect import flow
+
+from gptcore.config.presets import STAGES
+from gptcore.config.settings import settings
+from gptcore.config.workspaces import find, hold, remove
+from gptcore.errors import UserError
+from tasks.workspace.workspace import open_workspace
+from tests.support import scratch
+
+HOLD_AND_DIE = """
+import os, sys, time
+from pathlib import Path
+from gptcore.config.presets import STAGES
+from gptcore.config.settings import settings
+from gptcore.config.workspaces import hold
+with hold(Path.cwd(), "killed") as root:
+    (root / "half").write_text("made")
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def command(root: Path, *arguments: str, code: int = 0) -> str:
+    return scratch.run(root, sys.executable, "-m", "gptcore", "workspaces", *arguments, code=code)
+
+
+@flow(name="open", validate_parameters=False)
+def open_one(overrides: Sequence[str] = (), then: str = "") -> dict[str, str]:
+    """What is in the clone, by file."""
+    with open_workspace(list(overrides), is_apart=True) as workspace:
+        files = {name: (workspace.root / name).read_text() for name in ("code.py", "dvc.lock", ".dvc/config.local")}
+        (found,) = find(workspace.checkout)
+        with pytest.raises(UserError, match="still at work in it; cancel it first"):
+            remove(workspace.checkout, found.name)
+        if then:
+            raise UserError(then)
+        files["origin"] = scratch.run(workspace.root, "git", "remote", "get-url", "origin").strip()
+        return {**files, "running": str(found.is_running), "changed": str(workspace.verdict("tokenize").why)}
+
+
+def test_what_travels(finished: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (finished / "code.py").write_text("edited = 'not committed'\n")
+    (finished / "new.py").write_text("git does not know it\n")
+    found = open_one()
+    assert found["code.py"] == "edited = 'not committed'\n"
+    assert found["dvc.lock"] == (finished / "dvc.lock").read_text()
+    assert str(finished / ".dvc/cache") in found[".dvc/config.local"]
+    assert found["origin"] == str(finished)
+    assert found["running"] == "True"
+    assert "uncommitted edits are part of this run and its experiment: code.py" in caplog.text
+    assert "files unknown to git are not part of this run: new.py" in caplog.text
+    assert list((finished / "data/scratch/workspaces").iterdir()) == []
+
+
+def test_experiments_go_to_the_repository_that_is_named(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """As in a container, where the checkout is a clone that the pull step has made."""
+    scratch.run(tmp_path, "git", "clone", "--quiet", "--bare", str(finished), "origin.git")
+    monkeypatch.setenv("GPTCORE_REPOSITORY", f"file://{tmp_path}/origin.git")
+    settings.cache_clear()
+    request.addfinalizer(settings.cache_clear)
+
+    @flow(name="save")
+    def save() -> str | None:
+        with open_workspace([], is_apart=True) as workspace:
+            assert all(workspace.restore(stage, workspace.verdict(stage).key) for stage in STAGES)
+            return workspace.save_experiment("a name")
+
+    assert save() == "a-name"
+    assert "a-name" in scratch.run(tmp_path / "origin.git", "git", "for-each-ref", "refs/exps")
+    assert "a-name" not in scratch.run(finished, "git", "for-each-ref", "refs/exps")
+
+
+def test_left_ones_are_listed_and_removed(finished: Path) -> None:
+    assert command(finished) == "no workspaces\n"
+    with pytest.raises(UserError, match="broken"):
+        open_one(then="broken")
+    killed = scratch.start(finished, sys.executable, "-c", HOLD_AND_DIE)
+    assert killed.stdout
+    killed.stdout.readline()
+    running, left = sorted(command(finished).splitlines()[1:], key=lambda line: " left " in line)
+    assert running.split()[:2] == ["killed", "running"]
+    assert "prefect flow-run inspect " in left
+    assert "cancel it first" in command(finished, "remove", "killed", code=2)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    assert "killed left" in " ".join(command(finished).split())
+    assert "there is no workspace 'nosuch'" in command(finished, "remove", "nosuch", code=2)
+    assert "takes names, or --all" in command(finished, "remove", code=2)
+    with pytest.raises(UserError, match="no workspace"):
+        remove(finished, "..")
+    assert command(finished, "remove", "--all").count("removed ") == 2
+    assert command(finished) == "no workspaces\n"
+
+
+def test_a_second_try_begins_anew(tmp_path: Path) -> None:
+    with pytest.raises(ValueError), hold(tmp_path, "run") as root:
+        (root / "half").mkdir()
+        raise ValueError
+    with hold(tmp_path, "run") as root:
+        assert list(root.iterdir()) == []
+        with pytest.raises(UserError, match="another run works in"), hold(tmp_path, "run"):
+            pass
+    assert not root.exists()
+    shutil.rmtree(tmp_path / "data")
+    assert find(tmp_path) == []

@@ -1,0 +1,185 @@
+"""Where a corpus may lie on this machine, on the web and in a bucket, and how a wrong address is told."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+import gptcore.corpus.transfer
+import gptcore.s3
+from gptcore.corpus.corpus import Corpus, DataConfig
+from gptcore.errors import Unavailable, UserError
+from tests.support.engine import DATA
+from tests.support.faulty_proxy import Fault, faulty_proxy
+from tests.support.s3 import BUCKET, S3Server, s3_server
+from tests.support.web import Web, serve
+
+HAMLET, LEAR = "HAMLET\nTo be, or not to be.\n", "KING LEAR\nNothing will come of nothing.\n"
+
+
+def config(**values: Any) -> DataConfig:
+    return DataConfig.model_validate_json(json.dumps({**DATA, **values}))  # as params.yaml is read
+
+
+def corpus(root: Path, source: Any, **values: Any) -> Corpus:
+    return Corpus(config(source=source, **values), root, root / "scratch")
+
+
+def texts(root: Path, source: Any, **values: Any) -> list[str]:
+    return [each.text for each in corpus(root, source, **values).documents()]
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gptcore.corpus.transfer, "RETRY_WAITS_SECONDS", (0.01, 0.01))
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3Server]:
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """Empty at the start of each test."""
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    for name in s3.objects():
+        s3.client.delete_object(Bucket=BUCKET, Key=name)
+    return s3
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["package://shakespeare/0.6/texts/*.txt", "https://example.org/input.txt", "http://localhost/a?b=c", "plays",
+     "/a/*.jsonl", "s3://bucket/prefix", f"https://example.org/a.txt#sha256={'0' * 64}", "hf://owner/name",
+     "hf://owner/name/config?split=train&revision=abc", ("a.txt", "https://example.org/b.txt")],
+)  # fmt: skip
+def test_sources(source: Any) -> None:
+    assert config(source=source).source == source
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("source", "ftp://example.org/input.txt"),
+        ("source", "package://shakespeare/0.6"),
+        ("source", "https://example.org/a.txt#sha256=00"),
+        ("source", "hf://name"),
+        ("source", ""),
+        ("source", ()),
+        ("sha256", "DA68"),
+        ("text", "{0}"),
+    ],
+)
+def test_settings_that_name_no_corpus(field: str, value: Any) -> None:
+    with pytest.raises(ValidationError, match=field):
+        config(**{field: value})
+
+
+def test_a_folder_is_read_in_order_of_names(tmp_path: Path) -> None:
+    (tmp_path / "plays/late").mkdir(parents=True)
+    (tmp_path / "plays/b.txt").write_text(LEAR)
+    (tmp_path / "plays/a.txt").write_text(HAMLET)
+    (tmp_path / "plays/late/c.jsonl").write_text('{"text": "SONNETS"}\n')
+    (tmp_path / "plays/notes.md").write_text("no text of the corpus")
+    documents = list(corpus(tmp_path, "plays").documents())
+    assert [each.title for each in documents] == ["HAMLET", "KING LEAR", "SONNETS"]
+    assert texts(tmp_path, str(tmp_path / "plays/a.txt")) == [HAMLET]
+    assert texts(tmp_path, "plays/**/[bc].*") == [LEAR, "SONNETS"]
+    assert texts(tmp_path, ["plays/b.txt", "plays/a.txt"]) == [LEAR, HAMLET], "a list, in its order"
+    assert texts(tmp_path, "plays/*.md") == ["no text of the corpus"], "who names it gets it"
+
+
+def test_what_was_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(HAMLET)
+    read = corpus(tmp_path, "a.txt")
+    list(read.documents())
+    [(address, whole)] = read.files
+    assert (address, whole.size, whole.sha256) == ("a.txt", len(HAMLET), hashlib.sha256(HAMLET.encode()).hexdigest())
+
+
+def test_files_that_are_no_corpus(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"plays does not exist; name a text file or a folder"):
+        texts(tmp_path, "plays")
+    (tmp_path / "plays").mkdir()
+    with pytest.raises(UserError, match=r"plays holds no text, JSON Lines, Parquet or CSV files"):
+        texts(tmp_path, "plays")
+    (tmp_path / "plays/a.txt").write_bytes(b"caf\xe9 latin")
+    with pytest.raises(UserError, match=r"^plays/a.txt: is not UTF-8 text: byte 3 is 0xe9$"):
+        texts(tmp_path, "plays")
+
+
+def test_addresses(tmp_path: Path) -> None:
+    with serve(Web({"a.txt": HAMLET.encode(), "b.jsonl": b'{"answer": "Never."}\n'})) as web:
+        found = texts(tmp_path, [web.url("a.txt"), web.url("b.jsonl?download=true")], text="answer")
+        assert found == [HAMLET, "Never."]
+        pinned = f"{web.url('a.txt')}#sha256={hashlib.sha256(HAMLET.encode()).hexdigest()}"
+        assert texts(tmp_path, pinned) == [HAMLET]
+        with pytest.raises(UserError, match=r"a.txt has the sha256 .*, not 0{64}"):
+            texts(tmp_path, f"{web.url('a.txt')}#sha256={'0' * 64}")
+    assert texts(tmp_path, pinned) == [HAMLET], "it was kept"
+
+
+def test_objects_of_a_bucket(bucket: S3Server, tmp_path: Path) -> None:
+    plays = {"b.txt": LEAR, "a.txt": HAMLET, "c/d.txt": "SONNETS", "e.md": "no"}
+    for name, text in plays.items():
+        bucket.client.put_object(Bucket=BUCKET, Key=f"plays/{name}", Body=text.encode())
+    assert texts(tmp_path, f"s3://{BUCKET}/plays") == [HAMLET, LEAR, "SONNETS"]
+    assert texts(tmp_path, f"s3://{BUCKET}/plays/a.txt") == [HAMLET]
+    assert texts(tmp_path, f"s3://{BUCKET}/plays/*.txt") == [HAMLET, LEAR]
+
+
+def test_a_large_object_comes_in_blocks_and_a_changed_one_is_refused(bucket: S3Server, tmp_path: Path) -> None:
+    text = "a line of an object\n" * 1_000_000
+    bucket.client.put_object(Bucket=BUCKET, Key="large.txt", Body=text.encode())
+    read = corpus(tmp_path, f"s3://{BUCKET}/large.txt")
+    assert "".join(each.text for each in read.documents()) == text
+    read.files[0][1].path.unlink()
+    bucket.client.put_object(Bucket=BUCKET, Key="large.txt", Body=b"revised")
+    with pytest.raises(UserError, match=r"large.txt has the sha256 .* of 7 bytes, not .*to accept the new one, `rm "):
+        texts(tmp_path, f"s3://{BUCKET}/large.txt")
+
+
+@pytest.mark.parametrize("fault", ["drop", "stall", "503"])
+def test_a_bucket_that_fails_in_the_middle_costs_retries_and_no_data(
+    bucket: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    monkeypatch.setattr(gptcore.s3, "TIMEOUTS", {"read_timeout": 0.5, "retries": {"max_attempts": 1}})
+    text = "a line of an object\n" * 600_000
+    bucket.client.put_object(Bucket=BUCKET, Key="large.txt", Body=text.encode())
+    with faulty_proxy(bucket.environment["AWS_ENDPOINT_URL"]) as (address, plan):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        plan.set(fault, "GET /bucket/large.txt", 3)
+        assert "".join(texts(tmp_path, f"s3://{BUCKET}/large.txt")) == text
+        assert len(plan.struck) == 3
+
+
+@pytest.mark.parametrize("source", ["s3://nowhere/a.txt", f"s3://{BUCKET}/nothing.txt", f"s3://{BUCKET}/*.txt"])
+def test_no_such_bucket_or_object(bucket: S3Server, tmp_path: Path, source: str) -> None:
+    with pytest.raises(UserError, match=r"there is no such bucket or object|holds no objects") as error:
+        texts(tmp_path, source)
+    assert source in str(error.value) and not isinstance(error.value, Unavailable)
+
+
+def test_no_credentials(bucket: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(UserError, match=rf"s3://{BUCKET}/a.txt: Unable to locate credentials; set AWS_PROFILE"):
+        texts(tmp_path, f"s3://{BUCKET}/a.txt")
+
+
+def test_a_bucket_that_does_not_answer(bucket: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gptcore.s3, "TIMEOUTS", {"connect_timeout": 1, "retries": {"max_attempts": 1}})
+    with serve(Web({})) as gone:
+        pass
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{gone.port}")
+    with pytest.raises(Unavailable, match=r"cannot be read: .*check the network and try again$"):
+        texts(tmp_path, f"s3://{BUCKET}/a.txt")

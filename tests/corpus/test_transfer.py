@@ -1,0 +1,159 @@
+"""Downloads from a web server that misbehaves: whole and right, or one line that says why not."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import gptcore.corpus.fetch
+import gptcore.corpus.transfer
+from gptcore.corpus.fetch import CHUNK_BYTES, fetch_url, http_answer
+from gptcore.corpus.store import Kept, Store
+from gptcore.corpus.transfer import fetch
+from gptcore.errors import Unavailable, UserError
+from tests.support.scratch import wait_until
+from tests.support.web import Web, serve
+
+TEXT = "".join(f"line {number}\n" for number in range(100_000)).encode()
+FETCH = (
+    "import sys; from pathlib import Path; from gptcore.corpus.fetch import fetch_url; "
+    "fetch_url(sys.argv[1], '', Path())"
+)
+SHA256 = hashlib.sha256(TEXT).hexdigest()
+
+
+@pytest.fixture
+def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+    monkeypatch.setattr(gptcore.corpus.transfer, "RETRY_WAITS_SECONDS", (0.01, 0.01))
+    monkeypatch.setattr(gptcore.corpus.fetch, "TIMEOUT_SECONDS", (1.0, 0.3))
+    with serve(Web({"a.txt": TEXT})) as web:
+        yield web
+
+
+def get(web: Web, folder: Path, hold: bool = True, sha256: str = "") -> Kept:
+    url = web.url("a.txt")
+    return fetch(url, sha256, Store(folder, hold), lambda offset, version: http_answer(url, offset, version))
+
+
+def is_whole(kept: Kept, folder: Path) -> bool:
+    return kept.sha256 == SHA256 and Store(folder).path(SHA256).read_bytes() == TEXT
+
+
+@pytest.mark.parametrize("fault", ["cut", "stall"])
+def test_goes_on_where_it_was_cut(web: Web, tmp_path: Path, fault: str, capsys: pytest.CaptureFixture[str]) -> None:
+    web.faults = [fault, 503, fault]
+    assert is_whole(get(web, tmp_path), tmp_path)
+    assert [bool(asked) for _, asked in web.requests] == [False, True, True, True]
+    assert web.sent_bytes < len(TEXT) + 3 * CHUNK_BYTES, "what had come did not come again"
+    assert capsys.readouterr().out.count("trying again in") == 3
+
+
+def test_as_many_cuts_as_there_may_be_while_it_gets_on(web: Web, tmp_path: Path) -> None:
+    web.faults = ["cut"] * 6
+    assert is_whole(get(web, tmp_path), tmp_path)
+
+
+def test_what_lies_half_here_is_not_mixed_with_what_came_since(web: Web, tmp_path: Path) -> None:
+    web.files["a.txt"], web.faults = b"another text " * 100_000, ["cut", 503, 503]
+    with pytest.raises(Unavailable, match="HTTP 503"):
+        get(web, tmp_path)
+    web.files["a.txt"] = TEXT
+    assert is_whole(get(web, tmp_path), tmp_path)
+    assert web.requests[-1][1], "it asked for the rest, and got the whole of the new one"
+
+
+@pytest.mark.parametrize("missing", ["ranges", "etags"])
+def test_a_server_that_cannot_go_on_sends_all_again(web: Web, tmp_path: Path, missing: str) -> None:
+    setattr(web, missing, False)
+    web.faults = ["cut", None]
+    assert is_whole(get(web, tmp_path), tmp_path)
+
+
+def test_a_killed_download_goes_on(web: Web, tmp_path: Path) -> None:
+    web.faults, web.stall_seconds = ["stall"], 20.0
+    process = subprocess.Popen([sys.executable, "-c", FETCH, web.url("a.txt")], cwd=tmp_path)
+    try:
+        # all that was sent has been written: the file is at the half or above what buffers hold
+        wait_until(lambda: any(part.stat().st_size > len(TEXT) // 4 for part in tmp_path.glob("*.part")))
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    web.stall_seconds = 0
+    assert is_whole(get(web, tmp_path), tmp_path)
+    asked = web.requests[-1][1]
+    assert asked and int(asked.removeprefix("bytes=").rstrip("-")) > len(TEXT) // 4
+
+
+def test_a_kept_file_is_not_asked_for_again_and_a_damaged_one_is(web: Web, tmp_path: Path) -> None:
+    get(web, tmp_path)
+    get(web, tmp_path)
+    assert len(web.requests) == 1
+    Store(tmp_path).path(SHA256).write_bytes(TEXT[:-1])
+    assert is_whole(get(web, tmp_path), tmp_path)
+    assert len(web.requests) == 2
+
+
+def test_an_address_must_give_what_it_gave_first(web: Web, tmp_path: Path) -> None:
+    get(web, tmp_path)
+    Store(tmp_path).path(SHA256).unlink()
+    web.files["a.txt"] = b"revised"
+    new = hashlib.sha256(b"revised").hexdigest()
+    with pytest.raises(UserError, match=rf"a.txt has the sha256 {new} of 7 bytes, not {SHA256} of .* `rm ") as error:
+        get(web, tmp_path)
+    remedy = str(error.value).partition("`rm ")[2].partition("`")[0]
+    Path(remedy).unlink()
+    assert get(web, tmp_path).sha256 == new, "as the message said"
+
+
+def test_where_the_corpus_is_pinned_its_files_may_change(web: Web, tmp_path: Path) -> None:
+    get(web, tmp_path)
+    Store(tmp_path).path(SHA256).unlink()
+    web.files["a.txt"] = b"revised"
+    assert get(web, tmp_path, hold=False).size == 7
+
+
+def test_a_pinned_file_that_is_another_is_refused(web: Web, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"has the sha256 {SHA256} of .* bytes, not 0{{64}}; nothing was kept"):
+        get(web, tmp_path, sha256="0" * 64)
+    assert not list(tmp_path.glob("*.file"))
+    assert fetch_url(web.url("a.txt"), SHA256, tmp_path).read_bytes() == TEXT
+
+
+def test_a_page_is_no_data(web: Web, tmp_path: Path) -> None:
+    web.faults = ["page"]
+    with pytest.raises(UserError, match=r"a.txt is a page for people .*no data"):
+        get(web, tmp_path)
+    assert not list(tmp_path.glob("*.file"))
+    assert is_whole(get(web, tmp_path), tmp_path), "nothing of the page is left"
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_refusal_is_final(web: Web, tmp_path: Path, status: int) -> None:
+    web.faults = [status]
+    with pytest.raises(UserError, match=rf"^http://127.0.0.1:\d+/a.txt refuses: HTTP {status}") as error:
+        get(web, tmp_path)
+    assert not isinstance(error.value, Unavailable)
+    assert len(web.requests) == 1
+
+
+def test_a_server_that_stays_down_may_be_up_later(web: Web, tmp_path: Path) -> None:
+    web.faults = [503] * 3
+    with pytest.raises(Unavailable, match=r"cannot be read: HTTP 503 .*try again$"):
+        get(web, tmp_path)
+    assert len(web.requests) == 3
+
+
+def test_asked_again_a_kept_file_counts_while_the_server_has_it(web: Web, tmp_path: Path) -> None:
+    get(web, tmp_path)
+    url = web.url("a.txt")
+    store = Store(tmp_path, hold=False, ask_again=True)
+    kept_file = store.path(SHA256).stat().st_ino
+    assert fetch(url, "", store, lambda offset, version: http_answer(url, offset, version)).sha256 == SHA256
+    assert store.path(SHA256).stat().st_ino == kept_file, "it was not written again"
+    web.files["a.txt"] = b"revised"
+    assert fetch(url, "", store, lambda offset, version: http_answer(url, offset, version)).size == 7

@@ -1,0 +1,133 @@
+"""`make deploy` and what it puts on a real server."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from prefect.automations import AutomationCore
+from prefect.client.schemas.actions import WorkPoolUpdate
+from prefect.events import emit_event
+from prefect.flows import flow
+from prefect.states import Failed, Pending, Running
+
+from tests.support import scratch
+from tests.support.cluster import Cluster, free_port
+from tests.support.webhook import Webhook, webhook
+
+DEPLOYMENTS = (
+    "train-gpt/local", "train-gpt/gpu", "train-gpt/docker", "train-gpt/kubernetes",
+    "run-stage/gpu", "run-stage/gpu-docker", "run-stage/gpu-kubernetes",
+    "sweep-gpt/local", "refresh-data/local",
+)  # fmt: skip
+POOLS = ("cpu", "gpu", "gpu-docker", "gpu-kubernetes", "control")
+
+
+def ids(cluster: Cluster) -> dict[str, object]:
+    with cluster.client() as client:
+        deployments = {name: client.read_deployment_by_name(name) for name in DEPLOYMENTS}
+        automations = {each.name: each.id for each in client.read_automations()}
+        pools = {name: client.read_work_pool(name).id for name in POOLS}
+    schedules = {name: [each.id for each in deployment.schedules] for name, deployment in deployments.items()}
+    return {**{name: deployment.id for name, deployment in deployments.items()}, **pools, **automations, **schedules}
+
+
+def test_deploying_again_changes_nothing_but_what_differs(cluster: Cluster) -> None:
+    before = ids(cluster)
+    with cluster.client() as client:
+        wanted = client.read_work_pool("gpu")
+        client.update_work_pool("gpu", WorkPoolUpdate(description="by hand", base_job_template={}))
+        said = cluster.deploy().splitlines()
+        assert client.read_work_pool("gpu").base_job_template == wanted.base_job_template
+    assert "work pool gpu: updated" in said
+    assert all(
+        "unchanged" in line
+        for line in said
+        if line.startswith(("work pool", "automation l", "automation r")) and "gpu: " not in line
+    )
+    assert ids(cluster) == before
+
+
+def test_schedules_wait_to_be_switched_on(cluster: Cluster) -> None:
+    with cluster.client() as client:
+        schedules = [each for name in DEPLOYMENTS for each in client.read_deployment_by_name(name).schedules]
+    assert [each.slug for each in schedules] == ["nightly", "nightly"]
+    assert not any(each.active for each in schedules)
+
+
+def test_what_somebody_has_switched_on_stays_on(cluster: Cluster) -> None:
+    with cluster.client() as client:
+        deployment = client.read_deployment_by_name("refresh-data/local")
+        client.update_deployment_schedule(deployment.id, deployment.schedules[0].id, active=True)
+        cluster.deploy()
+        (schedule,) = client.read_deployment_by_name("refresh-data/local").schedules
+        assert schedule.active
+        client.update_deployment_schedule(deployment.id, schedule.id, active=False)
+        cluster.deploy()
+        assert not client.read_deployment_by_name("refresh-data/local").schedules[0].active
+
+
+def test_without_a_server_it_is_one_line(cluster: Cluster) -> None:
+    elsewhere = Cluster(cluster.home)
+    said = elsewhere.command(scratch.CHECKOUT, *elsewhere.deploy_command, code=2)
+    assert said == f"error: no Prefect server answers at {elsewhere.address}; start it, or mend the URL\n"
+    elsewhere.environment |= {"PREFECT_API_URL": "", "PREFECT_SERVER_API_PORT": str(free_port())}
+    said = elsewhere.command(scratch.CHECKOUT, *elsewhere.deploy_command, code=2)
+    assert said.startswith("error: no Prefect server is up on this machine")
+    assert len(said.splitlines()) == 1
+
+
+@pytest.fixture
+def told(cluster: Cluster) -> Iterator[Webhook]:
+    """A webhook that the automations know."""
+    with webhook() as receiver:
+        cluster.environment["GPTCORE_WEBHOOK"] = receiver.address
+        cluster.deploy()
+        yield receiver
+    with cluster.client() as client:
+        for name in ("notify of failure", "notify of promotion"):
+            client.delete_automation(client.read_automations_by_name(name)[0].id)
+    del cluster.environment["GPTCORE_WEBHOOK"]
+
+
+@pytest.mark.usefixtures("server")
+def test_webhook_hears_of_failures_and_promotions(cluster: Cluster, told: Webhook) -> None:
+    with cluster.client() as client:
+        run = client.create_flow_run(flow(lambda: None, name="train-gpt"), name="swift-otter", state=Running())
+        client.set_flow_run_state(run.id, Failed(message='13 steps bring "bad luck"'))
+    model = {"prefect.resource.id": "gptcore.model.gpt", "prefect.resource.name": "gpt version 2"}
+    emit_event("gptcore.model.promoted", model, payload={"because": "it won"})
+    scratch.wait_until(lambda: len(told.texts) == 2)
+    assert set(told.texts) == {
+        'train-gpt swift-otter Failed: 13 steps bring "bad luck"',
+        "gpt version 2 is the new champion: it won",
+    }
+
+
+@pytest.fixture
+def impatient(cluster: Cluster) -> Iterator[None]:
+    """The automations wait for 10 s, the least that Prefect allows, instead of minutes."""
+    with cluster.client() as client:
+        for automation in client.read_automations():
+            wanted = AutomationCore(**automation.model_dump(exclude={"id", "owner_resource"}))
+            wanted.trigger.within = timedelta(seconds=10)
+            client.update_automation(automation.id, wanted)
+    yield
+    cluster.deploy()
+
+
+@pytest.mark.usefixtures("impatient", "server")
+def test_lost_run_has_crashed_and_run_that_never_started_is_started(cluster: Cluster, project: Path) -> None:
+    with cluster.client() as client:
+        lost = client.create_flow_run(flow(lambda: None, name="train-gpt"), state=Running()).id
+        emit_event("prefect.flow-run.heartbeat", {"prefect.resource.id": f"prefect.flow-run.{lost}"})
+        taken = cluster.submit("train-gpt/local")
+        client.set_flow_run_state(taken, Pending())  # as a worker does, which then dies
+    found = cluster.wait(lost, "Crashed").state
+    assert found
+    assert "No heartbeat" in str(found.message)
+    cluster.wait(taken, "Scheduled")
+    with cluster.client() as client:  # the next run sends a heartbeat every 30 s only
+        client.pause_automation(client.read_automations_by_name("lost runs")[0].id)
+    with cluster.worker(project):
+        cluster.wait(taken, "Completed")

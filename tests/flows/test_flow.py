@@ -1,0 +1,106 @@
+"""One cache under both doors, workspaces, and what a person sees in the terminal."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.train_gpt import train_gpt
+from gptcore.errors import UserError
+from tests.support import scratch
+
+CACHED_RUN = """
+import sys
+from flows.train_gpt import train_gpt
+print(train_gpt())
+print({"torch", "mlflow"} & set(sys.modules))
+"""
+STAGES = ["download", "tokenize", "train", "baseline", "evaluate"]
+
+
+def verdicts(report: str) -> list[str]:
+    """`train Cached up to date` of each stage's row."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in report.splitlines() if line.startswith("|")]
+    return [" ".join(row) for row in rows if row[0] in STAGES]
+
+
+def experiments(project: Path) -> dict[str, Any]:
+    """Name -> what `dvc exp show` says of it."""
+    shown = json.loads(scratch.run(project, "dvc", "exp", "show", "--json"))
+    found = [each for commit in shown for each in commit.get("experiments") or []]
+    return {each["name"]: each["revs"][0]["data"] for each in found}
+
+
+def test_flow_then_flow_then_dvc(finished: Path) -> None:
+    lock, status = (finished / "dvc.lock").read_text(), scratch.run(finished, "git", "status", "--short")
+    train_gpt()
+    report = scratch.run(finished, sys.executable, "-c", CACHED_RUN)
+    assert verdicts(report) == [f"{stage} Cached up to date" for stage in STAGES]
+    assert "gpt version 1 is the new champion" in report
+    assert report.splitlines()[-1] == "set()"  # each takes 2 s to import
+    assert (finished / "dvc.lock").read_text() == lock
+    assert scratch.run(finished, "git", "status", "--short") == status
+    assert "Data and pipelines are up to date" in scratch.run(finished, "dvc", "repro")
+    ((_, experiment),) = experiments(finished).items()  # of the first run; the second, in which nothing ran, is none
+    metrics = experiment["metrics"]["data/evaluation/metrics.json"]["data"]
+    assert metrics["model"]["bits_per_byte"] == 2 + 1 / scratch.STEPS
+
+
+def test_dvc_then_flow(project: Path) -> None:
+    scratch.run(project, "dvc", "repro")
+    assert verdicts(train_gpt()) == [f"{stage} Cached up to date" for stage in STAGES]
+
+
+def test_two_runs_with_overrides_at_once(project: Path) -> None:
+    (project / "code.py").write_text("edited = 'not committed'\n")
+    scratch.run(project, "dvc", "repro", "tokenize")
+    before = scratch.run(project, "git", "status", "--short"), (project / "dvc.lock").read_bytes()
+    runs = [scratch.start(project, *scratch.flow_command(f"train.steps={steps}")) for steps in (30, 40)]
+    outputs = [run.communicate()[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], "\n".join(outputs)
+    assert all("restored from run-cache" in output for output in outputs)  # so the uncommitted edit travelled
+    steps = sorted(each["params"]["params.yaml"]["data"]["train"]["steps"] for each in experiments(project).values())
+    assert steps == [30, 40]
+    assert before == (scratch.run(project, "git", "status", "--short"), (project / "dvc.lock").read_bytes())
+    assert not (project / "data/model").exists()
+    assert list((project / "data/scratch/workspaces").iterdir()) == []
+
+
+def test_workspace_of_a_failed_run_is_kept_and_told(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(UserError, match="bad luck"):
+        train_gpt([f"train.steps={scratch.STEPS_FAIL}"])
+    (kept,) = (project / "data/scratch/workspaces").iterdir()
+    assert f"the workspace is kept: {kept}" in caplog.text
+    assert "bad luck" in scratch.run(kept, "dvc", "repro", code=255)
+
+
+@pytest.mark.parametrize("override", ["train.stepps=3", "model=huge"])
+def test_wrong_override_is_one_line_and_nothing_made(project: Path, override: str) -> None:
+    output = scratch.run(project, *scratch.flow_command(override), code=2)
+    assert len(output.splitlines()) == 1
+    assert output.startswith("error: ")
+    assert not (project / "data").exists()
+
+
+def test_terminal_ends_with_the_mistake_and_shows_no_traceback(project: Path) -> None:
+    scratch.set_steps(project, scratch.STEPS_FAIL)
+    output = scratch.run(project, *scratch.flow_command(), code=2)
+    assert output.splitlines()[-1] == "error: train: 13 steps bring bad luck; take 14"
+    assert "Traceback" not in output
+    assert "Retry" not in output
+
+
+def test_outside_a_checkout(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"no dvc\.yaml .* root folder"):
+        train_gpt()
+
+
+def test_form_in_the_ui_describes_overrides() -> None:
+    field = train_gpt.parameters.model_dump()["properties"]["overrides"]
+    assert field["type"] == "array"
+    assert field["items"] == {"type": "string"}
+    assert field["default"] == []
+    assert "train.steps=200" in field["description"]

@@ -1,0 +1,55 @@
+"""Ten runs at once on one machine: none disturbs another, and nothing of them is left behind."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.flows.test_flow import experiments
+from tests.support import scratch
+from tests.support.cluster import Cluster
+
+RUNS = 10
+
+
+def traces(project: Path) -> set[str]:
+    """All that a run could leave: temporary files, clones, DVC's locks, git's references, the experiments' apart."""
+    places = [project / ".dvc/tmp", project / "data/scratch", project / ".git"]
+    files = {str(each) for place in places for each in place.rglob("*") if each.is_file()}
+    files = {each for each in files if "/.git/objects/" not in each and "/refs/exps/" not in each}
+    files -= {str(project / "data/scratch/turns")}  # one empty file, however many take turns
+    temporary = Path(tempfile.gettempdir()).glob("gptcore-*")
+    return files | {str(each) for each in temporary if not each.name.startswith("gptcore-tests-")}
+
+
+def test_two_runs_that_would_train_the_same_train_once(project: Path) -> None:
+    both = [scratch.start(project, *scratch.flow_command(f"train.steps={scratch.STEPS_BETTER}")) for _ in range(2)]
+    said = sorted(run.communicate(timeout=120)[0] for run in both)
+    assert [run.returncode for run in both] == [0, 0], said
+    assert scratch.steps_taken(project) == list(range(1, scratch.STEPS_BETTER + 1))
+    assert any("another run is doing just this" in each for each in said)
+
+
+@pytest.mark.load
+@pytest.mark.timeout(600)  # on a machine that is busy otherwise
+def test_ten_runs_at_once(cluster: Cluster, project: Path) -> None:
+    scratch.run(project, "dvc", "repro", "tokenize")
+    (project / "code.py").write_text("edited = 'not committed'\n")
+    files = {each: (project / each).read_bytes() for each in ("dvc.lock", "params.yaml", "code.py")}
+    status, before = scratch.run(project, "git", "status", "--short"), traces(project)
+    with cluster.worker(project, limit=2) as worker:
+        runs = [
+            cluster.submit("train-gpt/local", overrides=[f"train.steps={21 + number}"], promotion=False)
+            for number in range(RUNS)
+        ]
+        found = [cluster.wait(run, "Completed", seconds=240) for run in runs]
+        scratch.wait_until(lambda: len(scratch.processes_in(project)) == 1, seconds=30)  # the worker's
+        assert worker.poll() is None
+    assert scratch.processes_in(project) == []
+    assert traces(project) - before == set()
+    assert list((project / "data/scratch/workspaces").iterdir()) == []
+    assert {run.name for run in found} == set(experiments(project))
+    assert files == {each: (project / each).read_bytes() for each in files}
+    assert scratch.run(project, "git", "status", "--short") == status
+    assert not (project / "data/model").exists()
+    assert (project / ".dvc/tmp/rwlock").read_text() in ("", "{}")

@@ -1,0 +1,67 @@
+"""A sweep on a real server and worker: the scratch project's model is the better the more steps it takes."""
+
+import csv
+import io
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.sweep.plot import draw
+from flows.sweep.report import command
+from flows.sweep.runs import find_deployment
+from gptcore.errors import UserError
+from tests.support import scratch
+from tests.support.cluster import Cluster, free_port
+
+pytestmark = pytest.mark.slow
+
+SWEEP = ("env", "COLUMNS=200", sys.executable, "-m", "flows.sweep")
+GRID = f"train.steps=[{scratch.STEPS},{scratch.STEPS_FAIL},{scratch.STEPS_BETTER}]"
+
+
+def ranking(output: str) -> list[list[str]]:
+    """The cells of the rows of runs, as the terminal shows them."""
+    rows = [re.split(r"  +", line.strip()) for line in output.splitlines()]
+    return [row for row in rows if len(row) > 2 and row[0].isdigit()]
+
+
+def test_sweep_ranks_promotes_and_runs_only_what_is_missing(cluster: Cluster, finished: Path) -> None:
+    with cluster.worker(finished, limit=2):
+        said = cluster.command(finished, *SWEEP, GRID)
+    assert "3 runs, of which 1 are there already" in said  # that of the finished project
+    (best, known, failed) = ranking(said)
+    assert best[2:4] == [str(scratch.STEPS_BETTER), "2.0200"]
+    assert known[2:4] == [str(scratch.STEPS), "2.0500"]
+    assert known[-1] == "was there already"
+    assert failed[2:] == [str(scratch.STEPS_FAIL), "Failed: train: 13 steps bring bad luck; take 14"]
+    assert "gpt version 2 is the new champion: its 2.0200 bits per byte" in said
+    scratch.wait_until(lambda: best[1] in cluster.promoted())
+    assert cluster.promoted().count(best[1]) == 1
+
+    shown = scratch.run(finished, *shlex.split(command()), "--csv")
+    order = [row["Experiment"] for row in csv.DictReader(io.StringIO(shown)) if row["Experiment"]]
+    assert order == [best[1], known[1]]
+
+
+def test_what_is_not_there_is_one_line(cluster: Cluster, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with cluster.client() as client:
+        with pytest.raises(UserError, match="has no deployment train-gpt/none; `make deploy` brings"):
+            find_deployment(client, "train-gpt/none")
+        with pytest.raises(UserError, match="no worker takes runs of train-gpt/gpu; start one: prefect worker start"):
+            find_deployment(client, "train-gpt/gpu")
+    monkeypatch.setitem(cluster.environment, "PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
+    said = cluster.command(finished, *SWEEP, GRID, code=2)
+    assert re.fullmatch(r"error: no Prefect server answers at http://127.0.0.1:\d+/api: .*; `make ui` .*\n", said)
+
+
+def test_pictures_of_one_and_of_several_values() -> None:
+    for values in (
+        [{"a": 1}, {"a": 20}],
+        [{"a": 1, "m": "x"}, {"a": 2, "m": "y"}],
+        [{"a": 3}],
+        [{"b": True}, {"b": None}],
+    ):
+        assert draw(values, [2.0 + number for number in range(len(values))]).startswith(b"\x89PNG")

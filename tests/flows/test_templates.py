@@ -1,0 +1,153 @@
+"""What a run gets from each work pool, rendered by Prefect's own workers; manifests against Kubernetes' schema."""
+
+import asyncio
+import copy
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import kubernetes_validate
+import pytest
+from prefect.client.schemas.objects import FlowRun
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.workers.base import BaseJobConfiguration
+from prefect.workers.process import ProcessJobConfiguration
+from prefect_docker.worker import DockerWorkerJobConfiguration
+from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
+from ruamel.yaml import YAML
+
+from tests.support.scratch import CHECKOUT
+
+FOLDER = CHECKOUT / "deployments"
+KUBERNETES = "1.33"
+CONFIGURATIONS: dict[str, type[BaseJobConfiguration]] = {
+    "process": ProcessJobConfiguration,
+    "docker": DockerWorkerJobConfiguration,
+    "kubernetes": KubernetesWorkerJobConfiguration,
+}
+
+
+def load(path: Path) -> Any:
+    return YAML(typ="safe").load(path)
+
+
+def render(pool: str, **job_variables: Any) -> Any:
+    """The configuration that `pool`'s worker would start a run with."""
+    wanted = load(FOLDER / "pools" / f"{pool}.yaml")
+    kind = CONFIGURATIONS[wanted["type"]]
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):  # nothing is asked, so no server is needed
+        configuration = asyncio.run(kind.from_template_and_values(wanted["base_job_template"], job_variables))
+    configuration.prepare_for_flow_run(FlowRun(id=uuid4(), name="swift-otter", flow_id=uuid4()))
+    return configuration
+
+
+def valid(manifest: dict[str, Any]) -> dict[str, Any]:
+    """`manifest`, after a check that knows every field there is."""
+    manifest = copy.deepcopy(manifest)
+    for field in ("parallelism", "completions"):  # prefect-kubernetes asks for them in the pod too; clusters drop them
+        manifest["spec"]["template"]["spec"].pop(field, None)
+    kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+    return manifest
+
+
+@pytest.mark.parametrize("pool", ["cpu", "gpu", "control"])
+def test_run_on_a_machine_is_one_process_in_the_workers_folder(pool: str) -> None:
+    configuration = render(pool, env={"GPTCORE_DEVICE": "cpu"})
+    assert configuration.command == "python -m prefect.engine"
+    assert configuration.working_dir == Path()
+    assert configuration.env["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
+    assert configuration.env["GPTCORE_DEVICE"] == "cpu"
+
+
+def test_container_has_gpus_memory_cache_and_a_way_to_stop() -> None:
+    configuration = render("gpu-docker", gpus=2, memory="64g", shared_memory="16g")
+    assert configuration.image == "gptcore:latest"
+    assert configuration.command == "prefect flow-run execute"
+    assert configuration.mem_limit == "64g"
+    assert configuration.volumes == ["gptcore-cache:/cache"]
+    assert configuration.env["PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"] == "reschedule"
+    assert configuration.container_create_kwargs == {
+        "device_requests": [{"driver": "nvidia", "count": 2, "capabilities": [["gpu"]]}],
+        "shm_size": "16g",
+        "init": True,
+        "stop_signal": "SIGTERM",
+    }
+    assert render("gpu-docker").container_create_kwargs["device_requests"][0]["count"] == -1
+
+
+def test_pod_has_gpus_memory_cache_secrets_and_time_for_a_checkpoint() -> None:
+    toleration = {"key": "spot", "operator": "Exists"}
+    configuration = render(
+        "gpu-kubernetes", gpus=8, memory="200Gi", shared_memory="32Gi", node_selector={"gpu": "h200"},
+        tolerations=[toleration], env={"GPTCORE_CHECKPOINTS": "s3://bucket/checkpoints"},
+    )  # fmt: skip
+    pod = valid(configuration.job_manifest)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    assert container["args"] == ["prefect", "flow-run", "execute"]
+    assert container["resources"]["limits"] == {"memory": "200Gi", "nvidia.com/gpu": 8}
+    assert container["envFrom"] == [{"secretRef": {"name": "gptcore", "optional": True}}]
+    assert pod["terminationGracePeriodSeconds"] >= 60
+    assert pod["nodeSelector"] == {"gpu": "h200"}
+    assert pod["tolerations"] == [toleration]
+    assert {"name": "cache", "persistentVolumeClaim": {"claimName": "gptcore-cache"}} in pod["volumes"]
+    assert {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": "32Gi"}} in pod["volumes"]
+    assert environment["GPTCORE_CHECKPOINTS"] == "s3://bucket/checkpoints"
+    assert environment["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
+
+
+@pytest.mark.parametrize(("backoff_limit", "behaviour"), [(0, "reschedule"), (3, "relinquish")])
+def test_evicted_pod_gives_its_run_back(backoff_limit: int, behaviour: str) -> None:
+    """To Prefect, which starts another pod, or to Kubernetes, which starts this one again."""
+    manifest = valid(render("gpu-kubernetes", backoff_limit=backoff_limit).job_manifest)
+    (container,) = manifest["spec"]["template"]["spec"]["containers"]
+    assert {"name": "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR", "value": behaviour} in container["env"]
+    assert manifest["spec"]["backoffLimit"] == backoff_limit
+
+
+@pytest.mark.parametrize("pool", sorted(path.stem for path in (FOLDER / "pools").glob("*.yaml")))
+def test_every_variable_is_used_and_every_placeholder_known(pool: str) -> None:
+    template = load(FOLDER / "pools" / f"{pool}.yaml")["base_job_template"]
+    known = set(template["variables"]["properties"])
+    text = str(template["job_configuration"])
+    used = {word for word in known if f"{{{{ {word} }}}}" in text}
+    assert used == known
+    assert text.count("{{") == sum(text.count(f"{{{{ {word} }}}}") for word in used)
+
+
+def test_training_over_several_machines_finds_its_pods() -> None:
+    service, job = YAML(typ="safe").load_all(FOLDER / "kubernetes" / "training-job.yaml")
+    kubernetes_validate.validate(service, KUBERNETES, strict=True)
+    kubernetes_validate.validate(job, KUBERNETES, strict=True)
+    name, spec = job["metadata"]["name"], job["spec"]
+    pod = spec["template"]["spec"]
+    (container,) = pod["containers"]
+    machines = spec["completions"]
+    assert spec["completionMode"] == "Indexed"
+    assert spec["parallelism"] == machines
+    assert f"--nnodes={machines}" in container["args"]
+    assert service["spec"]["selector"] == {"job-name": name}  # a label that Kubernetes gives the Job's pods
+    assert pod["subdomain"] == service["metadata"]["name"]
+    port = service["spec"]["ports"][0]["port"]
+    assert f"--rdzv-endpoint={name}-0.{service['metadata']['name']}:{port}" in container["args"]
+    assert container["args"][-2:] == ["-m", "gptcore.stages.train"]
+    assert pod["terminationGracePeriodSeconds"] >= 60
+
+
+def test_the_stack_is_whole() -> None:
+    """What `docker compose config` would refuse: names that lead nowhere."""
+    stack = load(FOLDER / "compose.yaml")
+    services, pools = stack["services"], {path.stem for path in (FOLDER / "pools").glob("*.yaml")}
+    assert {"postgres", "s3", "prefect", "mlflow", "worker-gpu"} <= set(services)
+    for service in services.values():
+        needed = service.get("depends_on", [])
+        assert set(needed) <= set(services)
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert source in stack["volumes"] or (FOLDER / source).exists()
+        words = str(service.get("command", "")).split()
+        if words[:3] == ["python", "-m", "flows.services.worker"]:
+            assert words[3] in pools
+    (gpus,) = services["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+    assert gpus["capabilities"] == ["gpu"]
+    assert (FOLDER / services["prefect"]["build"]["context"] / services["prefect"]["build"]["dockerfile"]).is_file()

@@ -1,0 +1,35 @@
+"""`make ui`, as a person starts and stops it."""
+
+import os
+import signal
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from tests.support import scratch
+from tests.support.cluster import Cluster, free_port
+
+pytestmark = pytest.mark.slow
+
+
+def test_ui_runs_deployments_leaves_no_process_and_goes_on_next_time(project: Path, cluster: Cluster) -> None:
+    own, port = cluster.twin(project / "data/scratch/home"), free_port()
+    own.environment["UI_PORT"] = str(port)
+    ui = own.launch(project, "flows.services.ui", log="ui.log")
+    scratch.wait_until(lambda: "Ctrl-C" in (own.home / "ui.log").read_text())
+    assert f"Prefect  http://127.0.0.1:{own.port}\n" in (own.home / "ui.log").read_text()
+    with urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+        assert answer.read() == b"OK"
+    (project / "trouble-train").write_text("wait 4")
+    run = own.submit("train-gpt/local")
+    scratch.wait_until(lambda: scratch.steps_taken(project) == [1, 2, 3, 4])
+    os.killpg(ui.pid, signal.SIGINT)
+    assert ui.wait(60) == 0
+    assert scratch.processes_in(project) == []
+    (project / "trouble-train").unlink()
+    own.start()
+    with own.worker(project):
+        own.wait(run, "Completed")
+    own.stop()
+    assert scratch.steps_taken(project) == list(range(1, scratch.STEPS + 1))

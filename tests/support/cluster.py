@@ -1,0 +1,198 @@
+"""A Prefect server and process workers of their own, as `make ui` starts them: what deployments run on."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from copy import copy
+from pathlib import Path
+from sqlite3 import connect
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.objects import FlowRun
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from tasks.process.group import child_environment
+from tests.support import scratch
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Cluster:
+    """`prefect server start` with pools and deployments of deployments/; `environment` leads programs to it."""
+
+    def __init__(self, home: Path, settings: dict[str, str] | None = None) -> None:
+        self.home, self.port = home, free_port()
+        self.address = f"http://127.0.0.1:{self.port}/api"
+        self.environment = {
+            **child_environment(),
+            "PREFECT_HOME": str(home),
+            "PREFECT_API_URL": self.address,
+            "PREFECT_SERVER_API_PORT": str(self.port),
+            "PREFECT_WORKER_QUERY_SECONDS": "0.5",
+            "PYTHONPATH": str(scratch.CHECKOUT),
+            **(settings or {}),
+        }
+
+    def start(self) -> None:
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.server = self.launch(self.home, "prefect", "--no-prompt", "server", "start", log="server.log")
+        scratch.wait_until(self.is_up)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        end(self.server, number)
+
+    def is_up(self) -> bool:
+        assert self.server.poll() is None, (self.home / "server.log").read_text()
+        try:
+            with urlopen(f"{self.address}/health", timeout=5) as answer:
+                return bool(answer.read() == b"true")
+        except (URLError, OSError):
+            return False
+
+    def launch(self, folder: Path, module: str, *words: str, log: str) -> "subprocess.Popen[bytes]":
+        """`python -m MODULE WORDS` in `folder`, in a process group of its own, output in `log` of the home folder."""
+        with (self.home / log).open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", module, *words], cwd=folder, env=self.environment,
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+    def twin(self, home: Path) -> "Cluster":
+        """Another one in `home`, not started yet, whose server finds everything deployed: migrations take 10 s."""
+        home.mkdir(parents=True)
+        with closing(connect(self.home / "prefect.db")) as here, closing(connect(home / "prefect.db")) as there:
+            here.backup(there)
+        return Cluster(home)
+
+    @contextmanager
+    def launched(self, folder: Path, module: str, *words: str, log: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """As `launch`; ended with the block."""
+        process = self.launch(folder, module, *words, log=log)
+        try:
+            yield process
+        finally:
+            end(process, signal.SIGTERM)
+
+    def on_host(self, home: Path, settings: dict[str, str]) -> "Cluster":
+        """This one, as seen from another machine with its own home folder and settings."""
+        other = copy(self)
+        other.home = home
+        private = {"PREFECT_HOME": "prefect", "DVC_GLOBAL_CONFIG_DIR": "dvc", "DVC_SITE_CACHE_DIR": "dvc-site"}
+        other.environment = {
+            **self.environment,
+            **{name: str(home / each) for name, each in private.items()},
+            **settings,
+        }
+        home.mkdir(parents=True)
+        return other
+
+    deploy_command = (sys.executable, "-m", "flows.services.deploy")
+
+    def deploy(self) -> str:
+        return self.command(scratch.CHECKOUT, *self.deploy_command)
+
+    def command(self, folder: Path, *command: str, code: int = 0) -> str:
+        """What `command` prints, run in `folder` against this server; it must end with `code`."""
+        done = subprocess.run(
+            command, cwd=folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout
+        return done.stdout
+
+    @contextmanager
+    def worker(self, folder: Path, pool: str = "cpu", limit: int = 1) -> Iterator["subprocess.Popen[bytes]"]:
+        """A worker started in `folder`, where its runs then work; ready to take them, ended with the block."""
+        name = f"{pool}-{time.monotonic_ns()}"
+        words = ("--no-prompt", "worker", "start", "--pool", pool, "--limit", str(limit), "--name", name)
+        with self.launched(folder, "prefect", *words, log="worker.log") as process:
+            scratch.wait_until(lambda: name in self._workers(pool))
+            yield process
+
+    def _workers(self, pool: str) -> list[str]:
+        with self.client() as client:
+            return [worker.name for worker in client.read_workers_for_work_pool(pool)]
+
+    @contextmanager
+    def client(self) -> Iterator[SyncPrefectClient]:
+        with temporary_settings({PREFECT_API_URL: self.address}), get_client(sync_client=True) as client:
+            yield client
+
+    def submit(self, deployment: str, **parameters: Any) -> UUID:
+        """Ask for a run of `deployment`, as `prefect deployment run` does; its id."""
+        with self.client() as client:
+            found = client.read_deployment_by_name(deployment)
+            return client.create_flow_run_from_deployment(found.id, parameters=parameters).id
+
+    def flow_run(self, run: UUID) -> FlowRun:
+        with self.client() as client:
+            return client.read_flow_run(run)
+
+    def state(self, run: UUID) -> str:
+        """The name of the state it is in now: `Running`, `Completed`, ..."""
+        state = self.flow_run(run).state
+        assert state
+        return str(state.name)
+
+    def wait(self, run: UUID, *names: str, seconds: float = 120) -> FlowRun:
+        """Until the run's state is one of `names` (by default: any final one)."""
+        give_up = time.monotonic() + seconds
+        while True:
+            found = self.flow_run(run)
+            assert found.state
+            if found.state.name in names or found.state.is_final():
+                break
+            assert time.monotonic() < give_up, f"still {found.state}\n{self.logs(run)}"
+            time.sleep(0.2)
+        assert not names or found.state.name in names, f"{found.state}\n{self.logs(run)}"
+        return found
+
+    def logs(self, run: UUID) -> str:
+        """All that was logged of the run, its tasks included."""
+        with self.client() as client:
+            wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
+            return "\n".join(line.message for line in client.read_logs(wanted, limit=200))
+
+    def promoted(self) -> list[str]:
+        """The flow runs that made a champion, as the server was told, of all tests that use it."""
+        wanted = {"event": {"name": ["gptcore.model.promoted"]}, "resource": {"id": ["gptcore.model.gpt"]}}
+        with self.client() as client:
+            events = client.request("POST", "/events/filter", json={"filter": wanted}).json()["events"]
+        return [event["payload"].get("flow_run_name", "") for event in events]
+
+
+def end(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
+    """Signal the process alone, and wait; what is left of its group after 40 s is killed."""
+    try:
+        process.send_signal(number)
+        process.wait(40)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextmanager
+def cluster_in(home: Path, settings: dict[str, str] | None = None) -> Iterator[Cluster]:
+    """A cluster that is up, with everything deployed; gone when the block ends."""
+    cluster = Cluster(home, settings)
+    cluster.start()
+    try:
+        cluster.deploy()
+        yield cluster
+    finally:
+        cluster.stop()

@@ -1,0 +1,128 @@
+"""Small models, recipes and workspaces for the tests of gptcore."""
+
+import contextlib
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import gptcore.config.params
+from gptcore.files import write_json
+from gptcore.model.config import ModelConfig
+from gptcore.training.optim import OptimConfig
+from gptcore.training.train import TrainConfig
+
+REPOSITORY = Path(__file__).parents[2]
+SIZE: dict[str, Any] = {"n_layer": 2, "n_head": 2, "n_embd": 32, "block_size": 16, "dropout": 0.0}
+GPT2: dict[str, Any] = {
+    **SIZE, "bias": True, "norm": "layernorm", "position": "learned", "rope_base": 10000.0, "activation": "gelu",
+    "qk_norm": False, "attention_scale": 0.0, "tied_head": True, "zero_init": False, "embedding_norm": False,
+    "residual_scalars": False, "value_embeddings": False, "bigram_buckets": 0, "logit_softcap": 0.0,
+    "sliding_window": 0, "activation_checkpointing": False,
+}  # fmt: skip
+MODERN: dict[str, Any] = {
+    **SIZE, "bias": False, "norm": "rmsnorm", "position": "rope", "rope_base": 10000.0, "activation": "relu2",
+    "qk_norm": True, "attention_scale": 0.0, "tied_head": False, "zero_init": True, "embedding_norm": True,
+    "residual_scalars": True, "value_embeddings": True, "bigram_buckets": 64, "logit_softcap": 15.0,
+    "sliding_window": 0, "activation_checkpointing": False,
+}  # fmt: skip
+ADAMW: dict[str, Any] = {
+    "matrices": "adamw", "matrix_learning_rate": 3e-3, "embedding_learning_rate": 3e-3, "head_learning_rate": 3e-3,
+    "scalar_learning_rate": 3e-3, "adam_betas": [0.9, 0.99], "adam_eps": 1e-8, "muon_momentum": 0.95,
+    "muon_momentum_warmup_steps": 0, "matrix_weight_decay": 0.1, "embedding_weight_decay": 0.1, "gradient_clip": 1.0,
+    "schedule": "cosine", "warmup_steps": 5, "cooldown_fraction": 0.0, "final_learning_rate_fraction": 0.1,
+}  # fmt: skip
+MUON: dict[str, Any] = {
+    **ADAMW, "matrices": "muon", "matrix_learning_rate": 0.02, "embedding_learning_rate": 0.1,
+    "adam_betas": [0.8, 0.95], "matrix_weight_decay": 0.05, "embedding_weight_decay": 0.0, "schedule": "wsd",
+    "cooldown_fraction": 0.5, "muon_momentum_warmup_steps": 20,
+}  # fmt: skip
+TRAIN: dict[str, Any] = {
+    "seed": 7, "steps": 120, "batch_tokens": 128, "order": "epochs", "precision": "float32", "target_loss": 0.0,
+    "spike_nats": 0.0, "skipped_batches_limit": 2, "samples": 2,
+    "sample_prompt": "", "sample_tokens": 8,
+}  # fmt: skip
+CURVE: dict[str, Any] = {"points": 6, "windows": 8, "block_size": 16}
+DATA: dict[str, Any] = {
+    "source": "texts", "sha256": "", "format": "auto", "text": "text", "languages": [], "language_field": "language",
+    "min_bytes": 1, "deduplicate": False, "max_documents": 0, "max_bytes": 0, "mode": "files", "shuffle_tokens": 4096,
+}  # fmt: skip
+TOKENIZE: dict[str, Any] = {
+    "tokenizer": "byte", "vocab_size": 257, "sample_bytes": 1_000_000, "sentencepiece_model": "",
+    "sentencepiece_sha256": "", "val_fraction": 0.25, "test_fraction": 0.0, "val_split": "documents", "seed": 1,
+}  # fmt: skip
+TEXT = "To be, or not to be, that is the question: whether 'tis nobler in the mind to suffer. " * 40
+
+
+def model_config(values: dict[str, Any], **changes: Any) -> ModelConfig:
+    return ModelConfig(**{**values, **changes})
+
+
+def optim_config(values: dict[str, Any], **changes: Any) -> OptimConfig:
+    merged = {**values, **changes}
+    return OptimConfig(**{**merged, "adam_betas": tuple(merged["adam_betas"])})
+
+
+def train_config(**changes: Any) -> TrainConfig:
+    return TrainConfig(**{**TRAIN, **changes})
+
+
+def some_tokens(n: int = 4000, vocab_size: int = 50, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, vocab_size, n).astype(np.uint16)
+
+
+def make_workspace(root: Path, **params: Any) -> Path:
+    """A folder with params.yaml and byte-level data/tokens, ready for the stages train, baseline and evaluate."""
+    from gptcore.config.paths import Paths
+    from gptcore.stages.tokenize import TokenizeConfig, tokenize
+
+    (root / "data/raw").mkdir(parents=True)
+    documents = [
+        f'{{"title": "{title}", "text": {json.dumps(title + TEXT)}}}' for title in ("one", "two", "three", "four")
+    ]
+    (root / "data/raw/documents.jsonl").write_text("\n".join(documents) + "\n")
+    tokenize(tokenize=TokenizeConfig(**TOKENIZE), paths=Paths(root))
+    baseline = {"seed": 7, "batch_tokens": 64, "precision": "float32", "model": GPT2, "optim": ADAMW}
+    sections = {
+        "model": MODERN,
+        "optim": MUON,
+        "train": TRAIN,
+        "curve": CURVE,
+        "baseline": baseline,
+        "evaluate": {"block_size": 16},
+    }
+    write_json(root / "params.yaml", {**sections, **params})  # JSON is YAML
+    return root
+
+
+def start_stage(stage: str, root: Path, **environment: str) -> subprocess.Popen[str]:
+    return start_module(f"gptcore.stages.{stage}", root, **environment)
+
+
+def start_module(module: str, root: Path, **environment: str) -> subprocess.Popen[str]:
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "GPTCORE_CHECKPOINT_SECONDS": "0.1", **environment}
+    command = [sys.executable, "-m", module]
+    return subprocess.Popen(command, cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def run_stage(stage: str, root: Path, **environment: str) -> tuple[int, str]:
+    """Exit code and output, in a process of its own."""
+    process = start_stage(stage, root, **environment)
+    output, _ = process.communicate(timeout=120)
+    return process.returncode, output
+
+
+def run_stage_here(stage: str, root: Path) -> int:
+    """Exit code, in this process: no seconds for importing torch."""
+    function = getattr(importlib.import_module(f"gptcore.stages.{stage}"), stage)
+    with contextlib.chdir(root):
+        try:
+            gptcore.config.params.run_stage(function)
+        except SystemExit as end:
+            return int(end.code or 0)
+    return 0

@@ -1,0 +1,21 @@
+"""The stage train, which leaves its last state behind: `python -m tests.support.keep_state` in a workspace."""
+
+from safetensors.torch import save_file
+
+from gptcore.config.paths import Paths
+from gptcore.model.config import ModelConfig
+from gptcore.stages.run_stage import run_stage
+from gptcore.training.optim import OptimConfig
+from gptcore.training.run import CurveConfig, Run, TrainMetrics
+from gptcore.training.train import TrainConfig
+
+
+def train(model: ModelConfig, optim: OptimConfig, train: TrainConfig, curve: CurveConfig, paths: Paths) -> TrainMetrics:
+    run = Run("train", model, optim, train, curve, paths, paths.model)
+    metrics = run.to_the_end()
+    save_file(run.state.tensors(), paths.root / "final.safetensors")
+    return metrics
+
+
+if __name__ == "__main__":
+    run_stage(train)

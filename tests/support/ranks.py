@@ -1,0 +1,80 @@
+"""What each rank does for test_distributed.py: `python -m tests.support.ranks FOLDER` starts two of itself.
+
+The first rank writes, for each case, losses, weights and text to `FOLDER`.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from gptcore.config.settings import settings
+from gptcore.errors import UserError
+from gptcore.training import distributed, sharding
+from gptcore.training.guard import Copy
+from gptcore.training.optim import Muon
+from gptcore.training.train import TrainState, fit
+from tests.support.engine import ADAMW, GPT2, MODERN, MUON, model_config, optim_config, some_tokens, train_config
+
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, int]] = {
+    "gpt2-ddp": (GPT2, ADAMW, "ddp", 3),
+    "gpt2-fsdp": (GPT2, ADAMW, "fsdp", 1),
+    "modern-ddp": (MODERN, MUON, "ddp", 1),
+    "modern-fsdp": (MODERN, MUON, "fsdp", 3),
+}
+STEPS, ROWS = 6, 3  # an uneven share for two ranks
+
+
+def state_of(case: str, rows: int = ROWS) -> TrainState:
+    model, optim, _, micro_batch = CASES[case]
+    # an eps so large that a gradient which is zero but for float order moves nothing
+    optim = {**optim, "adam_eps": 1e-3}
+    recipe = train_config(steps=STEPS, batch_tokens=rows * 16)
+    state = TrainState(model_config(model), optim_config(optim), recipe, some_tokens(), 50, torch.device("cpu"))
+    state.micro_batch = micro_batch
+    for each in state.optimizer.optimizers:
+        if isinstance(each, Muon):
+            each.dtype = torch.float32  # bfloat16 would make of a difference in the last bit one of 1/256
+    return state
+
+
+def trained(case: str, resume_at: int = STEPS) -> dict[str, torch.Tensor]:
+    """Losses, and on the first rank the whole state, after all steps.
+
+    At `resume_at` another state takes over, and its guard's copy is put back.
+    """
+    state, losses = state_of(case), []
+    reports = fit(state)
+    for report in reports:
+        losses.append(report.loss)
+        if report.step == resume_at:
+            tensors = distributed.tensors_from_first(sharding.tensors_on_first(state.tensors()))
+            reports.close()
+            state = state_of(case)
+            state.load_tensors(tensors, resume_at)
+            copy = Copy()
+            copy.take(state.tensors(), resume_at)
+            state.go_back(copy)
+            losses += [each.loss for each in fit(state)]
+    return {"losses": torch.tensor(losses), **sharding.tensors_on_first(state.tensors())}
+
+
+def main(folder: Path) -> None:
+    distributed.start_ranks("ranks")
+    for case, (_, _, kind, _) in CASES.items():
+        os.environ["GPTCORE_SHARDING"] = kind
+        settings.cache_clear()
+        tensors = trained(case, resume_at=STEPS // 2)
+        if distributed.is_first():
+            save_file(tensors, folder / f"{case}.safetensors")
+    try:
+        state_of("gpt2-ddp", rows=1)
+    except UserError as error:
+        (folder / f"refused-{distributed.rank()}").write_text(str(error))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

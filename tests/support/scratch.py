@@ -1,0 +1,110 @@
+"""A scratch project: git, DVC and presets as in the checkout, with stages (scratch_stages.py) that take no time."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from tasks.process.group import child_environment
+
+HERE = Path(__file__).parent
+CHECKOUT = HERE.parents[1]
+STEPS_WORSE, STEPS, STEPS_BETTER = 5, 20, 50  # than the baseline; than it; than the model of 20 steps
+STEPS_FAIL = 13
+FILES = ("params.yaml", ".dvcignore", ".dvc/config")
+IGNORED = "/data/*\n/mlflow.db\n/mlartifacts\n/trouble-*\n/steps-*\n__pycache__\n"
+
+
+def make(root: Path) -> Path:
+    """A committed project in the new folder `root`, in which no stage has run."""
+    root.mkdir(parents=True)
+    run(root, "git", "init", "--quiet")
+    run(root, "dvc", "init", "--quiet")
+    for file in FILES:
+        shutil.copy(CHECKOUT / file, root / file)
+    shutil.copytree(CHECKOUT / "conf", root / "conf")
+    shutil.copy(HERE / "scratch_stages.py", root / "stages.py")
+    (root / "code.py").write_text("edited = False\n")
+    (root / ".gitignore").write_text(IGNORED)
+    _write_stages(root)
+    set_steps(root, STEPS)
+    commit(root)
+    return root
+
+
+def _write_stages(root: Path) -> None:
+    """The real dvc.yaml with little stages in place of the real ones, and code.py in place of the real code."""
+    dvc = YAML().load(CHECKOUT / "dvc.yaml")
+    for name, stage in dvc["stages"].items():
+        stage["cmd"] = f"python stages.py {name}"
+        stage["deps"] = ["code.py", *(path for path in stage["deps"] if path.startswith("data/"))]
+    YAML().dump(dvc, root / "dvc.yaml")
+
+
+def set_steps(root: Path, steps: int) -> None:
+    """Change train.steps in params.yaml: the more steps, the fewer bits per byte has the scratch model."""
+    set_param(root, "train", "steps", steps)
+
+
+def set_param(root: Path, section: str, field: str, value: Any) -> None:
+    params = YAML().load(root / "params.yaml")
+    params[section][field] = value
+    YAML().dump(params, root / "params.yaml")
+
+
+def commit(root: Path) -> None:
+    run(root, "git", "add", "--all")
+    identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+    run(root, "git", *identity, "commit", "--quiet", "--message", "a commit")
+
+
+def run(root: Path, *command: str, code: int = 0) -> str:
+    """What `command` prints, run in `root`, where it must end with `code`."""
+    done = start(root, *command)
+    output, _ = done.communicate()
+    assert done.returncode == code, output
+    return output
+
+
+def start(root: Path, *command: str) -> "subprocess.Popen[str]":
+    """`command` in `root`, in a process group of its own, with a PYTHONPATH that leads here."""
+    environment = {**child_environment(), "PYTHONPATH": str(CHECKOUT)}
+    return subprocess.Popen(
+        command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def flow_command(*overrides: str) -> list[str]:
+    return [sys.executable, "-m", "flows.train_gpt", *overrides]
+
+
+def steps_taken(root: Path) -> list[int]:
+    """The steps that the scratch stage `train` really took, over all its runs."""
+    log = root / "steps-train"
+    return [int(line) for line in log.read_text().split()] if log.exists() else []
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
+    give_up = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < give_up, "it never came true"
+        time.sleep(0.05)
+
+
+def processes_in(root: Path) -> list[str]:
+    """The command lines of all living processes that work in `root`, this one apart."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if process.name != str(os.getpid()) and (process / "cwd").readlink().is_relative_to(root):
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue  # it ended meanwhile, or is another user's
+    return found

@@ -1,0 +1,111 @@
+"""What dies and comes back around a run: each fault is a real one, on a real server and real process workers."""
+
+import signal
+import sys
+from pathlib import Path
+from uuid import UUID
+
+import psutil
+
+from tests.support import scratch
+from tests.support.cluster import Cluster
+from tests.support.s3 import BUCKET, s3_server
+
+ALL_STEPS = list(range(1, scratch.STEPS + 1))
+DEPLOYMENT = "train-gpt/local"
+
+
+def begin(cluster: Cluster, project: Path, step: int = 4) -> UUID:
+    """A run whose training waits at `step`."""
+    (project / "trouble-train").write_text(f"wait {step}")
+    run = cluster.submit(DEPLOYMENT)
+    scratch.wait_until(lambda: scratch.steps_taken(project)[-1:] == [step])
+    return run
+
+
+def flow_process(run: UUID) -> psutil.Process:
+    (found,) = (each for each in psutil.process_iter() if is_flow(each, run))
+    return found
+
+
+def is_flow(process: psutil.Process, run: UUID) -> bool:
+    try:
+        return "prefect.engine" in process.cmdline() and process.environ().get("PREFECT__FLOW_RUN_ID") == str(run)
+    except psutil.Error:
+        return False
+
+
+def goes_on(cluster: Cluster, project: Path) -> None:
+    """Another run takes the steps that are left, and only those."""
+    (project / "trouble-train").unlink()
+    cluster.wait(cluster.submit(DEPLOYMENT), "Completed")
+    assert scratch.steps_taken(project) == ALL_STEPS
+
+
+def trainers(project: Path) -> list[str]:
+    return [line for line in scratch.processes_in(project) if "worker start" not in line]
+
+
+def test_cancelled_run_leaves_a_checkpoint_and_no_process(cluster: Cluster, project: Path) -> None:
+    with cluster.worker(project):
+        run = begin(cluster, project)
+        cluster.command(project, sys.executable, "-m", "prefect", "flow-run", "cancel", str(run))
+        cluster.wait(run, "Cancelled", seconds=20)
+        assert trainers(project) == []
+        goes_on(cluster, project)
+
+
+def test_killed_flow_has_crashed_and_leaves_no_process(cluster: Cluster, project: Path) -> None:
+    with cluster.worker(project):
+        run = begin(cluster, project)
+        flow_process(run).kill()
+        state = cluster.wait(run, "Crashed").state
+        assert state
+        assert "-9" in str(state.message) or "137" in str(state.message)
+        scratch.wait_until(lambda: trainers(project) == [])
+        goes_on(cluster, project)
+
+
+def test_killed_worker_loses_no_run(cluster: Cluster, project: Path) -> None:
+    with cluster.worker(project) as worker:
+        run = begin(cluster, project)
+        worker.kill()
+        worker.wait()
+        (project / "trouble-train").unlink()  # the run goes on, though nobody reads its output any more
+        cluster.wait(run, "Completed")
+    with cluster.worker(project):
+        cluster.wait(cluster.submit(DEPLOYMENT), "Completed")
+    assert scratch.steps_taken(project) == ALL_STEPS
+
+
+def test_server_gone_for_a_while_costs_nothing(cluster: Cluster, project: Path) -> None:
+    with cluster.worker(project):
+        run = begin(cluster, project)
+        cluster.stop(signal.SIGKILL)
+        (project / "trouble-train").unlink()
+        scratch.wait_until(lambda: scratch.steps_taken(project) == ALL_STEPS)
+        cluster.start()
+        cluster.wait(run, "Completed")
+
+
+def test_another_host_goes_on_where_a_spot_machine_was_taken_away(
+    cluster: Cluster, project: Path, tmp_path: Path
+) -> None:
+    """Two clones of one git remote, their homes, disks and DVC caches apart; only checkpoints on S3 are common."""
+    hosts = [tmp_path / "host-1", tmp_path / "host-2"]
+    with s3_server() as storage:
+        settings = {**storage.environment, "GPTCORE_CHECKPOINTS": f"s3://{BUCKET}/checkpoints"}
+        for host in hosts:
+            scratch.run(tmp_path, "git", "clone", "--quiet", str(project), str(host))
+        first, second = (cluster.on_host(host / "data/home", settings) for host in hosts)
+        (hosts[0] / "trouble-train").write_text("wait 4")
+        run = cluster.submit(DEPLOYMENT)
+        with first.launched(hosts[0], "flows.services.worker", "cpu", log="worker.log") as worker:
+            scratch.wait_until(lambda: scratch.steps_taken(hosts[0]) == ALL_STEPS[:4])
+            worker.terminate()
+            worker.wait(30)
+            cluster.wait(run, "AwaitingRetry")
+            assert scratch.processes_in(hosts[0]) == []
+        with second.worker(hosts[1]):
+            cluster.wait(run, "Completed")
+    assert scratch.steps_taken(hosts[1]) == ALL_STEPS[4:]

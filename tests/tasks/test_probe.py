@@ -1,0 +1,62 @@
+"""What DVC says, and that the private names of DVC behind it still mean what they did."""
+
+from pathlib import Path
+
+import pytest
+
+from gptcore.errors import UserError
+from tasks.dvc.probe import probe
+from tasks.dvc.record import record
+from tests.support import scratch
+
+STAGES = ["download", "tokenize", "train", "baseline", "evaluate"]
+
+
+def test_before_any_run_everything_is_to_do(project: Path) -> None:
+    verdicts = probe(project)
+    assert sorted(verdicts) == sorted(STAGES)
+    assert verdicts["download"].why == ("first run",)
+    assert verdicts["train"].key is None  # its dependency data/tokens is not there
+    assert not list(project.glob("dvc.lock")), "a question must write nothing"
+
+
+def test_after_a_run(project: Path) -> None:
+    scratch.run(project, "dvc", "repro")
+    verdicts = probe(project)
+    assert not any(verdict.why for verdict in verdicts.values())
+    assert list(verdicts).index("train") < list(verdicts).index("evaluate")
+    runs = {folder.name for folder in (project / ".dvc/cache/runs").glob("*/*")}
+    assert {verdict.key for verdict in verdicts.values()} == runs, "DVC no longer names its run-cache as we do"
+    lock = (project / "dvc.lock").read_text()
+    assert all(md5 in lock for verdict in verdicts.values() for md5 in verdict.outputs.values())
+
+    scratch.set_param(project, "train", "seed", 7)
+    (project / "data/baseline/metrics.json").unlink()
+    changed = probe(project)
+    assert changed["train"].why == ("train.seed: 1337 → 7",)
+    assert changed["baseline"].why == ("data/baseline/metrics.json is missing",)
+    assert not changed["tokenize"].why
+    assert changed["train"].key != verdicts["train"].key
+    assert changed["train"].outputs == verdicts["train"].outputs
+
+
+def test_inputs_are_code_and_parameters_but_not_data(project: Path) -> None:
+    inputs = probe(project)["train"].inputs
+    assert set(inputs) == {"code.py", "params.yaml"}
+    (project / "code.py").write_text("edited = True\n")
+    assert probe(project)["train"].inputs["code.py"] != inputs["code.py"]
+
+
+def test_a_recorded_stage_is_up_to_date_and_restored_later(project: Path) -> None:
+    scratch.run(project, "dvc", "repro", "--single-item", "--no-commit", "download")
+    record(project, "download", probe(project)["download"].key)
+    assert not probe(project)["download"].why
+    (project / "dvc.lock").unlink()
+    scratch.run(project, "rm", "-r", "data/raw")
+    assert "is cached - skipping run" in scratch.run(project, "dvc", "repro", "download")
+
+
+def test_broken_dvc_yaml_is_one_clear_line(project: Path) -> None:
+    (project / "dvc.yaml").write_text("stages: 3\n")
+    with pytest.raises(UserError, match=r"dvc\.yaml"):
+        probe(project)

@@ -1,0 +1,112 @@
+"""Which model becomes champion, and that asking again changes nothing."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+
+from flows.train_gpt import train_gpt
+from gptcore.registry.tracking import Version
+from tasks.promote import judge
+from tests.support import scratch
+from tests.support.cluster import Cluster
+
+
+def measured(bits: float, baseline: float = 2.1, text: str = "a") -> dict[str, str]:
+    return {"bits_per_byte": str(bits), "baseline_bits_per_byte": str(baseline), "validation_text_sha256": text}
+
+
+@pytest.mark.parametrize(
+    ("ours", "champion", "wins", "because"),
+    [
+        (measured(2.0), None, True, "no champion yet"),
+        (measured(2.1), None, False, "do not beat the nanoGPT baseline's 2.1000"),
+        (measured(2.0), measured(2.05), True, "the 2.0500 of version 7"),
+        (measured(2.0), measured(2.0), False, "not the 2.0000 of the champion, version 7"),
+        (measured(2.0), measured(1.9), False, "not the 1.9000 of the champion, version 7"),
+        (measured(2.0), measured(2.05, text="b"), False, "measured on other validation text"),
+        (measured(2.2), measured(2.3), False, "do not beat the nanoGPT baseline's"),
+        (measured(float("nan")), None, False, "do not beat the nanoGPT baseline's"),
+    ],
+)
+def test_judge(ours: dict[str, str], champion: dict[str, str] | None, wins: bool, because: str) -> None:
+    verdict, sentence = judge(ours, Version(7, champion, "run") if champion else None)
+    assert verdict is wins
+    assert because in sentence
+
+
+def test_promotion_over_several_models(cluster: Cluster, finished: Path) -> None:
+    scratch.set_steps(finished, scratch.STEPS_BETTER)
+    assert "version 2 is the new champion" in train_gpt()
+    scratch.set_steps(finished, scratch.STEPS_WORSE)
+    assert "version 3 is not promoted: its 2.2000 bits per byte do not beat" in train_gpt()
+    before = aliases, n_runs, versions = registry(finished)
+    names = {number: tags["flow_run_name"] for number, tags in versions.items()}
+    scratch.wait_until(lambda: names[2] in cluster.promoted())
+    assert cluster.promoted().count(names[2]) == 1
+    assert names[3] not in cluster.promoted()
+    assert (aliases, n_runs) == ({"champion": 2, "challenger": 3}, 3)
+
+    scratch.set_steps(finished, scratch.STEPS)  # the first model again, out of the run-cache
+    assert "version 1 is the new champion" in train_gpt()  # what was said then
+    assert registry(finished) == before
+
+
+def test_version_leads_to_all_that_made_it(finished: Path) -> None:
+    _, _, versions = registry(finished)
+    (tags,) = versions.values()
+    assert tags["dvc_experiment"] == tags["flow_run_name"]
+    assert tags["dvc_experiment"] in scratch.run(finished, "dvc", "exp", "list")
+    assert tags["git_commit"] == scratch.run(finished, "git", "rev-parse", "HEAD").strip()
+    assert tags["data.data/tokens"] in (finished / "dvc.lock").read_text()
+    keys = {folder.name for folder in (finished / ".dvc/cache/runs").glob("*/*")}
+    assert {value for name, value in tags.items() if name.startswith("stage_key.")} == keys
+    run = only_run(finished)
+    assert run.info.run_name == tags["flow_run_name"]
+    assert run.data.params["train.steps"] == str(scratch.STEPS)
+    assert curve(finished) == [2.0, 1.5]
+
+
+def test_promotion_broken_off_is_gone_on_with(finished: Path) -> None:
+    """As if killed between the run and its version: neither the run nor its curve is there twice afterwards."""
+    client(finished).delete_model_version("gpt", "1")
+    train_gpt()
+    aliases, n_runs, versions = registry(finished)
+    assert (aliases, n_runs, list(versions)) == ({"champion": 2, "challenger": 2}, 1, [2])
+    assert curve(finished) == [2.0, 1.5]
+
+
+def test_another_registry_is_asked_anew(finished: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (finished / "elsewhere").mkdir()
+    shutil.copy(template / "mlflow.db", finished / "elsewhere")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{finished}/elsewhere/mlflow.db")
+    train_gpt()
+    assert client(finished / "elsewhere").get_model_version_by_alias("gpt", "champion")
+
+
+def client(folder: Path) -> mlflow.MlflowClient:
+    return mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+
+
+def registry(project: Path) -> tuple[dict[str, int], int, dict[int, dict[str, str]]]:
+    """Aliases, the number of runs, and every version's tags."""
+    aliases = client(project).get_registered_model("gpt").aliases
+    versions = client(project).search_model_versions("name = 'gpt'")
+    by_number = {int(each.version): dict(each.tags) for each in versions}
+    return {name: int(number) for name, number in aliases.items()}, len(runs(project)), by_number
+
+
+def runs(project: Path) -> list[Any]:
+    experiment = client(project).get_experiment_by_name("train-gpt")
+    return list(client(project).search_runs([experiment.experiment_id]))
+
+
+def only_run(project: Path) -> Any:
+    (run,) = runs(project)
+    return run
+
+
+def curve(project: Path) -> list[float]:
+    return [point.value for point in client(project).get_metric_history(only_run(project).info.run_id, "val_loss")]

@@ -1,0 +1,182 @@
+"""DVC's remote on S3-compatible storage, over HTTP: a fresh clone runs nothing, a faulty server costs retries alone."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from dvc.cli import main as dvc
+
+from flows.train_gpt import train_gpt
+from tests.conftest import settle
+from tests.flows.test_flow import verdicts
+from tests.support import scratch
+from tests.support.faulty_proxy import Fault, Plan, faulty_proxy
+from tests.support.s3 import BUCKET, S3Server, s3_server
+
+OBJECTS = f"/{BUCKET}/dvc/files/md5/../[0-9a-f]+$"  # files, not the listing of a folder
+
+
+@dataclass
+class Remote:
+    server: S3Server
+    address: str
+    plan: Plan
+
+    def use(self, root: Path) -> None:
+        """Make it the remote of the DVC project in `root`."""
+        transfer(root, "remote", "add", "--default", "store", f"s3://{BUCKET}/dvc")
+        for option in (f"endpointurl={self.address}", "read_timeout=1", "verify=true"):
+            transfer(root, "remote", "modify", "store", *option.split("="))
+
+    def damage(self, file: Path) -> str:
+        """Change a byte of the object that holds `file`; its key."""
+        content = file.read_bytes()
+        (key,) = (each for each in self.server.objects() if each.endswith(object_name(content)))
+        self.server.client.put_object(Bucket=BUCKET, Key=key, Body=content[:-1] + b"#")
+        return key
+
+
+def object_name(content: bytes) -> str:
+    md5 = hashlib.md5(content).hexdigest()
+    return f"files/md5/{md5[:2]}/{md5[2:]}"
+
+
+@pytest.fixture(scope="module")
+def remote() -> Iterator[Remote]:
+    with s3_server() as server, faulty_proxy(server.environment["AWS_ENDPOINT_URL"]) as (address, plan):
+        yield Remote(server, address, plan)
+
+
+@pytest.fixture(autouse=True)
+def bucket(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Credentials as a person has them, and nothing that fails unless the test says so."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, remote.server.environment[name])
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
+    yield
+    remote.plan.left = 0
+
+
+@pytest.fixture
+def files(tmp_path: Path, remote: Remote) -> Path:
+    """A DVC project with three files in data/, none of them pushed."""
+    root = tmp_path / "files"
+    (root / "data").mkdir(parents=True)
+    for number in range(3):
+        (root / "data" / str(number)).write_bytes(os.urandom(200_000))
+    assert dvc(["--cd", str(root), "init", "--no-scm", "--quiet"]) == 0
+    remote.use(root)
+    assert dvc(["--cd", str(root), "add", "--quiet", "data"]) == 0
+    return root
+
+
+def transfer(root: Path, *command: str) -> int:
+    return int(dvc(["--cd", str(root), *command, "--quiet"]))
+
+
+def pulled(root: Path) -> dict[str, bytes]:
+    """The files that a pull brings to an empty cache."""
+    shutil.rmtree(root / ".dvc/cache")
+    shutil.rmtree(root / "data")
+    assert transfer(root, "pull") == 0
+    return contents(root / "data")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(each.relative_to(folder)): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "stall", "drop"])
+def test_a_fault_costs_retries_and_no_data(fault: Fault, files: Path, remote: Remote) -> None:
+    before = contents(files / "data")
+    remote.plan.set(fault, f"PUT {OBJECTS}", 2)
+    assert transfer(files, "push") == 0
+    assert len(remote.plan.struck) == 2
+    stored = {key: remote.server.client.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in whole(before)}
+    assert stored == whole(before)
+    remote.plan.set(fault, f"GET {OBJECTS}", 2)
+    assert pulled(files) == before
+    assert len(remote.plan.struck) == 2
+
+
+def whole(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Key of the object -> what it must hold."""
+    return {f"dvc/{object_name(content)}": content for content in files.values()}
+
+
+def test_a_server_that_stays_faulty_fails_the_push_and_the_next_one_mends_it(files: Path, remote: Remote) -> None:
+    before = contents(files / "data")
+    remote.plan.set("503", f"PUT {OBJECTS}", 1000)
+    assert transfer(files, "push") != 0
+    remote.plan.left = 0
+    assert transfer(files, "push") == 0
+    assert pulled(files) == before
+
+
+def test_a_damaged_object_is_refused_named_and_mended(
+    files: Path, remote: Remote, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    before = contents(files / "data")
+    assert transfer(files, "push") == 0
+    key = remote.damage(files / "data/1")
+    elsewhere = shutil.copytree(files, tmp_path / "elsewhere")
+    shutil.rmtree(elsewhere / ".dvc/cache")
+    shutil.rmtree(elsewhere / "data")
+    assert dvc(["--cd", str(elsewhere), "pull", "--verbose"]) != 0
+    assert f"corrupted cache file '{elsewhere}/.dvc/cache/{key.removeprefix('dvc/')}'" in caplog.text
+    assert not (elsewhere / "data").exists()
+    good = files / ".dvc/cache" / key.removeprefix("dvc/")  # copied over it, as docs/versions.md says
+    remote.server.client.put_object(Bucket=BUCKET, Key=key, Body=good.read_bytes())
+    assert transfer(elsewhere, "pull") == 0
+    assert contents(elsewhere / "data") == before
+
+
+@pytest.fixture(scope="module")
+def pushed(remote: Remote, finished_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project through which the flow went, with its data on the remote."""
+    root = shutil.copytree(finished_template, tmp_path_factory.mktemp("pushed") / "project", symlinks=True)
+    remote.use(root)
+    scratch.commit(root)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, remote.server.environment[name])
+        assert transfer(root, "push", "--run-cache") == 0
+    return root
+
+
+@pytest.fixture
+def clone(pushed: Path, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What another machine has: git's files, and an empty cache."""
+    scratch.run(tmp_path, "git", "clone", "--quiet", str(pushed), "clone")
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site-cache"))
+    return settle(tmp_path / "clone", server, monkeypatch)
+
+
+def assert_restored(clone: Path, pushed: Path) -> None:
+    for folder in ("raw", "tokens", "model", "baseline", "evaluation"):
+        assert contents(clone / "data" / folder) == contents(pushed / "data" / folder)
+
+
+def test_a_fresh_clone_is_restored_by_dvc(clone: Path, pushed: Path) -> None:
+    output = scratch.run(clone, "dvc", "repro", "--pull")
+    assert "Running stage" not in output
+    assert_restored(clone, pushed)
+
+
+def test_a_stage_with_a_damaged_object_runs_again(clone: Path, pushed: Path, remote: Remote) -> None:
+    content = (pushed / "data/model/curve.csv").read_bytes()
+    key = remote.damage(pushed / "data/model/curve.csv")
+    output = scratch.run(clone, "dvc", "repro", "--pull")
+    remote.server.client.put_object(Bucket=BUCKET, Key=key, Body=content)
+    assert [line for line in output.splitlines() if "Running stage" in line] == ["Running stage 'train':"]
+    assert_restored(clone, pushed)
+
+
+def test_a_fresh_clone_is_restored_by_the_flow(clone: Path, pushed: Path) -> None:
+    assert {row.split()[1] for row in verdicts(train_gpt())} == {"Cached"}
+    assert not (clone / "steps-train").exists()
+    assert_restored(clone, pushed)

@@ -1,0 +1,75 @@
+"""What people find in Prefect's UI after a run: names, tags, artifacts, log lines, events."""
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+
+from flows.train_gpt import train_gpt
+from tasks.show import harmless, summary
+from tests.support import scratch
+
+
+def ask(path: str, flow_run_id: str | None = None) -> list[dict[str, Any]]:
+    chosen = {"flow_runs": {"id": {"any_": [flow_run_id]}}} if flow_run_id else {}
+    with get_client(sync_client=True) as client:
+        answer = client.request("POST", path, json={**chosen, "limit": 200})
+    found: list[dict[str, Any]] = answer.json()
+    return found
+
+
+def artifacts(flow_run_id: str) -> dict[str, dict[str, Any]]:
+    return {each["key"]: each for each in ask("/artifacts/filter", flow_run_id)}
+
+
+def test_pages_of_a_run(finished: Path) -> None:
+    scratch.commit(finished)  # dvc.lock as well: what later runs are compared with
+    override = f"train.steps={scratch.STEPS_BETTER}"
+    state = train_gpt([override], return_state=True)
+    run = str(state.state_details.flow_run_id)
+    assert sorted(each["name"] for each in ask("/task_runs/filter", run)) == sorted(
+        ["download", "tokenize", "train", "baseline", "evaluate", "promote"]
+    )
+    ((tags, name),) = [(each["tags"], each["name"]) for each in ask("/flow_runs/filter", run)]
+    assert override in tags
+
+    pages = artifacts(run)
+    changed = f"train.steps: {scratch.STEPS} → {scratch.STEPS_BETTER}"
+    assert f"- `{changed}`" in pages["train"]["data"]
+    assert re.search(r"\| val_loss \| 1.5 \|", pages["train"]["data"])
+    assert re.search(r"Stage key `[0-9a-f]{64}`", pages["train"]["data"])
+    assert "- `data/model/export changed`" in pages["evaluate"]["data"]
+    assert "download" not in pages  # it did not run
+    assert pages["train-progress"]["data"] == 100
+    assert pages["train-progress"]["description"] == "train 100% step 1/1"
+
+    report = pages["report"]["data"]
+    assert "](data:image/png;base64,cG5n)" in report  # loss.png
+    assert "ROMEO: to be" in report
+    assert re.search(rf"ran in \d+ s: {re.escape(changed)}", report)
+    commit = scratch.run(finished, "git", "rev-parse", "HEAD")[:10]
+    assert f"git show {commit}" in report
+    assert f"exp diff {commit} {name}" in report
+    assert "data:image" not in state.result()  # the terminal's
+
+
+def test_reasons_are_summed_up() -> None:
+    assert summary(("a", "b")) == "a, b"
+    assert summary(("a", "b", "c", "d")) == "a, b and 2 more"
+
+
+def test_a_server_that_is_away_ends_no_stage(caplog: pytest.LogCaptureFixture, server: str) -> None:
+    from prefect import flow
+
+    @flow
+    def away() -> str:
+        with harmless():
+            raise ConnectionError("nobody there")
+        return "went on"
+
+    with caplog.at_level(logging.WARNING):
+        assert away() == "went on"
+    assert "nobody there" in caplog.text

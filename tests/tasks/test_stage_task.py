@@ -1,0 +1,112 @@
+"""What happens to a stage that goes wrong: each fault is a real one, on real DVC and a real Prefect server."""
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from prefect.states import Failed
+
+from flows.train_gpt import train_gpt
+from gptcore.errors import Unavailable, UserError
+from tasks.dvc import record as record_module
+from tasks.dvc.probe import Verdict, probe
+from tasks.stage import StageCrashed, StageFailed, is_worth_a_retry
+from tasks.train import train
+from tests.support import scratch
+
+ALL_STEPS = list(range(1, scratch.STEPS + 1))
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries without a delay."""
+    monkeypatch.setattr(train, "retry_delay_seconds", 0)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_killed_trainer_is_retried_and_goes_on(project: Path) -> None:
+    (project / "trouble-train").write_text("kill 3")
+    assert "| train | Completed |" in train_gpt()
+    assert scratch.steps_taken(project) == ALL_STEPS  # each step once: nothing lost, nothing taken twice
+
+
+def test_killed_before_its_result_is_recorded_it_need_not_train_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def record(root: Path, stage: str, key: str | None) -> Verdict:
+        if stage == "train":
+            raise KeyboardInterrupt
+        return record_module.record(root, stage, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.workspace.workspace.record", record)
+        with pytest.raises(KeyboardInterrupt):
+            train_gpt()
+    assert "| train | Completed |" in train_gpt()
+    assert scratch.steps_taken(project) == ALL_STEPS
+    assert not list((project / "data/scratch/train").iterdir())
+
+
+def test_only_what_may_succeed_later_is_worth_a_retry() -> None:
+    assert is_worth_a_retry(train, None, Failed(data=StageCrashed("killed")))  # type: ignore[arg-type]
+    assert is_worth_a_retry(train, None, Failed(data=Unavailable("no answer")))  # type: ignore[arg-type]
+    assert not is_worth_a_retry(train, None, Failed(data=StageFailed("bad luck")))  # type: ignore[arg-type]
+    assert not is_worth_a_retry(train, None, Failed(data=ValueError("a bug of ours")))  # type: ignore[arg-type]
+
+
+def test_code_edited_while_it_runs_is_not_bound_to_its_result(finished: Path) -> None:
+    scratch.set_steps(finished, scratch.STEPS_BETTER)
+    before = (finished / "dvc.lock").read_bytes()
+    (finished / "trouble-train").write_text("edit 2")
+    with pytest.raises(StageFailed, match=r"^train: code.py changed while it ran, .* run it again$"):
+        train_gpt()
+    assert (finished / "dvc.lock").read_bytes() == before
+    edited = probe(finished)["train"]
+    assert "code.py changed" in edited.why
+    assert edited.key not in {folder.name for folder in (finished / ".dvc/cache/runs").glob("*/*")}
+
+
+def test_a_dvc_push_meanwhile_costs_nothing_but_waiting(project: Path) -> None:
+    (project / "trouble-train").write_text("push 2")  # it begins in the middle of the training and outlasts it
+    assert "| train | Completed |" in train_gpt()
+    assert scratch.steps_taken(project) == ALL_STEPS
+    assert not probe(project)["train"].why
+
+
+@pytest.mark.parametrize("how", ["kill, server up", "Ctrl-C, embedded server"])
+def test_stopped_flow_leaves_a_checkpoint_and_no_process(
+    project: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    if "embedded" in how:
+        monkeypatch.delenv("PREFECT_API_URL")
+        monkeypatch.setenv("PREFECT_SERVER_API_PORT", "1")  # where none listens, whatever else this machine runs
+    (project / "trouble-train").write_text("wait 4")
+    flow = scratch.start(project, *scratch.flow_command())
+    scratch.wait_until(lambda: scratch.steps_taken(project) == [1, 2, 3, 4])
+    if "Ctrl-C" in how:  # a terminal sends it to the flow's whole process group, its server included
+        os.killpg(flow.pid, signal.SIGINT)
+    else:
+        flow.terminate()
+    output, _ = flow.communicate(timeout=30)
+    assert flow.returncode == 75
+    assert "stopped; run it again and it goes on from the last checkpoint" in output.splitlines()
+    assert "train: stopped" in output  # the trainer was asked, not killed
+    assert scratch.processes_in(project) == []
+    (project / "trouble-train").unlink()
+    scratch.run(project, "dvc", "repro", "train")
+    assert scratch.steps_taken(project) == ALL_STEPS
+
+
+def test_a_missing_dependency_is_named(project: Path) -> None:
+    dvc_yaml = project / "dvc.yaml"
+    dvc_yaml.write_text(dvc_yaml.read_text().replace("- code.py", "- nowhere.py"))
+    with pytest.raises(UserError, match=r"nowhere\.py"):
+        train_gpt()
+
+
+def test_missing_result_is_restored_without_running(finished: Path) -> None:
+    shutil.rmtree(finished / "data/model/export")
+    assert "| train | Cached | restored from run-cache |" in train_gpt()
+    assert scratch.steps_taken(finished) == ALL_STEPS

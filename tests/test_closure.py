@@ -1,0 +1,46 @@
+"""The closure of a module is what an edit invalidates: all code it runs, and none that it does not."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import gptcore.closure
+from gptcore.closure import closure, code_sha256
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of gptcore that may be edited."""
+    copy = shutil.copytree(gptcore.closure.PACKAGE, tmp_path / "gptcore")
+    monkeypatch.setattr(gptcore.closure, "PACKAGE", copy)
+    return copy
+
+
+def sha256() -> str:
+    code_sha256.cache_clear()
+    gptcore.closure._parsed.cache_clear()
+    return code_sha256("gptcore.training.run")
+
+
+@pytest.mark.parametrize("name", ["training/optim.py", "model/attention.py", "training/micro_batch.py", "files.py"])
+def test_an_edit_of_what_training_imports_changes_its_hash(package: Path, name: str) -> None:
+    before = sha256()
+    (package / name).write_text((package / name).read_text() + "\nEDITED = True\n")
+    assert sha256() != before
+    shutil.copy(Path(__file__).parents[1] / "gptcore" / name, package / name)
+    assert sha256() == before
+
+
+@pytest.mark.parametrize(
+    "name", ["registry/tracking.py", "corpus/fetch.py", "weights/nanogpt.py", "stages/evaluate.py"]
+)
+def test_an_edit_of_other_code_does_not(package: Path, name: str) -> None:
+    before = sha256()
+    (package / name).write_text((package / name).read_text() + "\nEDITED = True\n")
+    assert sha256() == before
+
+
+def test_a_tour_is_no_code() -> None:
+    assert "gptcore/training/__init__.py" not in closure("gptcore.training.run")
+    assert "gptcore/stages/__init__.py" in closure("gptcore.stages.train")

@@ -1,0 +1,134 @@
+"""A bad batch leaves no trace: the run is the one without it, to the bit, also when it is killed on the way."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gptcore.errors import UserError
+from gptcore.training.guard import Guard, SkippedBatch
+from gptcore.training.train import StepReport, TrainState, fit
+from tests.support.engine import (
+    MODERN,
+    MUON,
+    TRAIN,
+    make_workspace,
+    model_config,
+    optim_config,
+    some_tokens,
+    start_module,
+    train_config,
+)  # fmt: skip
+from tests.support.poisoned import BATCH
+from tests.training.test_run import hashes, wait_for_checkpoint
+
+CPU = torch.device("cpu")
+
+
+def new_state(**train: object) -> TrainState:
+    config = model_config(MODERN, dropout=0.1)
+    recipe = train_config(**{"steps": 60, "spike_nats": 2.0, **train})
+    return TrainState(config, optim_config(MUON), recipe, some_tokens(), 60, CPU)
+
+
+def poison(state: TrainState, batch: int, factor: float = math.nan, only_gradient: bool = False) -> None:
+    """Make the loss of one batch bad, whatever the weights."""
+    bad_ids, _ = state.batches[batch]
+
+    def hook(module: object, arguments: tuple[Tensor, ...], loss: Tensor) -> Tensor:
+        if not torch.equal(arguments[0], bad_ids):
+            return loss
+        if only_gradient:
+            loss.register_hook(lambda gradient: gradient * factor)
+            return loss * 1
+        return loss * factor
+
+    state.model.register_forward_hook(hook)
+
+
+def leave_out(state: TrainState, batch: int) -> None:
+    state.guard.skipped.append(batch)
+
+
+def assert_same(one: TrainState, other: TrainState) -> None:
+    ours, theirs = one.tensors(), other.tensors()
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+
+
+NAN, SPIKE, GRADIENT = {"factor": math.nan}, {"factor": 5.0}, {"factor": math.inf, "only_gradient": True}
+
+
+@pytest.mark.parametrize(("batch", "kind"), [(0, NAN), (30, SPIKE), (50, NAN), (50, GRADIENT), (57, SPIKE)])
+def test_a_bad_batch_is_as_if_it_had_never_been(batch: int, kind: dict[str, Any]) -> None:
+    poisoned, without = new_state(), new_state()
+    poison(poisoned, batch, **kind)
+    leave_out(without, batch)
+    reports, expected = list(fit(poisoned)), list(fit(without))
+    assert_same(poisoned, without)
+    assert [each.loss for each in reports] == [each.loss for each in expected]
+    assert [each.step for each in reports] == list(range(1, 61))  # what was done again is not reported again
+    (told,) = [skipped for each in reports for skipped in each.skipped]
+    assert (told.step, told.batch) == (batch + 1, batch) and told.back_to <= batch
+
+
+def test_going_back_from_a_resumed_run_ends_the_same() -> None:
+    whole, killed, resumed = new_state(), new_state(), new_state()
+    for each in (whole, killed, resumed):
+        poison(each, 20)
+        poison(each, 45)
+    list(fit(whole))
+    for report in fit(killed):
+        if report.step == 33:
+            break
+    assert killed.guard.skipped == [20]
+    resumed.load_tensors({name: each.clone() for name, each in killed.tensors().items()}, killed.step)
+    list(fit(resumed))
+    assert_same(resumed, whole)
+    assert whole.guard.skipped == [20, 45]
+
+
+def test_one_bad_batch_too_many_ends_the_run() -> None:
+    state, reports = new_state(skipped_batches_limit=2), list[StepReport]()
+    for each in (3, 4, 7):
+        poison(state, each)
+    with pytest.raises(UserError, match=r"the loss is nan at step 6, and train.skipped_batches_limit is 2: lower"):
+        reports.extend(fit(state))
+    assert "\n" not in str(SkippedBatch(4, 3, math.nan, 0))
+
+
+def test_batches_in_order_without_the_skipped() -> None:
+    guard = Guard(0, 9)
+    guard.skipped = [4, 0, 5]
+    assert [guard.batch_of(step) for step in range(5)] == [1, 2, 3, 6, 7]
+
+
+def test_a_spike_is_measured_from_the_mean_of_twenty_losses() -> None:
+    guard = Guard(1.0, 9)
+    for _ in range(19):
+        guard.losses.append(2.0)
+    assert guard.accepts(100.0, 0.0)  # too few losses to know
+    guard.losses.append(2.0)
+    assert guard.accepts(2.9, 0.0) and not guard.accepts(3.1, 0.0) and not guard.accepts(2.0, math.nan)
+    guard.spike_nats = 0
+    assert guard.accepts(100.0, 0.0) and not guard.accepts(math.inf, 0.0)
+
+
+def test_killed_after_going_back_it_ends_the_same_to_the_bit(tmp_path: Path) -> None:
+    params = {"train": {**TRAIN, "steps": 250, "spike_nats": 2.0}, "model": {**MODERN, "dropout": 0.1}}
+    whole, killed = (make_workspace(tmp_path / name, **params) for name in ("whole", "killed"))
+    output, _ = start_module("tests.support.poisoned", whole, GPTCORE_CHECKPOINT_SECONDS="1000").communicate(
+        timeout=120
+    )
+    assert f"at step {BATCH + 1}: went back to step 0 and on without batch {BATCH}\n" in output
+    process = start_module("tests.support.poisoned", killed)
+    wait_for_checkpoint(killed, process, after=BATCH + 10)
+    process.kill()
+    process.communicate()
+    output, _ = start_module("tests.support.poisoned", killed).communicate(timeout=120)
+    assert "train: resumed at step" in output and hashes(killed) == hashes(whole)
+    assert json.loads((killed / "data/model/metrics.json").read_text())["skipped_batches"] == 1

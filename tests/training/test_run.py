@@ -1,0 +1,186 @@
+"""Training as a process: killed, stopped, edited under way; the result is the same to the bit."""
+
+import csv
+import json
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from gptcore.config.settings import settings
+from gptcore.files import sha256_file
+from gptcore.training.state_store import clear_state_stores
+from tests.support.engine import GPT2, MODERN, TRAIN, make_workspace, run_stage, run_stage_here, start_stage
+
+
+@pytest.fixture(autouse=True)
+def fresh_settings() -> Iterator[None]:
+    """Settings are read from the environment once a process; tests change it."""
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+RESULTS = ("export/model.safetensors", "best/model.safetensors", "curve.csv", "samples.md", "metrics.json")
+
+
+def hashes(root: Path) -> dict[str, str]:
+    return {name: sha256_file(root / "data/model" / name) for name in RESULTS}
+
+
+def wait_for_checkpoint(root: Path, process: object, after: int = 0) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:  # type: ignore[attr-defined]
+        steps = [int(each.name.removeprefix("step-")) for each in (root / "data/scratch").glob("train/*/step-*")]
+        if max(steps, default=0) > after:
+            return
+        time.sleep(0.01)
+    pytest.fail("no checkpoint came")
+
+
+def workspace(root: Path, **model: object) -> Path:
+    return make_workspace(root, train={**TRAIN, "steps": 250}, model={**MODERN, "dropout": 0.1, **model})
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    root = workspace(tmp_path_factory.mktemp("uninterrupted"))
+    code, output = run_stage("train", root, GPTCORE_CHECKPOINT_SECONDS="1000")
+    assert code == 0, output
+    return hashes(root)
+
+
+def test_its_state_stays_until_the_result_is_recorded(tmp_path: Path, uninterrupted: dict[str, str]) -> None:
+    root, finished = workspace(tmp_path / "kept"), tmp_path / "finished"
+    for resumes in (False, True):
+        code, output = run_stage("train", root, GPTCORE_CHECKPOINT_SECONDS="0.1", GPTCORE_FINISHED_STATES=str(finished))
+        assert code == 0, output
+        assert ("train: resumed at step " in output) == resumes
+        assert hashes(root) == uninterrupted
+    clear_state_stores(finished)
+    assert list((root / "data/scratch/train").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_signal_leaves_a_checkpoint_and_exit_code_75(
+    tmp_path: Path, uninterrupted: dict[str, str], number: signal.Signals
+) -> None:
+    root = workspace(tmp_path / "stopped")
+    process = start_stage("train", root)
+    wait_for_checkpoint(root, process)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 75 and "run it again to go on" in output and "Traceback" not in output
+    code, output = run_stage("train", root)
+    assert code == 0 and "resumed" in output and hashes(root) == uninterrupted
+
+
+def test_another_identity_starts_anew(tmp_path: Path) -> None:
+    root = workspace(tmp_path / "changed")
+    process = start_stage("train", root)
+    wait_for_checkpoint(root, process)
+    process.kill()
+    process.communicate()
+    params = json.loads((root / "params.yaml").read_text())
+    params["train"] |= {"seed": 8, "steps": 20}
+    (root / "params.yaml").write_text(json.dumps(params))
+    code, output = run_stage("train", root)
+    assert code == 0 and "resumed" not in output
+
+
+def test_a_checkpoint_put_where_another_runs_belongs_is_refused(tmp_path: Path) -> None:
+    root = workspace(tmp_path / "mixed")
+    process = start_stage("train", root)
+    wait_for_checkpoint(root, process)
+    process.kill()
+    process.communicate()
+    (folder,) = root.glob("data/scratch/train/*")
+    params = json.loads((root / "params.yaml").read_text())
+    params["model"]["n_layer"] = 3
+    (root / "params.yaml").write_text(json.dumps(params))
+    process = start_stage("train", root)
+    deadline = time.monotonic() + 60
+    while len(others := [each for each in root.glob("data/scratch/train/*") if each != folder]) == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    shutil.rmtree(others[0])
+    folder.rename(others[0])
+    code, output = run_stage("train", root)
+    assert code == 2 and "belongs to another run (its model.n_layer is 2, this run's is 3)" in output
+    assert "Traceback" not in output
+
+
+def test_micro_batches_add_up_to_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = []
+    for sequences in ("0", "3"):
+        monkeypatch.setenv("GPTCORE_MICRO_BATCH", sequences)
+        settings.cache_clear()
+        root = make_workspace(tmp_path / sequences, train={**TRAIN, "steps": 20})
+        assert run_stage_here("train", root) == 0
+        losses.append(json.loads((root / "data/model/metrics.json").read_text())["val_loss"])
+    assert losses[0] == pytest.approx(losses[1], abs=2e-4)
+
+
+def test_baseline_gets_the_models_token_budget_and_evaluate_compares(tmp_path: Path) -> None:
+    root = make_workspace(tmp_path / "compared")
+    assert [run_stage_here(stage, root) for stage in ("train", "baseline", "evaluate")] == [0, 0, 0]
+    metrics = json.loads((root / "data/evaluation/metrics.json").read_text())
+    assert metrics["model"]["tokens"] == metrics["baseline"]["tokens"] == 120 * 128
+    val = json.loads((root / "data/tokens/meta.json").read_text())["val"]
+    assert metrics["validation"] == {"tokens": val["tokens"] - 1, "bytes": val["bytes"]}
+    difference = metrics["model"]["bits_per_byte"] - metrics["baseline"]["bits_per_byte"]
+    assert metrics["difference"]["bits_per_byte"] == pytest.approx(difference)
+    assert metrics["baseline_loss_reached"]["steps"] <= 120  # the modern recipe gets there
+    assert (root / "data/evaluation/loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_training_ends_where_the_target_is_reached(tmp_path: Path) -> None:
+    root = make_workspace(tmp_path / "target", train={**TRAIN, "target_loss": 3.0})
+    assert [run_stage_here(stage, root) for stage in ("train", "baseline", "evaluate")] == [0, 0, 0]
+    with (root / "data/model/curve.csv").open() as file:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    assert [row["val_loss"] <= 3.0 for row in rows] == [False] * (len(rows) - 1) + [True]
+    metrics = json.loads((root / "data/model/metrics.json").read_text())
+    assert (
+        metrics["steps"] == rows[-1]["step"] < 120 and metrics["tokens"] == rows[-1]["tokens"] == metrics["steps"] * 128
+    )
+    compared = json.loads((root / "data/evaluation/metrics.json").read_text())
+    assert compared["model"]["tokens"] == metrics["tokens"] < compared["baseline"]["tokens"]
+
+
+BAD_PARAMS = {
+    "train.stpes is unknown; known are seed, steps": {"train": {**TRAIN, "stpes": 3}},
+    "model.n_layr is unknown; known are n_layer, n_head": {"model": {**GPT2, "n_layr": 3}},
+    "train.steps: input should be a valid integer": {"train": {**TRAIN, "steps": "many"}},
+    "batch_tokens 100 is not a multiple of block_size 16": {"train": {**TRAIN, "batch_tokens": 100}},
+    "n_embd 32 is not a multiple of n_head 5": {"model": {**GPT2, "n_head": 5}},
+    "train.precision float16 needs a GPU": {"train": {**TRAIN, "precision": "float16"}},
+    "too long for": {"model": {**GPT2, "block_size": 16384}, "train": {**TRAIN, "batch_tokens": 16384}},
+}
+
+
+@pytest.mark.parametrize(("words", "sections"), BAD_PARAMS.items(), ids=BAD_PARAMS)
+def test_bad_params_get_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, sections: dict[str, object]
+) -> None:
+    root = make_workspace(tmp_path / "bad", **sections)
+    capsys.readouterr()
+    assert run_stage_here("train", root) == 2
+    said = capsys.readouterr()
+    assert words in said.err and len((said.out + said.err).strip().splitlines()) == 1
+    assert not (root / "data/model").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_a_missing_gpu_gets_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPTCORE_DEVICE", "cuda")
+    assert run_stage_here("train", make_workspace(tmp_path / "gpu")) == 2
+    assert capsys.readouterr().err.startswith("error: train: GPTCORE_DEVICE=cuda, but torch finds no GPU")

@@ -1,0 +1,156 @@
+"""Where checkpoints lie: the same promises in a folder and on an S3 server that speaks HTTP."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from s3fs import S3FileSystem
+
+from gptcore.config.settings import settings
+from gptcore.errors import UserError
+from gptcore.training.checkpoint import Checkpoints, Progressed
+from gptcore.training.state_store import LAST, StateStore, open_state_store
+from tests.support.engine import make_workspace, run_stage_here
+from tests.support.s3 import BUCKET, s3_server
+
+
+@pytest.fixture(scope="module")
+def s3_environment() -> Iterator[dict[str, str]]:
+    with s3_server() as server:
+        yield server.environment
+
+
+@pytest.fixture
+def s3(s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """An address on the server where nothing lies."""
+    for name, value in s3_environment.items():
+        monkeypatch.setenv(name, value)
+    address = f"s3://{BUCKET}/test"
+    open_state_store(address).clear()
+    return address
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> StateStore:
+    return open_state_store(request.getfixturevalue("s3") if request.param == "s3" else str(tmp_path / "place"))
+
+
+def write(place: StateStore, name: str, **files: str) -> None:
+    with place.writing(name) as folder:
+        for file, text in files.items():
+            (folder / file).write_text(text)
+
+
+def test_an_entry_comes_back_is_replaced_and_removed(place: StateStore) -> None:
+    assert place.names() == []
+    write(place, "one", state="first", SHA256SUMS="sum")
+    write(place, "two", state="second", SHA256SUMS="sum")
+    write(place, "one", state="again", SHA256SUMS="sum")
+    with place.reading("one") as folder:
+        assert {each.name: each.read_text() for each in folder.iterdir()} == {"state": "again", LAST: "sum"}
+    place.remove("one")
+    assert place.names() == ["two"]
+    place.clear()
+    assert place.names() == []
+    with pytest.raises(FileNotFoundError), place.reading("two") as folder:
+        (folder / "state").read_text()
+
+
+def test_what_fails_leaves_nothing(place: StateStore) -> None:
+    with pytest.raises(ZeroDivisionError), place.writing("one") as folder:
+        (folder / "state").write_text("half")
+        _ = 1 / 0
+    assert place.names() == []
+
+
+def save(address: str, *steps: int) -> Checkpoints:
+    ours = Checkpoints(open_state_store(address), {"seed": 1})
+    for step in steps:
+        ours.keep_best(step, 1 / step, {"w": torch.full((3,), float(step))})
+        ours.save({"w": torch.full((3,), float(step))}, Progressed(step, 0.0, 0.0, [], []), wait=True)
+    return ours
+
+
+def loaded(address: str) -> Any:
+    found = Checkpoints(open_state_store(address), {"seed": 1}).load()
+    assert found is not None
+    return found[0]["w"].tolist()
+
+
+@pytest.fixture
+def files(s3: str) -> S3FileSystem:
+    return S3FileSystem(skip_instance_cache=True, use_listings_cache=False)
+
+
+def test_on_s3_the_newest_and_the_best_are_kept(s3: str) -> None:
+    save(s3, 1, 2, 3)
+    expected = ["best-000000002", "best-000000003", "step-000000002", "step-000000003"]
+    assert sorted(open_state_store(s3).names()) == expected
+    again = Checkpoints(open_state_store(s3), {"seed": 1})
+    assert again.load() is not None and again.best is not None and again.best.weights["w"].tolist() == [3.0] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"), [("state.safetensors", "edited"), ("state.json", "cut"), (LAST, "missing"), (LAST, "edited")]
+)
+def test_a_damaged_object_makes_the_one_before_it_count(
+    s3: str, files: S3FileSystem, name: str, fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(s3, 1, 2)
+    path = f"{s3}/step-000000002/{name}"
+    content = files.cat_file(path)
+    if fault == "missing":  # the last: an upload that was broken off
+        files.rm_file(path)
+    else:
+        files.pipe_file(path, content[: len(content) // 2] + (b"" if fault == "cut" else b"#" + content[-10:]))
+    assert loaded(s3) == [1.0] * 3
+    assert f"{s3}/step-000000002 is damaged (" in capsys.readouterr().out
+
+
+def test_without_the_bucket_one_line(s3: str) -> None:
+    with pytest.raises(UserError, match=r"cannot be written to s3://none/run: .*bucket does not exist; .*CHECKPOINTS"):
+        open_state_store("s3://none/run")
+
+
+def test_a_stage_says_so_before_its_first_step(
+    s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("GPTCORE_CHECKPOINTS", "s3://none")
+    settings.cache_clear()
+    request.addfinalizer(settings.cache_clear)
+    root = make_workspace(tmp_path / "workspace")
+    capsys.readouterr()
+    assert run_stage_here("train", root) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: train: checkpoints cannot be written to s3://none/train/")
+
+
+def test_without_credentials_one_line(s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(UserError, match="Unable to locate credentials; mend that"):
+        open_state_store(s3)
+
+
+def test_without_a_server_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with s3_server() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="Could not connect to the endpoint URL"):
+        open_state_store(f"s3://{BUCKET}/run")
+
+
+def test_s3fs_is_imported_only_by_who_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = "import sys, gptcore.training.run; sys.exit(bool({'s3fs', 'fsspec', 'botocore', 'boto3'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", ask], check=False).returncode == 0
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(UserError, match="need the package s3fs; install it"):
+        open_state_store(f"s3://{BUCKET}/run")

@@ -1,0 +1,117 @@
+"""The step: micro-batches add up, seeds are their own, bad requests get one line."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.amp import GradScaler
+
+from gptcore.errors import UserError
+from gptcore.training.micro_batch import activation_bytes_per_sequence, halves, largest_micro_batch
+from gptcore.training.train import TrainState, fit, loss_and_gradients, matrix_dtype, step_seed
+from tests.support.engine import ADAMW, GPT2, MODERN, model_config, optim_config, some_tokens, train_config
+
+CPU = torch.device("cpu")
+SEQUENCES = 8  # of 16 tokens
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def new_state(architecture: dict[str, object], **train: object) -> TrainState:
+    recipe = train_config(batch_tokens=SEQUENCES * 16, **train)
+    return TrainState(model_config(architecture), optim_config(ADAMW), recipe, some_tokens(), 60, CPU)
+
+
+@given(micro_batch=st.integers(1, SEQUENCES + 1), batch=st.integers(0, 5), architecture=st.sampled_from([GPT2, MODERN]))
+@settings(deadline=None, max_examples=30)
+def test_micro_batches_add_up_to_one_big_batch(micro_batch: int, batch: int, architecture: dict[str, object]) -> None:
+    state = new_state(architecture)
+    torch.manual_seed(batch)
+    for parameter in state.model.parameters():  # weights that start at zero would hide what lies below them
+        torch.nn.init.normal_(parameter, 0.0, 0.2)
+    found = []
+    for size in (SEQUENCES, micro_batch):
+        state.model.zero_grad(set_to_none=True)
+        measured = loss_and_gradients(state, *state.batches[batch], size)
+        found.append([measured[0], *(each.grad for each in state.model.parameters())])
+    for whole, added in zip(*found, strict=True):
+        # a small entry is a difference of large ones, and inherits their rounding
+        torch.testing.assert_close(added, whole, rtol=1e-4, atol=5e-5 * whole.abs().max().item())
+
+
+def test_dropouts_seeds_are_fixed_and_all_different() -> None:
+    seeds = {
+        (seed, step, rank): step_seed(seed, step, rank) for seed in (0, 1337) for step in range(50) for rank in range(4)
+    }
+    assert len(set(seeds.values())) == len(seeds) and max(seeds.values()) < 2**63
+    assert step_seed(1337, 12, 3) == step_seed(1337, 12, 3)
+
+
+def test_a_cpus_micro_batch_is_what_half_its_memory_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = new_state(GPT2)
+    assert largest_micro_batch(state) == SEQUENCES
+    needed = activation_bytes_per_sequence(state.model.config)
+    monkeypatch.setattr("os.sysconf", {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 7 * needed}.__getitem__)
+    assert largest_micro_batch(state) == 3
+    monkeypatch.setattr("os.sysconf", {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 1}.__getitem__)
+    assert largest_micro_batch(state) == 1
+    assert halves(12) == [12, 6, 3, 2, 1]
+
+
+def test_the_micro_batch_is_part_of_the_state() -> None:
+    state, resumed = new_state(GPT2), new_state(GPT2)
+    state.micro_batch = 3
+    resumed.load_tensors(state.tensors(), 0)
+    assert resumed.micro_batch == 3
+
+
+def with_scaler(scale: float) -> TrainState:
+    """float16 wants a GPU; its scaler works anywhere."""
+    state = new_state(MODERN, steps=24)
+    state.scaler = GradScaler("cpu", init_scale=scale, growth_interval=5)
+    return state
+
+
+def test_a_gradient_scaler_changes_nothing_skips_overflows_and_is_resumed() -> None:
+    plain, scaled, resumed = new_state(MODERN, steps=24), with_scaler(2.0**10), with_scaler(2.0**10)
+    for (ours, theirs), step in zip(zip(fit(scaled), fit(plain), strict=True), range(24), strict=True):
+        assert ours.loss == pytest.approx(theirs.loss, rel=1e-4)
+        if step == 6:
+            resumed.load_tensors({name: each.clone() for name, each in scaled.tensors().items()}, scaled.step)
+    list(fit(resumed))
+    assert scaled.scaler.get_scale() == 2.0**14 and same(resumed.tensors(), scaled.tensors())
+
+    overflowing = with_scaler(2.0**10)
+    for parameter in overflowing.model.parameters():
+        parameter.register_hook(lambda gradient: gradient * math.inf)
+    before = [each.clone() for each in overflowing.model.parameters()]
+    next(fit(overflowing))
+    assert all(torch.equal(one, other) for one, other in zip(before, overflowing.model.parameters(), strict=True))
+    assert overflowing.scaler.get_scale() == 2.0**9 and overflowing.guard.skipped == []
+
+
+def test_float16_on_a_cpu_gets_one_line() -> None:
+    with pytest.raises(UserError, match=r"train.precision float16 needs a GPU; auto is the fastest"):
+        new_state(GPT2, precision="float16")
+    assert matrix_dtype("float16", torch.device("cuda")) == torch.float16
+
+
+@pytest.mark.gpu
+def test_a_gpu_tries_until_it_fits() -> None:
+    state = TrainState(model_config(GPT2), optim_config(ADAMW), train_config(), some_tokens(), 60, torch.device("cuda"))
+    assert largest_micro_batch(state) == SEQUENCES and all(each.grad is None for each in state.model.parameters())
+
+
+@pytest.mark.gpu
+def test_float16_learns() -> None:
+    recipe = train_config(precision="float16", steps=60)
+    state = TrainState(
+        model_config(MODERN), optim_config(ADAMW), recipe, some_tokens(vocab_size=3), 60, torch.device("cuda")
+    )
+    losses = [report.loss for report in fit(state)]
+    assert losses[-1] < 1.5 < losses[0]
