@@ -1,11 +1,11 @@
-# What a person types; `make` alone lists it. Everything runs in .venv, made from requirements.lock.
+# What a person types; `make` alone lists it. Everything runs in .venv, made from the lock files.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 UI_PORT ?= 5000
 POOL ?= cpu
 LIMIT ?= 1
-.PHONY: help train test check ui deploy worker clean
+.PHONY: help train test check ui deploy worker lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 12
@@ -31,16 +31,20 @@ deploy: $(READY) ## work pools, deployments and automations onto the Prefect ser
 worker: $(READY) ## take runs from a work pool: make worker POOL=gpu LIMIT=1
 	@$(BIN)/python -m flows.services.worker $(POOL) --limit $(LIMIT)
 
+lock: ## renew requirements.lock from pyproject.toml, with uv; ARGS=--upgrade takes newer versions
+	uv pip compile --quiet pyproject.toml --output-file requirements.lock $(ARGS)
+
 clean: ## remove what can be made again (.venv, tool caches, data/scratch); results, DVC cache and mlflow.db stay
 	rm -rf .venv data/scratch build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last, so an interrupted installation is taken up again
-$(READY): requirements.lock pyproject.toml
+$(READY): torch.lock requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed, \
 	$(PYTHON) is %d.%d; name another: make PYTHON=python3.12" % v[:2])'
-	@echo "Setting up .venv from requirements.lock: a few minutes, once"
+	@echo "Setting up .venv from the lock files: a few minutes, once"
 	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r torch.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $(READY)

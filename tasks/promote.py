@@ -19,7 +19,6 @@ from prefect.states import Completed
 
 from gptcore.config.params import read_params
 from gptcore.config.presets import flatten
-from gptcore.evaluation.curves import read_curve
 from gptcore.files import read_json, sha256_file, write_json
 from tasks.workspace.locks import turn
 from tasks.workspace.workspace import Workspace
@@ -119,9 +118,10 @@ def _register(registry: "Registry", workspace: Workspace, tags: dict[str, str]) 
 
 
 def _curve(folder: Path) -> "Iterator[Point]":
+    from gptcore.evaluation.curves import read_curve
     from gptcore.registry.tracking import Point
 
-    for row in read_curve(folder):
+    for row in read_curve(folder / "curve.csv", folder / "timing.csv").to_dict("records"):
         step, seconds = int(row.pop("step")), row.pop("seconds")
         yield from (Point(name, value, step, seconds) for name, value in row.items())
 

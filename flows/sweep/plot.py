@@ -4,22 +4,25 @@ import io
 import math
 from typing import Any
 
+import pandas as pd
+
+from gptcore.evaluation.runs import varied
+
 RESULT = "bits per byte"
 MANY = 8  # more marks than that on one axis cannot be read
 
 
-def draw(values: list[dict[str, Any]], bits_per_byte: list[float]) -> bytes:
-    """A PNG of what each run was given (parameter -> value) and came to, the best run first."""
+def draw(table: pd.DataFrame) -> bytes:
+    """A PNG of a row per run, the best first: a column for each swept parameter, and the result."""
     from matplotlib.figure import Figure
 
-    varied = [name for name in values[0] if len({str(each[name]) for each in values}) > 1] or list(values[0])[:1]
-    columns = {name: [each[name] for each in values] for name in varied}
-    figure = Figure(figsize=(max(6.5, 2.6 * len(varied) + 2.6), 4.2), dpi=110, layout="constrained")
+    swept = varied(table, table.columns.drop(RESULT))
+    figure = Figure(figsize=(max(6.5, 2.6 * len(swept) + 2.6), 4.2), dpi=110, layout="constrained")
     axes = figure.subplots()
-    if len(varied) == 1:
-        _scatter(axes, varied[0], columns[varied[0]], bits_per_byte)
+    if len(swept) == 1:
+        _scatter(axes, swept[0], list(table[swept[0]]), list(table[RESULT]))
     else:
-        _parallel(axes, {**columns, RESULT: bits_per_byte})
+        _parallel(axes, {name: list(table[name]) for name in (*swept, RESULT)})
     axes.spines[["top", "right"]].set_visible(False)
     picture = io.BytesIO()
     figure.savefig(picture, format="png")

@@ -5,12 +5,14 @@ import re
 from base64 import b64encode
 from dataclasses import dataclass
 
+import pandas as pd
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import FlowRun
 from prefect.utilities.urls import url_for
 
 from flows.sweep.grid import Member
-from flows.sweep.plot import draw
+from flows.sweep.plot import RESULT, draw
+from gptcore.evaluation.runs import varied
 from tasks.dvc.experiments import RANKING, Experiment
 from tasks.show import harmless
 
@@ -47,12 +49,11 @@ def rank(outcomes: list[Outcome]) -> list[Outcome]:
 
 def report(outcomes: list[Outcome], promotion: str) -> str:
     """The text of the terminal; the artifact has a picture as well."""
-    values = [outcome.member.values for outcome in outcomes]
-    swept = [name for name in values[0] if any(each[name] != values[0][name] for each in values)] or list(values[0])
-    table = _table(outcomes, swept)
+    values = pd.DataFrame([outcome.member.values for outcome in outcomes], dtype=object)
+    table = _table(outcomes, varied(values, values.columns))
     end = f"**{promotion}**\n\nThe same order: `{command()}`"
-    done = [outcome for outcome in outcomes if math.isfinite(outcome.bits_per_byte)]
-    png = draw([outcome.member.values for outcome in done], [outcome.bits_per_byte for outcome in done])
+    values[RESULT] = [outcome.bits_per_byte for outcome in outcomes]
+    png = draw(values[values[RESULT] < math.inf])
     with harmless():
         create_markdown_artifact(
             key="sweep",

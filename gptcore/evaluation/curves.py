@@ -1,34 +1,37 @@
-"""The loss curve that a trained model leaves behind: curve.csv, and timing.csv with the seconds of its steps."""
+"""Loss curves: what a training leaves in curve.csv and timing.csv, as tables and as a picture."""
 
-import csv
+from collections.abc import Mapping
 from pathlib import Path
+
+import pandas as pd
 
 from gptcore.files import atomic_path
 
-Curve = list[dict[str, float]]
+
+def read_curve(curve: Path, timing: Path) -> pd.DataFrame:
+    """A row for each evaluation: step, tokens, learning_rate_factor, train_loss, val_loss (nats per token), seconds.
+
+    Raises ValueError when the two files are not of the same training.
+    """
+    return pd.read_csv(curve).merge(pd.read_csv(timing), how="outer", on="step", validate="one_to_one")
 
 
-def read_curve(folder: Path) -> Curve:
-    """The rows of curve.csv, each with its `seconds` of timing.csv."""
-    with (folder / "curve.csv").open() as curve, (folder / "timing.csv").open() as timing:
-        rows = zip(csv.DictReader(curve), csv.DictReader(timing), strict=True)
-        return [{key: float(value) for key, value in {**one, **other}.items()} for one, other in rows]
+def curves(files: Mapping[str, tuple[Path, Path]]) -> pd.DataFrame:
+    """The curves of several runs, name -> (curve.csv, timing.csv), one below the other; `name` says whose a row is."""
+    tables = {name: read_curve(*each) for name, each in files.items()}
+    return pd.concat(tables, names=["name"]).reset_index("name").reset_index(drop=True) if tables else pd.DataFrame()
 
 
-def draw_curves(path: Path, model: Curve, baseline: Curve) -> None:
+def draw_curves(path: Path, model: pd.DataFrame, baseline: pd.DataFrame) -> None:
     """Validation loss of both, over tokens and over seconds of training."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.5), dpi=110, layout="constrained")
-    for axes, key, label in zip(
-        figure.subplots(1, 2, sharey=True), ("tokens", "seconds"), ("tokens", "seconds"), strict=True
-    ):
+    for axes, key in zip(figure.subplots(1, 2, sharey=True), ("tokens", "seconds"), strict=True):
         for curve, name, color in ((baseline, "nanoGPT baseline", "#888888"), (model, "gptcore", "#c2410c")):
-            axes.plot(
-                [row[key] for row in curve], [row["val_loss"] for row in curve], color=color, label=name, linewidth=2
-            )
-        axes.axhline(baseline[-1]["val_loss"], color="#888888", linewidth=1, linestyle=":")
-        axes.set_xlabel(f"training {label}")
+            axes.plot(curve[key], curve["val_loss"], color=color, label=name, linewidth=2)
+        axes.axhline(baseline["val_loss"].iloc[-1], color="#888888", linewidth=1, linestyle=":")
+        axes.set_xlabel(f"training {key}")
         axes.locator_params(axis="x", nbins=5)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)

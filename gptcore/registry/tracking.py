@@ -74,6 +74,17 @@ class Registry:
             return None
         return _version(found)
 
+    def versions(self) -> list[tuple[Version, tuple[str, ...]]]:
+        """All versions, the oldest first, each with its aliases."""
+        found = sorted(self.client.search_model_versions(f"name = '{MODEL}'"), key=lambda each: int(each.version))
+        if not found:
+            return []
+        aliases = self.client.get_registered_model(MODEL).aliases.items()
+        return [
+            (_version(each), tuple(alias for alias, number in aliases if int(number) == int(each.version)))
+            for each in found
+        ]
+
     def give(self, alias: str, number: int) -> None:
         self.client.set_registered_model_alias(MODEL, alias, str(number))
 

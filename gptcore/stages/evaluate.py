@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -11,7 +12,7 @@ from gptcore.config.params import Metrics, Section
 from gptcore.config.paths import Paths
 from gptcore.config.settings import settings
 from gptcore.errors import UserError
-from gptcore.evaluation.curves import Curve, draw_curves, read_curve
+from gptcore.evaluation.curves import draw_curves, read_curve
 from gptcore.evaluation.losses import Score, score, standard_error, window_losses
 from gptcore.model.folder import load_export
 from gptcore.progress import Progress
@@ -74,7 +75,7 @@ def evaluate(evaluate: EvaluateConfig, paths: Paths) -> EvaluateMetrics:
     n_bytes = read_meta(paths.tokens).val.bytes
     model, model_losses, counts = _measure(paths, paths.model, evaluate.block_size, n_bytes)
     baseline, baseline_losses, _ = _measure(paths, paths.baseline, evaluate.block_size, n_bytes)
-    curves = read_curve(paths.model), read_curve(paths.baseline)
+    curves = _curve(paths.model), _curve(paths.baseline)
     draw_curves(paths.evaluation / "loss.png", *curves)
     return EvaluateMetrics(
         model=model,
@@ -101,24 +102,29 @@ def _measure(
     with Progress(f"evaluate {folder.name}", -(-(len(tokens) - 1) // block_size), "window") as progress:
         losses, counts = window_losses(model, tokens, block_size, progress=progress)
     measured: Score = score(losses, counts, n_bytes)
-    last = read_curve(folder)[-1]
+    last = _curve(folder).iloc[-1]
     metrics = ModelMetrics(
         **asdict(measured),
         parameters=model.parameter_count(),
         tokens=int(last["tokens"]),
-        seconds=last["seconds"],
-        tokens_per_second=round(last["tokens"] / last["seconds"], 1),
+        seconds=float(last["seconds"]),
+        tokens_per_second=round(float(last["tokens"] / last["seconds"]), 1),
     )
     return metrics, losses, counts
 
 
-def reached(model: Curve, baseline: Curve) -> Reached:
-    goal = baseline[-1]
-    first = next((row for row in model if row["val_loss"] <= goal["val_loss"]), None)
-    if first is None:
+def _curve(folder: Path) -> pd.DataFrame:
+    return read_curve(folder / "curve.csv", folder / "timing.csv")
+
+
+def reached(model: pd.DataFrame, baseline: pd.DataFrame) -> Reached:
+    goal = baseline.iloc[-1]
+    under = model[model["val_loss"] <= goal["val_loss"]]
+    if under.empty:
         return Reached(steps=None, seconds=None, speedup=None)
-    speedup = round(goal["seconds"] / first["seconds"], 2)
-    return Reached(steps=int(first["step"]), seconds=first["seconds"], speedup=speedup)
+    first = under.iloc[0]
+    speedup = round(float(goal["seconds"] / first["seconds"]), 2)
+    return Reached(steps=int(first["step"]), seconds=float(first["seconds"]), speedup=speedup)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from gptcore.config.presets import flatten
 from gptcore.errors import UserError
 from tasks.dvc.probe import probe
 from tasks.process.group import child_environment
+from tasks.workspace.clone import git
 
 METRICS = "data/evaluation/metrics.json"
 RANKING = f"{METRICS}:model.bits_per_byte"  # as `dvc exp show --sort-by` takes it
@@ -17,12 +18,13 @@ RANKING = f"{METRICS}:model.bits_per_byte"  # as `dvc exp show --sort-by` takes 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A run's name, its parameters, the files it was made from (path -> hash) and its evaluation; all flat."""
+    """A run's name, its parameters, its evaluation, and path -> hash of what it was made from and has made; flat."""
 
     name: str
     params: dict[str, Any]
     inputs: dict[str, str]
     metrics: dict[str, Any]
+    outputs: dict[str, str]
 
 
 def find(wanted: list[dict[str, Any]], checkout: Path) -> list[Experiment | None]:
@@ -36,9 +38,11 @@ def find(wanted: list[dict[str, Any]], checkout: Path) -> list[Experiment | None
     return [next((each for each in candidates if each.params == params), None) for params in wanted]
 
 
-def experiments(checkout: Path) -> list[Experiment]:
-    """Of the commit that is checked out, those that were evaluated. Raises UserError."""
+def experiments(checkout: Path, every_commit: bool = False) -> list[Experiment]:
+    """The evaluated experiments of the commit that is checked out, or of every commit. Raises UserError."""
     command = ["dvc", "exp", "show", "--json"]
+    if every_commit:
+        command += [word for commit in _parents(checkout) for word in ("--rev", commit)]
     done = subprocess.run(command, cwd=checkout, env=child_environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"`{' '.join(command)}` failed in {checkout}: {' '.join(done.stderr.split())}")
@@ -50,4 +54,11 @@ def experiments(checkout: Path) -> list[Experiment]:
 def _experiment(name: str, data: dict[str, Any]) -> Experiment:
     params = flatten(data["params"]["params.yaml"]["data"])
     inputs = {path: str(each["hash"]) for path, each in data["deps"].items()}
-    return Experiment(name, params, inputs, flatten(data["metrics"][METRICS]["data"]))
+    outputs = {path: str(each["hash"]) for path, each in data["outs"].items()}
+    return Experiment(name, params, inputs, flatten(data["metrics"][METRICS]["data"]), outputs)
+
+
+def _parents(checkout: Path) -> list[str]:
+    """The commits that have experiments: a reference of one is refs/exps/<2 digits>/<38 digits>/<name>."""
+    found = git(["for-each-ref", "--format=%(refname)", "refs/exps"], checkout).splitlines()
+    return list(dict.fromkeys("".join(ref.split("/")[2:4]) for ref in found if len(ref.split("/")) == 5))

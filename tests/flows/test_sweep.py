@@ -7,9 +7,10 @@ import shlex
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from flows.sweep.plot import draw
+from flows.sweep.plot import RESULT, draw
 from flows.sweep.report import command
 from flows.sweep.runs import find_deployment
 from gptcore.errors import UserError
@@ -64,4 +65,5 @@ def test_pictures_of_one_and_of_several_values() -> None:
         [{"a": 3}],
         [{"b": True}, {"b": None}],
     ):
-        assert draw(values, [2.0 + number for number in range(len(values))]).startswith(b"\x89PNG")
+        table = pd.DataFrame(values, dtype=object).assign(**{RESULT: [2.0 + number for number in range(len(values))]})
+        assert draw(table).startswith(b"\x89PNG")
