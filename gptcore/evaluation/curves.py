@@ -1,4 +1,4 @@
-"""The loss curve that a trained model leaves behind: curve.csv, and timing.csv with the seconds of its steps."""
+"""Read and plot a training run's loss curve: curve.csv, and timing.csv with the seconds of its steps."""
 
 import csv
 from pathlib import Path
@@ -9,14 +9,14 @@ Curve = list[dict[str, float]]
 
 
 def read_curve(folder: Path) -> Curve:
-    """The rows of curve.csv, each with its `seconds` of timing.csv."""
+    """The rows of curve.csv, each with its `seconds` from timing.csv."""
     with (folder / "curve.csv").open() as curve, (folder / "timing.csv").open() as timing:
         rows = zip(csv.DictReader(curve), csv.DictReader(timing), strict=True)
         return [{key: float(value) for key, value in {**one, **other}.items()} for one, other in rows]
 
 
 def draw_curves(path: Path, model: Curve, baseline: Curve) -> None:
-    """Validation loss of both, over tokens and over seconds of training."""
+    """Plot the validation loss of both, over tokens and over seconds of training."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.5), dpi=110, layout="constrained")
