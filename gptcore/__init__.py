@@ -1,1 +1,1 @@
-"""gptcore computes: token files and parameters in, models and metrics out. It knows no Prefect and no DVC."""
+"""gptcore turns token files and parameters into models and metrics. It does not depend on Prefect or DVC."""

@@ -1,4 +1,4 @@
-"""The command `gptcore`: one module of gptcore/commands/ per subcommand."""
+"""The command `gptcore`: one subcommand per module of gptcore/commands/."""
 
 import argparse
 import sys
@@ -16,7 +16,7 @@ def main() -> None:
         module = import_module(f"gptcore.commands.{found.name}")
         summary = (module.__doc__ or "").splitlines()[0]
         subparser = subparsers.add_parser(
-            found.name.rstrip("_"),  # `import` is a word of Python's
+            found.name.rstrip("_"),  # `import` is a Python keyword
             help=summary,
             description=module.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,

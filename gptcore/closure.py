@@ -1,6 +1,6 @@
-"""The modules whose code a module depends on: its imports, followed through this package.
+"""Find the modules a module depends on by following its imports through this package.
 
-Imports are read, not run, so nothing is imported to find out. Those inside functions count, for they run too.
+Imports are parsed, not executed. Imports inside functions count, as they run too.
 """
 
 import ast
@@ -12,9 +12,9 @@ PACKAGE = Path(__file__).parent
 
 
 def closure(module: str) -> list[str]:
-    """Paths such as `gptcore/model/gpt.py`, sorted, of all modules of this package that `module` imports, and its own.
+    """Sorted paths, such as `gptcore/model/gpt.py`, of `module` and all modules of this package that it imports.
 
-    A package that holds nothing but a docstring is left out: it has no code.
+    Skips packages that contain only a docstring, as they have no code.
     """
     found: dict[str, Path] = {}
     left = [module]
@@ -31,13 +31,13 @@ def closure(module: str) -> list[str]:
 
 @cache
 def code_sha256(module: str) -> str:
-    """One hash of all that code: what other code has made bears another."""
+    """One hash of all code that `module` depends on; it identifies results made by the same code."""
     content = [(PACKAGE.parent / path).read_bytes() for path in closure(module)]
     return hashlib.sha256(b"".join(hashlib.sha256(each).digest() for each in content)).hexdigest()
 
 
 def _path(module: str) -> Path | None:
-    """None for what is no module of this package: another library, or a name inside a module."""
+    """The module's file. None for another library, or for a name inside a module."""
     if module.split(".")[0] != PACKAGE.name:
         return None
     path = PACKAGE.parent / module.replace(".", "/")

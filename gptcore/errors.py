@@ -1,18 +1,18 @@
-"""What ends a command on purpose: a user's mistake, or a request to stop."""
+"""Exceptions and exit codes for deliberate ends of a command: a user error, or a request to stop."""
 
-STOPPED_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: run it again and it goes on
+STOPPED_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: run the command again to resume
 MISTAKE_EXIT_CODE = 2
-UNAVAILABLE_EXIT_CODE = 69  # EX_UNAVAILABLE: what it needs from outside does not answer now; worth a retry
-LOST_EXIT_CODE = 76  # EX_PROTOCOL: another rank is gone, and this one cannot go on without it
+UNAVAILABLE_EXIT_CODE = 69  # EX_UNAVAILABLE: an external service does not respond; worth a retry
+LOST_EXIT_CODE = 76  # EX_PROTOCOL: another rank is lost, and this one cannot continue without it
 
 
 class UserError(Exception):
-    """Something the user can mend: one line that says what is wrong, where, and what to do."""
+    """An error the user can fix: one line that says what is wrong, where, and what to do."""
 
 
 class Unavailable(UserError):
-    """A server or network did not answer: nothing to mend here, the same command may succeed later."""
+    """A server or network did not respond: there is nothing to fix, and the same command may succeed later."""
 
 
 class Stopped(Exception):
-    """SIGINT or SIGTERM arrived and the state to go on from has been written."""
+    """SIGINT or SIGTERM arrived, and the resume state has been written."""

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and their hashes."""
+"""Atomic file writes, and file hashes."""
 
 import glob
 import hashlib
@@ -19,7 +19,7 @@ SUMS = "SHA256SUMS"
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced and renamed to `path`, on failure removed.
 
-    What a killed process left of the same path is removed first.
+    First removes temporary files that killed processes left for the same path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
@@ -57,7 +57,7 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256sums(folder: Path) -> str:
-    """What SHA256SUMS in `folder` has to say for `sha256sum --check`: a line for each other file, by name."""
+    """The content of SHA256SUMS in `folder`, for `sha256sum --check`: a line for each other file, sorted by name."""
     return "".join(f"{sha256_file(each)}  {each.name}\n" for each in sorted(folder.iterdir()) if each.name != SUMS)
 
 
@@ -69,21 +69,21 @@ def _remove(path: Path) -> None:
 
 
 def verify_sums(folder: Path) -> None:
-    """Look at every byte. Raises UserError that names the damaged file; OSError, ValueError where there are no sums."""
+    """Check every byte. Raises UserError that names the damaged file; OSError, ValueError when there are no sums."""
     for name, sha256 in read_sums(folder).items():
         verify_sum(folder / name, sha256)
 
 
 def read_sums(folder: Path) -> dict[str, str]:
-    """Name and sha256 of each file. Raises OSError, ValueError where there are no sums."""
+    """Name and sha256 of each file. Raises OSError, ValueError when there are no sums."""
     lines = (folder / SUMS).read_text("utf-8").splitlines()
     return {name: sha256 for sha256, name in (line.split("  ") for line in lines)}
 
 
 def verify_sum(path: Path, sha256: str) -> None:
-    """Raises UserError if the file is another; OSError if there is none."""
+    """Check one file. Raises UserError if its hash differs; OSError if it is missing."""
     if (found := sha256_file(path)) != sha256:
-        # DVC believes a read-only file whose time is as before, and would restore the damaged one from its cache
+        # DVC trusts a read-only file with an unchanged mtime, and would restore the damaged one from its cache
         remedy = f"get it anew; if DVC made it here, `chmod u+w {path} && touch {path} && dvc repro`"
         raise UserError(f"{path} is damaged: its sha256 is {found}, not {sha256} as in {SUMS}; {remedy}")
 

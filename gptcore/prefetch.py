@@ -1,4 +1,4 @@
-"""An iterator whose next item is made by a thread while the last one is used."""
+"""An iterator that prepares the next item in a thread while the current one is used."""
 
 from collections.abc import Generator, Iterator
 from queue import Full, Queue
@@ -10,9 +10,9 @@ CLOSED_SEEN_WITHIN_SECONDS = 1.0
 
 
 class Prefetch(Generic[Item]):
-    """The items of `source`, in order: one is ready, one in the making. What goes wrong in the thread is raised here.
+    """The items of `source`, in order: one ready, one being prepared. Exceptions in the thread are raised here.
 
-    The thread ends with the source, when this is closed, or with the process, which does not wait for it.
+    The thread ends when the source is exhausted, when this is closed, or with the process, which does not wait for it.
     """
 
     def __init__(self, source: Iterator[Item]) -> None:

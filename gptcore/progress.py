@@ -1,7 +1,7 @@
-"""Progress of long work: a bar in a terminal, a line every few seconds where the output is a pipe or a file.
+"""Report progress of long work: a bar in a terminal, a line every few seconds if the output is a pipe or a file.
 
-A line reads `train  45% |█████████           | step 900/2,000  loss 3.21  0:42 left`: the percentage after the
-stage's name is what the Prefect task turns into its progress artifact.
+A line reads `train  45% |█████████           | step 900/2,000  loss 3.21  0:42 left`. The Prefect task turns the
+percentage after the stage's name into its progress artifact.
 """
 
 import sys
@@ -43,7 +43,7 @@ class Progress:
             self.bar.stop()
 
     def update(self, done: int, note: str = "") -> None:
-        """Say that `done` of `total` units are done."""
+        """Report that `done` of `total` units are done."""
         words = f"{self.unit} {done:,}/{self.total:,}  {note}".rstrip()
         now = time.perf_counter()
         if self.bar:

@@ -1,4 +1,4 @@
-"""S3 and what speaks its language, through s3fs.
+"""S3 and compatible stores, through s3fs.
 
 Endpoint, region and credentials come from the usual AWS environment (AWS_ENDPOINT_URL, AWS_PROFILE, ...).
 """
@@ -9,14 +9,17 @@ from typing import Any
 
 from gptcore.errors import UserError
 
-# a server that is gone is noticed within seconds: meanwhile no newer checkpoint is written
+# detect a lost server within seconds: no newer checkpoint is written while waiting
 TIMEOUTS = {"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 3}}
 
 
 def s3_files(what: str) -> Any:
-    """s3fs' file system, for `what`. Raises UserError when s3fs is not installed, and what `oserrors` turns."""
+    """s3fs's file system; `what` needs it, for the error message. Raises UserError when s3fs is not installed.
+
+    Call it inside `oserrors`.
+    """
     try:
-        from s3fs import S3FileSystem  # only who uses it needs to have it, and waits for its import
+        from s3fs import S3FileSystem  # imported here: only S3 users need it installed
     except ImportError:
         raise UserError(f"{what} need the package s3fs; install it with `pip install s3fs`") from None
     return S3FileSystem(skip_instance_cache=True, use_listings_cache=False, config_kwargs=TIMEOUTS)
@@ -24,7 +27,7 @@ def s3_files(what: str) -> Any:
 
 @contextmanager
 def oserrors() -> Iterator[None]:
-    """s3fs raises OSError for what the server answers, and lets botocore's own through when there is no answer."""
+    """Turn botocore's errors into OSError: s3fs does so for server responses, but not when there is no response."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

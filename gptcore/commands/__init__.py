@@ -1,5 +1,5 @@
-"""The subcommands of `gptcore`: words come in; a line or a table, or one clear error, goes out.
+"""The subcommands of `gptcore`: each takes arguments and prints a line, a table or one clear error.
 
-One module per subcommand, with `add_arguments` and `run`; its docstring is its help. torch is imported only when a
-command that needs it runs. Read `configure.py` first.
+Each subcommand is a module with `add_arguments` and `run`; its docstring is its help. torch is imported only when a
+command needs it. Read `configure.py` first.
 """

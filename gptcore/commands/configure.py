@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _help(presets: Path) -> str:
-    """Read when it is asked for: the presets are files that a user adds to."""
+    """The help text, built on demand because users can add presets."""
     try:
         choices = [(group, choice, why) for group, known in groups(presets).items() for choice, why in known.items()]
     except UserError:
@@ -59,7 +59,7 @@ def _columns(rows: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _present(params: Path) -> dict[str, Any]:
-    """What params.yaml holds now; nothing when it cannot be read, for it is about to be composed anew."""
+    """The current values of params.yaml; empty when it cannot be read, as it is about to be recomposed."""
     try:
         return read_params(params)
     except UserError:

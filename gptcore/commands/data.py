@@ -1,4 +1,4 @@
-"""Look into the corpus and its tokens, or check every hash of them.
+"""Inspect the corpus and its tokens, or verify all their hashes.
 
 gptcore data inspect --windows 3
 gptcore data verify

@@ -1,4 +1,4 @@
-"""Write a model folder in another program's form: Hugging Face's transformers or nanoGPT.
+"""Export a model folder to another program's format: Hugging Face's transformers or nanoGPT.
 
 gptcore export data/baseline/export --to huggingface data/exported/baseline
 gptcore export data/baseline/export --to nanogpt out/ckpt.pt

@@ -1,4 +1,4 @@
-"""Turn trained weights from elsewhere into a model folder: Hugging Face GPT-2, nanoGPT's ckpt.pt, OpenAI's by name.
+"""Import pretrained weights into a model folder: Hugging Face GPT-2, nanoGPT's ckpt.pt, or OpenAI's by name.
 
 gptcore import gpt2 data/imported/gpt2
 gptcore import out-shakespeare-char/ckpt.pt data/imported/nanogpt --tokenizer data/tokens/tokenizer.json
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _gpt2() -> "Tokenizer":
-    """From the package that the download stage takes it from; fetched once."""
+    """GPT-2's tokenizer, from the same package that the download stage uses; downloaded once."""
     from gptcore.config.paths import Paths
     from gptcore.corpus.split import TokenizerChoice
     from gptcore.corpus.vocabulary import fetch_vocabulary

@@ -1,7 +1,7 @@
-"""Train on one batch until it is known by heart, to see that a model and a recipe can learn at all.
+"""Train on one batch until it is memorized, to check that a model and a recipe can learn at all.
 
-Takes params.yaml and data/tokens of the current folder and writes nothing. Dropout is off, and the learning rates'
-schedule is that of a run of so many steps.
+Reads params.yaml and data/tokens in the current folder and writes nothing. Dropout is off, and the learning-rate
+schedule spans the given number of steps.
 """
 
 import argparse

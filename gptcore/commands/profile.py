@@ -1,6 +1,6 @@
-"""Time training steps, trace a few, and say which operations cost the most.
+"""Time training steps, trace a few, and list the most expensive operations.
 
-Takes params.yaml and data/tokens of the current folder. The trace opens in chrome://tracing or ui.perfetto.dev.
+Reads params.yaml and data/tokens in the current folder. The trace opens in chrome://tracing or ui.perfetto.dev.
 """
 
 import argparse

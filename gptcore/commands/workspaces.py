@@ -1,4 +1,4 @@
-"""The clones that flow runs work in: which there are, and removing what failed runs have left.
+"""List the clones in which flows run, and remove those that failed runs have left.
 
 gptcore workspaces                     list them
 gptcore workspaces remove NAME ...     remove these

@@ -1,5 +1,5 @@
-"""Configuration: `params.yaml` is what to compute, `GPTCORE_*` variables say how to run it.
+"""Configuration: `params.yaml` defines what to compute, `GPTCORE_*` variables how to run it.
 
 `params.py` is the only reader of params.yaml, `presets.py` composes conf/ into it, `settings.py` reads the environment,
-`paths.py` says where a workspace keeps its files, and `workspaces.py` manages the clones that flow runs work in.
+`paths.py` defines the file layout of a workspace, and `workspaces.py` manages the clones in which flows run.
 """

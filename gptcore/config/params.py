@@ -1,4 +1,4 @@
-"""The only reader of params.yaml: sections of it, validated."""
+"""The only reader of params.yaml; validates its sections."""
 
 import inspect
 import json
@@ -14,25 +14,25 @@ Kind = TypeVar("Kind", bound=BaseModel)
 
 
 class Section(BaseModel):
-    """A section of params.yaml: every value changes the result. No defaults here; presets in conf/ give values."""
+    """A section of params.yaml: every value changes the result. It has no defaults; presets in conf/ set the values."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class View(BaseModel):
-    """Some values of a section that another stage owns; the stage depends on these alone."""
+    """A subset of another stage's section; the stage depends only on these values."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
 class Metrics(BaseModel):
-    """What a stage reports; written as its metrics JSON."""
+    """The metrics a stage returns; written to its metrics JSON."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def read_params(path: Path) -> dict[str, Any]:
-    """params.yaml as plain values (YAML 1.2, as DVC reads it). Raises UserError."""
+    """Read params.yaml as plain values (YAML 1.2, like DVC). Raises UserError."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -48,17 +48,17 @@ def read_params(path: Path) -> dict[str, Any]:
 
 
 def stage_sections(stage: Callable[..., Metrics]) -> dict[str, type[BaseModel]]:
-    """The sections a stage depends on: its arguments, `paths` apart."""
+    """The sections a stage depends on: its arguments except `paths`."""
     hints = inspect.get_annotations(stage, eval_str=True)
     return {name: kind for name, kind in hints.items() if name not in ("paths", "return")}
 
 
 def validate_section(values: dict[str, Any], name: str, kind: type[Kind]) -> Kind:
-    """Raises UserError that names each wrong field and what is allowed."""
+    """Validate one section. Raises UserError that names each invalid field and what is allowed."""
     if name not in values:
         raise UserError(f"params.yaml has no section `{name}`; `gptcore configure model=nano` writes a whole file")
     try:
-        # through JSON: there a list is a fine tuple, while strictness still tells 1 from "1" and true
+        # through JSON: a list is then accepted as a tuple, while strict mode still distinguishes 1 from "1" and true
         return kind.model_validate_json(json.dumps(values[name]))
     except ValidationError as error:
         raise UserError("; ".join(_explain(name, kind, one) for one in error.errors())) from None
@@ -76,7 +76,7 @@ def _explain(section: str, kind: type[BaseModel], error: Any) -> str:
 
 
 def _fields_beside(kind: type[BaseModel], location: tuple[str, ...]) -> list[str]:
-    """The fields that the last name of `location` could have been, sections inside a section included."""
+    """The fields that are valid in place of the last name of `location`, also in nested sections."""
     for name in location[:-1]:
         kind = cast("type[BaseModel]", kind.model_fields[name].annotation)
     return list(kind.model_fields)

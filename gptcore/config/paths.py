@@ -1,14 +1,14 @@
-"""Where everything of one workspace lies."""
+"""The file layout of a workspace."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-STREAM = "stream.json"  # beside documents and tokens where training goes on with a stream; gptcore/corpus/stream.py
+STREAM = "stream.json"  # beside documents and tokens if training reads a stream; see gptcore/corpus/stream.py
 
 
 @dataclass(frozen=True)
 class Paths:
-    """`root` is the folder of dvc.yaml."""
+    """`root` is the folder that contains dvc.yaml."""
 
     root: Path
 
@@ -38,11 +38,11 @@ class Paths:
 
     @property
     def scratch(self) -> Path:
-        """What makes a rerun cheaper but is no result: downloads, resume state. Untracked by git and DVC."""
+        """Files that make a rerun cheaper but are not results: downloads, resume state. Git and DVC ignore it."""
         return self.root / "data" / "scratch"
 
     def of(self, stage: str) -> Path:
-        """The folder that `stage` writes."""
+        """The output folder of `stage`."""
         folders = {"download": self.raw, "tokenize": self.tokens, "train": self.model,
                    "baseline": self.baseline, "evaluate": self.evaluation}  # fmt: skip
         return folders[stage]

@@ -1,6 +1,6 @@
-"""Presets: the groups of conf/ composed with Hydra into params.yaml, the only truth that the stages read.
+"""Presets: compose the groups of conf/ with Hydra into params.yaml, the only configuration that the stages read.
 
-A group choice (`model=baby`) composes everything anew; a dotted value alone (`train.steps=200`) changes that one field.
+A group choice (`model=baby`) recomposes everything; a dotted value alone (`train.steps=200`) changes only that field.
 """
 
 import difflib
@@ -24,9 +24,9 @@ HEADER = """\
 
 
 def compose(overrides: list[str], current: Path) -> dict[str, Any]:
-    """The validated values that `overrides` make of the params.yaml at `current` and of conf/ beside it.
+    """Apply `overrides` to the params.yaml at `current` or to conf/ beside it, and return the validated values.
 
-    Overrides are Hydra's: `group=choice` and `section.field=value`. Raises UserError.
+    Overrides use Hydra's syntax: `group=choice` and `section.field=value`. Raises UserError.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -45,9 +45,9 @@ def compose(overrides: list[str], current: Path) -> dict[str, Any]:
 
 
 def validate(values: dict[str, Any]) -> dict[str, Any]:
-    """The same values, sections and fields in the order of their classes. Raises UserError.
+    """Validate `values`; returns them with sections and fields in the order of their classes. Raises UserError.
 
-    Imports the stages, so torch (2 s): only for people who configure, never inside a stage.
+    Imports the stages and so torch (2 s): call it only from configuration commands, never inside a stage.
     """
     kinds = section_types()
     for name in values:
@@ -59,7 +59,7 @@ def validate(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def section_types() -> dict[str, type[BaseModel]]:
-    """Every section of params.yaml and its class: the stages' arguments, views of others' sections apart."""
+    """Every section of params.yaml and its class: the stages' arguments, except views of other stages' sections."""
     stages = [getattr(importlib.import_module(f"gptcore.stages.{stage}"), stage) for stage in STAGES]
     found = [(name, kind) for stage in stages for name, kind in stage_sections(stage).items()]
     return {name: kind for name, kind in found if issubclass(kind, Section)}
@@ -80,14 +80,14 @@ def write(values: dict[str, Any], path: Path) -> None:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """(field, old value, new value) of each field that differs; a value that is not there is `...`."""
+    """(field, old value, new value) of each field that differs; a missing value is `...`."""
     before, after = flatten(old), flatten(new)
     fields = [*after, *(field for field in before if field not in after)]
     return [(f, before.get(f, ...), after.get(f, ...)) for f in fields if before.get(f, ...) != after.get(f, ...)]
 
 
 def groups(presets: Path) -> dict[str, dict[str, str]]:
-    """group -> choice -> the first line of comment in its file."""
+    """group -> choice -> the first comment line of its file."""
     if not (presets / "config.yaml").is_file():
         raise UserError(f"there are no presets at {presets}; run this in the repository's root folder")
     found: dict[str, dict[str, str]] = {}
@@ -143,13 +143,13 @@ def _hydra(presets: Path, choices: list[str]) -> Any:
 
 
 def _first_comment(preset: Path) -> str:
-    """Hydra's `# @package` line apart."""
+    """The first comment line of a preset, ignoring Hydra's `# @package` line."""
     comments = (line[1:].strip() for line in preset.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
     return next((comment for comment in comments if not comment.startswith("@")), "")
 
 
 def _check_across(sections: dict[str, Any]) -> None:
-    """What no section can check alone. Raises UserError."""
+    """Check constraints between sections. Raises UserError."""
     trained = {"train": ("model", sections["model"]), "baseline": ("baseline.model", sections["baseline"].model)}
     for section, (name, model) in trained.items():
         tokens, length = sections[section].batch_tokens, model.block_size

@@ -1,4 +1,4 @@
-"""How to run, not what to compute: `GPTCORE_*` environment variables. None of them belongs in params.yaml."""
+"""`GPTCORE_*` environment variables: how to run, not what to compute. None of them belongs in params.yaml."""
 
 import os
 from functools import cache
@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gptcore.errors import UserError
 
-if TYPE_CHECKING:  # 2 s of import, which a flow in which nothing changed does without
+if TYPE_CHECKING:  # importing torch takes 2 s, which an unchanged flow does not need
     import torch
 
 
@@ -51,7 +51,7 @@ class Settings(BaseSettings):
         return self.compile == "on" or (self.compile == "auto" and self.torch_device().type == "cuda")
 
     def torch_device(self) -> "torch.device":
-        """The GPU of this process's number, or the CPU. Raises UserError when a GPU is asked for and none is there."""
+        """The GPU with this process's local rank, or the CPU. Raises UserError when a requested GPU is missing."""
         import torch
 
         if self.device == "cuda" and not torch.cuda.is_available():
@@ -63,7 +63,7 @@ class Settings(BaseSettings):
 
 @cache
 def settings() -> Settings:
-    """Raises UserError that names the variable."""
+    """Read the environment once. Raises UserError that names an invalid variable."""
     try:
         return Settings()  # type: ignore[call-arg]
     except ValidationError as error:

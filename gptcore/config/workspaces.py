@@ -1,6 +1,6 @@
-"""The clones in which flow runs work: data/scratch/workspaces/<flow run>. Each is locked while its run lives.
+"""Workspaces: the clones in which flows run, data/scratch/workspaces/<flow run>. Each is locked while its run is alive.
 
-A run that ends well removes its own. What a failed or killed run has left stays for whoever wants to look, until
+A successful run removes its workspace. The workspace of a failed or killed run is kept for inspection until
 `gptcore workspaces remove`.
 """
 
@@ -22,7 +22,7 @@ RUN_ID = ".git/flow-run-id"
 
 @dataclass(frozen=True)
 class Found:
-    """One clone. `size_bytes` is what its removal frees: files linked to DVC's cache take no room of their own."""
+    """One clone. `size_bytes` is the space its removal frees: files hard-linked to DVC's cache do not count."""
 
     name: str
     is_running: bool
@@ -33,9 +33,9 @@ class Found:
 
 @contextmanager
 def hold(checkout: Path, name: str) -> Iterator[Path]:
-    """An empty folder for the run `name`, locked until the block ends; then removed, but kept if the block raises.
+    """Yield an empty folder for the run `name`, locked until the block ends. Removes it then, unless the block raises.
 
-    What an earlier try of the run has left there is removed first. Raises UserError while another process holds it.
+    First removes the files of an earlier attempt. Raises UserError while another process holds the lock.
     """
     root = _folder(checkout) / name
     root.mkdir(parents=True, exist_ok=True)
@@ -52,18 +52,18 @@ def hold(checkout: Path, name: str) -> Iterator[Path]:
 
 
 def sign(root: Path, flow_run_id: str) -> None:
-    """Say in the clone `root` whose it is."""
+    """Record the flow run's id in the clone `root`."""
     write_text(root / RUN_ID, flow_run_id)
 
 
 def find(checkout: Path) -> list[Found]:
-    """All of them, half-made ones included, the oldest first."""
+    """All workspaces, oldest first, including incomplete ones."""
     roots = [each for each in _folder(checkout).glob("*") if each.is_dir()]
     return sorted((_look(root) for root in roots), key=lambda found: -found.age_seconds)
 
 
 def remove(checkout: Path, name: str) -> None:
-    """Raises UserError when there is none of that name, or its run lives."""
+    """Remove a workspace. Raises UserError when it does not exist or its run is still alive."""
     root = _folder(checkout) / name
     if root not in _folder(checkout).glob("*"):
         raise UserError(f"there is no workspace {name!r} in {_folder(checkout)}; `gptcore workspaces` lists them")
@@ -81,7 +81,7 @@ def _folder(checkout: Path) -> Path:
 
 
 def _lock(root: Path) -> int | None:
-    """A descriptor that holds the folder's lock, also against a kill -9 of this process, after which it is free."""
+    """Lock the folder and return the descriptor, or None if it is locked. The lock is released even on kill -9."""
     descriptor = os.open(root, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,5 +1,5 @@
-"""Evaluation: a model and token files come in; losses, perplexity and bits per byte with their errors go out.
+"""Evaluation: takes a model and token files, returns loss and its standard error, perplexity and bits per byte.
 
-`losses.py` measures a model on every window. `curves.py` reads and draws the loss curves that trainings leave behind.
-`runs.py` joins experiments, flow runs and model versions into one table. Read `losses.py` first.
+`losses.py` evaluates a model on every window. `curves.py` reads and plots the loss curves of training runs. `runs.py`
+joins experiments, flow runs and model versions into one table. Read `losses.py` first.
 """

@@ -1,4 +1,4 @@
-"""Loss curves: what a training leaves in curve.csv and timing.csv, as tables and as a picture."""
+"""Read, join and plot the loss curves of training runs: curve.csv, and timing.csv with the seconds of its steps."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ def read_curve(curve: Path, timing: Path) -> pd.DataFrame:
 
 
 def curves(files: Mapping[str, tuple[Path, Path]]) -> pd.DataFrame:
-    """The curves of several runs, name -> (curve.csv, timing.csv), one below the other; `name` says whose a row is."""
+    """The curves of several runs, name -> (curve.csv, timing.csv), in one table with a column `name`."""
     tables = {name: read_curve(*each) for name, each in files.items()}
     return pd.concat(tables, names=["name"]).reset_index("name").reset_index(drop=True) if tables else pd.DataFrame()
 

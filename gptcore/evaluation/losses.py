@@ -1,4 +1,4 @@
-"""Perplexity, bits per byte, standard error and the paired comparison of two models on the same windows."""
+"""Perplexity, bits per byte, standard error, and the paired comparison of two models on the same windows."""
 
 import math
 from contextlib import AbstractContextManager, nullcontext
@@ -14,7 +14,7 @@ from gptcore.progress import Progress
 from gptcore.tokens.token_files import Tokens
 
 WINDOWS_PER_BATCH = 64
-LOGITS_AT_ONCE = 1 << 28  # 1 GiB in float32: 64 windows of GPT-2's own length and vocabulary would be 13
+LOGITS_AT_ONCE = 1 << 28  # 1 GiB in float32; 64 windows of GPT-2's context and vocabulary would take 13 GB
 
 
 def window_losses(
@@ -25,9 +25,9 @@ def window_losses(
     autocast: AbstractContextManager[object] | None = None,
     progress: Progress | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Summed loss (nats) and number of targets of each window of `window` tokens; together every token but the first.
+    """Summed loss (nats) and number of targets of each window of `window` tokens; covers every token but the first.
 
-    `at_most` > 0 takes that many whole windows, spread evenly. The model's mode is left as it was.
+    `at_most` > 0 takes that many full windows, spread evenly. Restores the model's training or evaluation mode.
     """
     starts = np.arange(0, len(tokens) - 1, window)
     if at_most and at_most < len(starts):
@@ -70,6 +70,6 @@ def score(losses: NDArray[np.float64], counts: NDArray[np.int64], n_bytes: int) 
 
 
 def standard_error(losses: NDArray[np.float64], counts: NDArray[np.int64]) -> float:
-    """Of the mean loss per token, windows taken as independent; on differences of losses it is the paired one."""
+    """Standard error of the mean loss per token, with windows as independent; for loss differences, the paired one."""
     residuals = losses - counts * (losses.sum() / counts.sum())
     return float(np.sqrt((residuals**2).sum() * len(losses) / max(len(losses) - 1, 1)) / counts.sum())

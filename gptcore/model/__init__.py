@@ -1,6 +1,6 @@
-"""The model: a `ModelConfig` and token ids come in; logits or a loss go out.
+"""The model: takes a `ModelConfig` and token ids, returns logits or a loss.
 
-`gpt.py` is the one file to read. `config.py` names every field, `attention.py`, `norm.py`, `dropout.py` and `loss.py`
-are its parts, and `folder.py` is the model folder (`model.safetensors`, `config.json`, `tokenizer.json`) that a
-trained model travels as.
+Read `gpt.py` first. `config.py` defines every field; `attention.py`, `norm.py`, `dropout.py` and `loss.py` are the
+model's parts. `folder.py` saves and loads the model folder (`model.safetensors`, `config.json`, `tokenizer.json`) in
+which a trained model is passed on.
 """

@@ -14,13 +14,13 @@ from gptcore.model.config import ModelConfig
 from gptcore.model.dropout import dropout
 from gptcore.model.norm import normalize
 
-QUERY_BLOCK = 128  # of attention on a CPU; shorter ones skip more unseen keys, longer ones multiply faster
+QUERY_BLOCK = 128  # for attention on a CPU; shorter blocks skip more masked keys, longer ones multiply faster
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions on x (B, T, .., D), pair by pair; cos, sin (T, .., D/2). Su et al. 2021, RoFormer."""
+    """Apply rotary positions to x (B, T, .., D), pair by pair; cos, sin (T, .., D/2). Su et al. 2021, RoFormer."""
     pairs = x.unflatten(-1, (-1, 2))
-    if x.device.type == "cpu":  # one pass; compilers for GPUs cannot take complex numbers apart
+    if x.device.type == "cpu":  # one pass; GPU compilers do not support complex numbers
         rotated: Tensor = torch.view_as_real(torch.view_as_complex(pairs.float()) * torch.complex(cos, sin))
     else:
         first, second = pairs.unbind(-1)
@@ -31,7 +31,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def attend(q: Tensor, k: Tensor, v: Tensor, rate: float, scale: float, window: int) -> Tensor:
     """Causal attention of q, k, v (B, H, T, D), each query to the last `window` positions (0: to all).
 
-    `rate` is that of dropout on the weights of the positions.
+    `rate` is the dropout rate on the attention weights.
     """
     if q.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         return _attend_in_blocks(q, k, v, rate, scale, window)
@@ -42,9 +42,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, rate: float, scale: float, window: i
 
 
 def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, rate: float, scale: float, window: int) -> Tensor:
-    """The same in bfloat16 matrix products, a block of queries at a time, without the keys that none of it sees.
+    """The same in bfloat16 matrix products, one block of queries at a time, skipping keys that the block cannot see.
 
-    Torch's own CPU kernel computes in float32 and its backward pass takes two to three times as long.
+    Torch's own CPU kernel computes in float32, and its backward pass takes two to three times as long.
     """
     T = q.size(2)
     q, k, v = ((q * scale).bfloat16(), k.bfloat16(), v.bfloat16())
@@ -62,7 +62,7 @@ def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, rate: float, scale: float
 def _causal_bias(
     first: int, last: int, start: int, end: int, window: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """What is added to the scores of queries first..last against keys start..end: 0, or -inf where unseen."""
+    """The additive mask for queries first..last against keys start..end: 0 where visible, -inf elsewhere."""
     ahead = torch.arange(first, last, device=device)[:, None] - torch.arange(start, end, device=device)
     seen = (ahead >= 0) & (ahead < window) if window else ahead >= 0
     return torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen, -math.inf)
@@ -82,7 +82,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, value_embedding: Tensor | None) -> Tensor:
         B, T, C = x.shape
         heads = (self.config.n_head, self.config.head_dim)
-        # queries and keys go together as far as they can
+        # process queries and keys together as far as possible
         qk, v = self.c_attn(x).view(B, T, 3, *heads).split((2, 1), dim=2)
         if self.config.qk_norm:
             qk = normalize(qk)

@@ -1,4 +1,4 @@
-"""What a model is made of: every departure from GPT-2 is a field of its own."""
+"""The model configuration: every departure from GPT-2 is a separate field."""
 
 from typing import Literal, Self
 

@@ -1,7 +1,7 @@
-"""Dropout (Srivastava et al. 2014) whose random numbers cost a CPU next to nothing.
+"""Dropout (Srivastava et al. 2014) with cheap random numbers on a CPU.
 
-Torch draws them one by one in a slow generator: in nanoGPT's Shakespeare model with dropout that is a third of a step.
-Here a fast generator, seeded from torch's, gives sixteen bits for each element.
+Torch draws them one by one from a slow generator: a third of a step in nanoGPT's Shakespeare model with dropout. Here a
+fast generator, seeded from torch's, provides sixteen bits per element.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ LEVELS = 1 << 16
 
 
 def dropout(x: Tensor, rate: float) -> Tensor:
-    """x with each element zero with probability `rate`, to the nearest 65536th, and scaled by 1 / (1 - rate) else."""
+    """Zero each element with probability `rate`, to the nearest 65536th; scale the others by 1 / (1 - rate)."""
     if not rate:
         return x
     return F.dropout(x, rate) if x.device.type != "cpu" else x * _mask(x, rate)

@@ -1,6 +1,6 @@
-"""The directory that a trained model is handed on as: model.safetensors, config.json, tokenizer.json. No pickle.
+"""The model folder: model.safetensors, config.json, tokenizer.json. No pickle.
 
-SHA256SUMS lies beside them: caches and remotes hand files on unseen, so whoever loads a model looks at every byte.
+It also holds SHA256SUMS: caches and remotes do not check the files they pass on, so loading a model verifies each byte.
 """
 
 from pathlib import Path
@@ -18,9 +18,9 @@ from gptcore.tokens.tokenizer import Tokenizer
 
 
 def save_export(folder: Path, model: GPT, tokenizer: Tokenizer, weights: dict[str, Tensor] | None = None) -> None:
-    """Write all that is needed to run the model, and nothing that varies; `weights` instead of the model's own.
+    """Write everything needed to run the model, deterministically; `weights`, if given, replace the model's own.
 
-    They are named as the model's parameters; a tied head, the same tensor twice, is there once.
+    `weights` use the model's parameter names; a tied head is stored once.
     """
     with atomic_path(folder) as temporary:
         temporary.mkdir(parents=True)
@@ -33,7 +33,7 @@ def save_export(folder: Path, model: GPT, tokenizer: Tokenizer, weights: dict[st
 
 
 def load_export(folder: Path, device: torch.device | str = "cpu") -> tuple[GPT, Tokenizer]:
-    """The model, in evaluation mode, and its tokenizer. Raises UserError when there is none, or a damaged one."""
+    """Load the model, in evaluation mode, and its tokenizer. Raises UserError when it is missing or damaged."""
     try:
         verify_sums(folder)
         values = read_json(folder / "config.json")

@@ -1,7 +1,7 @@
 """The GPT: embeddings, MLP, block, head, loss, FLOPs. Attention is in attention.py, the fields in config.py.
 
-One model, every departure from GPT-2 a field of its own. With all of them off it is GPT-2 (Radford et al. 2019) under
-GPT-2's names, so weights map one to one; `conf/architecture/modern.yaml` turns them on, each with its source.
+Every departure from GPT-2 is a separate field. With all of them off the model is GPT-2 (Radford et al. 2019) with
+GPT-2's parameter names, so weights map one to one; `conf/architecture/modern.yaml` turns them on and cites sources.
 
 Shapes: B batch, T time, C n_embd, H n_head, D head_dim = C / H, V vocab_size.
 """
@@ -57,7 +57,7 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """`GPT(config, vocab_size)(ids)` gives logits (B, T, V); with targets it gives the mean loss in nats."""
+    """`GPT(config, vocab_size)(ids)` returns logits (B, T, V); with targets it returns the mean loss in nats."""
 
     cos: Tensor
     sin: Tensor
@@ -87,7 +87,7 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def _initialize(self, generator: torch.Generator) -> None:
-        """GPT-2: normal 0.02, residual projections smaller by sqrt(2 n_layer). zero_init: as in modded-nanogpt."""
+        """GPT-2: normal 0.02, residual projections divided by sqrt(2 n_layer). zero_init: as in modded-nanogpt."""
         zero_init = self.config.zero_init
         for name, parameter in self.named_parameters():
             if name.endswith("_mix") or ".ln_" in name or name.startswith("ln_f"):
@@ -135,12 +135,12 @@ class GPT(nn.Module):
         return logits
 
     def compile_blocks(self) -> None:
-        """Have torch compile each block; in place, so no parameter's name changes."""
+        """Compile each block with torch, in place, so that parameter names do not change."""
         for block in self.h:
             block.compile(dynamic=False)
 
     def _bigrams(self, ids: Tensor) -> Tensor:
-        """A bucket for each (previous id, id); the first position has no previous and takes bucket 0."""
+        """Hash each (previous id, id) into a bucket; the first position has no previous id and uses bucket 0."""
         buckets = self.config.bigram_buckets
         pairs = ((ids[:, :-1] * 36313) ^ (ids[:, 1:] * 27191)) % (buckets - 1) + 1
         return F.pad(pairs, (1, 0))
@@ -149,7 +149,7 @@ class GPT(nn.Module):
     def sample(
         self, prompt_ids: list[int], n_tokens: int, temperature: float, top_k: int, seed: int, stop_id: int = -1
     ) -> list[int]:
-        """The ids that follow `prompt_ids`, at most `n_tokens`, `stop_id` ends them. top_k 0 is all of V."""
+        """Sample at most `n_tokens` ids after `prompt_ids`, up to but excluding `stop_id`. top_k 0 is all of V."""
         device, training = self.wte.weight.device, self.training
         self.eval()
         generator = torch.Generator().manual_seed(seed)
@@ -173,9 +173,9 @@ class GPT(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def flops_per_token(self) -> int:
-        """Forward and backward: 6 per matrix weight, and 12 C T a block for attention (PaLM, 2022, appendix B).
+        """Forward and backward: 6 per matrix weight, and 12 C T per block for attention (PaLM, 2022, appendix B).
 
-        A sliding window counts as T all the same, and so does what causality leaves out: the convention of the field.
+        By convention T counts in full, whatever a sliding window or the causal mask leaves out.
         """
         blocks = sum(
             parameter.numel() for name, parameter in self.named_parameters() if "h." in name and parameter.dim() == 2

@@ -1,8 +1,8 @@
-"""Cross-entropy of a linear head without the logits: chunk by chunk, gradients made while a chunk is at hand.
+"""Cross-entropy of a linear head without storing all logits: computes loss and gradients chunk by chunk.
 
-With a vocabulary of 50,304 the logits, their softmax and its gradient outweigh the whole model several times over. The
-gradient needs no more than one chunk's, so loss and gradients are made in one go and nothing is kept for the backward
-pass but the gradients themselves (Wijmans et al. 2024, Cut Your Losses; Hsu et al. 2024, Liger Kernel).
+With a vocabulary of 50,304 the logits, their softmax and its gradient are several times as large as the whole model.
+Each chunk's gradient needs only that chunk's logits, so the forward pass computes the gradients too, and keeps nothing
+else for the backward pass (Wijmans et al. 2024, Cut Your Losses; Hsu et al. 2024, Liger Kernel).
 
 Shapes: N positions (batch times time), C n_embd, V vocab_size.
 """
@@ -13,19 +13,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Logits at hand at once: few enough to stay small, many enough that summing the weights' gradient over chunks is rare
+# Logits per chunk: few enough to save memory, enough that the weight gradient is rarely summed over chunks
 CHUNK_ELEMENTS = 1 << 26
-# Of those, what is float32 at once: on a CPU it stays in the cache between the passes over it
+# Logits converted to float32 at once: on a CPU they stay in the cache between passes
 SLICE_ELEMENTS = {"cpu": 1 << 20, "cuda": CHUNK_ELEMENTS}
-# A GPU multiplies matrices of 50,257 columns at half its speed: the vocabulary is filled up to a multiple of this
+# A GPU multiplies matrices of 50,257 columns at half its speed: the vocabulary is padded to a multiple of this
 VOCABULARY_MULTIPLE = {"cpu": 1, "cuda": 64}
 
 
 def linear_cross_entropy(x: Tensor, weight: Tensor, targets: Tensor, softcap: float) -> Tensor:
-    """Mean loss in nats of logits = x @ weight.T, capped to c*tanh(logits/c) where softcap c > 0.
+    """Mean loss in nats of logits = x @ weight.T, capped to c*tanh(logits/c) if softcap c > 0.
 
-    x (N, C), weight (V, C), targets (N,) int64. Matrix products are in autocast's type where it is on. The gradients of
-    x and weight, but not second ones, are right.
+    x (N, C), weight (V, C), targets (N,) int64. Matrix products use autocast's dtype where it is enabled. Supports
+    first gradients of x and weight, but not second ones.
     """
     device = x.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
@@ -64,14 +64,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x_grad, weight_grad = ctx.saved_tensors
-        gradient = gradients[0] / len(x_grad)  # only now: float16 would lose so small numbers before a scaler's factor
+        gradient = gradients[0] / len(x_grad)  # only here: before the scaler's factor, float16 would underflow
         return x_grad.to(ctx.x_dtype) * gradient, weight_grad * gradient, None, None, None, None
 
 
 def _softmax_minus_target(
     logits: Tensor, v: int, targets: Tensor, softcap: float, losses: Tensor, with_gradient: bool
 ) -> None:
-    """Fill `losses`; overwrite `logits` with the gradient of the losses' sum. Ids from `v` on are padding."""
+    """Fill `losses`; overwrite `logits` with the gradient of the summed losses. Ids from `v` on are padding."""
     rows = max(SLICE_ELEMENTS[logits.device.type] // logits.size(1), 1)
     for z, target, loss in zip(logits.split(rows), targets.split(rows), losses.split(rows), strict=True):
         z_target, loss = target[:, None], loss[:, None]
@@ -81,7 +81,7 @@ def _softmax_minus_target(
             torch.mul(tanh, softcap, out=p)
         p[:, v:] = -torch.inf
         torch.softmax(p, -1, out=p)
-        # at float32's smallest the loss ends at 87 nats; its gradient is exact all the same
+        # float32's smallest number limits the loss to 87 nats; the gradient is still exact
         torch.neg(p.gather(1, z_target).clamp_min_(torch.finfo(torch.float32).tiny).log_(), out=loss)
         if with_gradient:
             p.scatter_add_(1, z_target, torch.full_like(loss, -1.0))

@@ -1,4 +1,4 @@
-"""LayerNorm as GPT-2 has it, and RMSNorm without parameters."""
+"""LayerNorm as in GPT-2, and RMSNorm without parameters."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def normalize(x: Tensor) -> Tensor:
 
 
 class _Normalize(torch.autograd.Function):
-    """RMSNorm in four passes and its gradient in four: torch has no kernel of its own for CPUs and takes twice that."""
+    """RMSNorm in four passes and its gradient in four: torch has no fused CPU kernel and needs twice as many."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

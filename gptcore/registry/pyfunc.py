@@ -1,4 +1,4 @@
-"""What MLflow serves: the file it loads as code (no pickle) for `mlflow.pyfunc.load_model("models:/gpt@champion")`."""
+"""The file MLflow loads as code (no pickle) to serve `mlflow.pyfunc.load_model("models:/gpt@champion")`."""
 
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,10 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 
 class TextGenerator(PythonModel):
-    """Prompts in, prompts with their continuation out. `params` are those of GPT.sample, see `tracking.SAMPLING`."""
+    """Returns each prompt with its continuation. `params` are those of GPT.sample, see `tracking.SAMPLING`."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        from gptcore.model.folder import load_export  # torch: 2 s that registering a model does not pay
+        from gptcore.model.folder import load_export  # imports torch (2 s), which registering a model does not need
 
         self.model, self.tokenizer = load_export(Path(context.artifacts["export"]))
 

@@ -13,7 +13,7 @@ os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
-import mlflow  # it reads the settings above when it is imported
+import mlflow  # reads the settings above on import
 from mlflow.entities import Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
@@ -28,12 +28,12 @@ SAMPLING = {
     "temperature": 0.8,
     "top_k": 50,
     "seed": 0,
-}  # what `predict(prompts, params=...)` may change
+}  # defaults of `predict(prompts, params=...)`
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version of the registered model, its tags, and the id of the MLflow run that it came from."""
+    """A version of the registered model, its tags, and the id of the MLflow run that logged it."""
 
     number: int
     tags: dict[str, str]
@@ -42,7 +42,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Point:
-    """One value of a curve; `seconds` since training began place it on MLflow's time axis."""
+    """One value of a curve; `seconds` since the start of training set its position on MLflow's time axis."""
 
     name: str
     value: float
@@ -51,10 +51,10 @@ class Point:
 
 
 class Registry:
-    """The registered model `gpt` at one tracking server or database."""
+    """The registered model `gpt` on one tracking server or database."""
 
     def __init__(self, uri: str, artifacts: Path) -> None:
-        """`artifacts` is where a database without a server keeps its files; a server has its own place."""
+        """`artifacts` is where a database without a server stores its files; a server has its own artifact store."""
         mlflow.set_tracking_uri(uri)
         self.client = mlflow.MlflowClient()
         found = self.client.get_experiment_by_name(EXPERIMENT)
@@ -62,12 +62,12 @@ class Registry:
         self.experiment = found.experiment_id if found else self.client.create_experiment(EXPERIMENT, place)
 
     def find(self, model_sha256: str) -> Version | None:
-        """The version with these weights."""
+        """Find the version with these weights."""
         found = self.client.search_model_versions(f"name = '{MODEL}' and tag.model_sha256 = '{model_sha256}'")
         return _version(found[0]) if found else None
 
     def holder(self, alias: str) -> Version | None:
-        """The version that has `alias`."""
+        """Find the version that has `alias`."""
         try:
             found = self.client.get_model_version_by_alias(MODEL, alias)
         except MlflowException:
@@ -101,9 +101,9 @@ class Registry:
         metrics: dict[str, float],
         curve: list[Point],
     ) -> Version:
-        """Log a run `name` with params, metrics and curve, and its export as a new version that bears `tags`.
+        """Log a run `name` with params, metrics and curve, and register its export as a new version with `tags`.
 
-        A run that was begun for the same weights and broken off is gone on with; what it holds is not stored twice.
+        Resumes an interrupted run for the same weights, without duplicating what it has logged.
         """
         with self._run(name, tags) as run:
             began = run.info.start_time
@@ -117,10 +117,10 @@ class Registry:
                 artifacts={"export": str(export)},
                 pip_requirements=[f"{each}=={installed(each)}" for each in REQUIREMENTS],
             )
-            assert logged.signature  # from the types of `predict`, which cannot say this:
+            assert logged.signature  # inferred from the types of `predict`, which do not include params:
             logged.signature.params = infer_signature(params=SAMPLING).params
             set_signature(logged.model_uri, logged.signature)
-            with redirect_stderr(io.StringIO()):  # it talks past the log
+            with redirect_stderr(io.StringIO()):  # it prints to stderr instead of logging
                 made = mlflow.register_model(logged.model_uri, MODEL, tags=tags)
         return Version(int(made.version), tags, run.info.run_id)
 

@@ -1,16 +1,15 @@
-"""The DVC stages: sections of params.yaml and files come in; files and metrics go out.
+"""The DVC stages: each takes sections of params.yaml and files, and produces files and metrics.
 
-One module per stage, run as `python -m gptcore.stages.<stage>`, with one function of the same name whose arguments are
-the sections that it depends on. `run_stage.py` reads those, calls it and turns errors into exit codes. Read `train.py`
-first.
+Each stage is a module, run as `python -m gptcore.stages.<stage>`, with a function of the same name whose arguments are
+the sections it depends on. `run_stage.py` reads them, calls the function and maps errors to exit codes. Read
+`train.py` first.
 """
 
 import os
 
-# Threads that wait for each other spin this briefly, then sleep. By default they spin on for milliseconds, and two
-# trainings on one machine take the processor from each other: five times slower than sharing it, by measurement.
-# GNU OpenMP reads it when torch is imported.
+# Waiting threads spin this briefly, then sleep. By default they spin for milliseconds, and two training runs on one
+# machine compete for the CPU: measured five times slower than sharing it. GNU OpenMP reads this when torch is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-# What cuBLAS needs for GPTCORE_DETERMINISTIC; it reads it when a GPU is first used.
+# GPTCORE_DETERMINISTIC requires this; cuBLAS reads it when a GPU is first used.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

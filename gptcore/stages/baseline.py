@@ -24,7 +24,7 @@ class BaselineConfig(Section):
 
 
 class TokenBudget(View):
-    """The model's training tokens; the baseline gets as many."""
+    """The number of tokens the model trains on; the baseline uses the same number."""
 
     steps: int
     batch_tokens: int
@@ -35,7 +35,7 @@ def baseline(baseline: BaselineConfig, train: TokenBudget, curve: CurveConfig, p
     recipe = TrainConfig(
         seed=baseline.seed, steps=steps, batch_tokens=baseline.batch_tokens, order="crops",
         precision=baseline.precision, target_loss=0, samples=0, sample_prompt="", sample_tokens=0,
-        spike_nats=0, skipped_batches_limit=3,  # nanoGPT trains on through spikes; through NaN nobody does
+        spike_nats=0, skipped_batches_limit=3,  # nanoGPT ignores spikes; NaN batches are skipped
     )  # fmt: skip
     return Run("baseline", baseline.model, baseline.optim, recipe, curve, paths, paths.baseline).to_the_end()
 

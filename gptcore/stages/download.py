@@ -1,4 +1,4 @@
-"""Fetch the corpus, verify it and keep its documents apart; the tokenizer's vocabulary too if it is a file."""
+"""Download the corpus, verify it and write its documents; also the tokenizer's vocabulary if it is a file."""
 
 from gptcore.config.params import Metrics
 from gptcore.config.paths import STREAM, Paths
@@ -13,7 +13,7 @@ from gptcore.stages.run_stage import run_stage
 
 
 class DownloadMetrics(Metrics):
-    """What was fetched; `bytes` are those of the texts in UTF-8."""
+    """What was downloaded; `bytes` counts the texts in UTF-8."""
 
     documents: int
     bytes: int
@@ -32,11 +32,11 @@ def download(data: DataConfig, tokenize: TokenizerChoice, paths: Paths) -> Downl
     except OtherText:
         if not any("://" in source for source in data.sources):
             raise
-        # what is kept here may be older than the text that is pinned
+        # the local copy may be older than the pinned text
         corpus = Corpus(data, paths.root, scratch, ask_again=True)
         written = write_documents(documents, corpus.documents(), text_sha256)
     for each in {*paths.raw.iterdir()} - {documents}:
-        each.unlink()  # of a corpus before, when nobody cleared the folder
+        each.unlink()  # files of a previous corpus, if the folder was not cleared
     if pinned:
         write_stream(paths.raw / STREAM, corpus, pinned)
     files = [{"address": address, "size": each.size, "sha256": each.sha256} for address, each in corpus.files]

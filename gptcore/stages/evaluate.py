@@ -1,4 +1,4 @@
-"""data/model, data/baseline, data/tokens -> data/evaluation: both models on every validation token, same windows."""
+"""data/model, data/baseline, data/tokens -> data/evaluation: both models on all validation tokens, same windows."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -27,7 +27,7 @@ class EvaluateConfig(Section):
 
 
 class ModelMetrics(Metrics):
-    """`seconds` are those of training, evaluation and checkpoints apart."""
+    """`seconds` is training time without evaluation and checkpoints."""
 
     loss: float
     loss_standard_error: float
@@ -49,7 +49,7 @@ class Difference(Metrics):
 
 
 class Reached(Metrics):
-    """When the model's validation loss was first at or under the baseline's final one; None when never."""
+    """When the model's validation loss first reached the baseline's final loss; None if it never did."""
 
     steps: int | None
     seconds: float | None

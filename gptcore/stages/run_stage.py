@@ -1,4 +1,4 @@
-"""A stage as a command: sections of params.yaml in, metrics out, exit codes that say how it ended."""
+"""Run a stage as a command: read its sections of params.yaml, write its metrics, exit with a code for the outcome."""
 
 import errno
 import os
@@ -20,10 +20,10 @@ from gptcore.files import write_json
 
 
 def run_stage(stage: Callable[..., Metrics], start_ranks: Callable[[str], None] = lambda stage: None) -> None:
-    """Run a stage in the current folder: sections in, metrics out. Exits 2 on a user's mistake, 69 when something
-    outside does not answer, 75 when stopped.
+    """Run a stage in the current folder. Exits with 2 on a user error, 69 when an external service does not respond,
+    75 when stopped.
 
-    `start_ranks` (training/distributed.py) makes this process one of several; the first of them writes the metrics.
+    `start_ranks` (training/distributed.py) makes this process one of several ranks; the first one writes the metrics.
     """
     paths = Paths(Path.cwd())
     name = stage.__name__
@@ -48,6 +48,6 @@ def run_stage(stage: Callable[..., Metrics], start_ranks: Callable[[str], None] 
 
 
 def _exit(line: str, code: int) -> None:
-    if os.environ.get("LOCAL_RANK", "0") == "0":  # once a machine
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # once per machine
         print(line, file=sys.stderr, flush=True)
     raise SystemExit(code)

@@ -1,4 +1,4 @@
-"""Split documents into training, validation and test, train the tokenizer, write token files."""
+"""Split documents into training, validation and test sets, train the tokenizer, write token files."""
 
 import shutil
 from collections.abc import Iterator
@@ -39,8 +39,8 @@ class TokenizeMetrics(Metrics):
 def tokenize(tokenize: TokenizeConfig, paths: Paths) -> TokenizeMetrics:
     """Write data/tokens from data/raw. Raises UserError."""
     for stale in paths.tokens.parent.glob(f".{paths.tokens.name}.*.tmp"):
-        shutil.rmtree(stale)  # of a run that was killed
-    if (paths.raw / SUMS).exists():  # not in a folder that somebody filled by hand
+        shutil.rmtree(stale)  # left by a killed run
+    if (paths.raw / SUMS).exists():  # missing in a folder filled by hand
         verify_sums(paths.raw)
     plan = make_plan(tokenize, paths)
     with shared_folder(plan.folder):
@@ -53,7 +53,7 @@ def tokenize(tokenize: TokenizeConfig, paths: Paths) -> TokenizeMetrics:
 
 
 def _encoded(plan: Plan) -> Iterator[tuple[int, dict[Split, Encoded]]]:
-    """The pieces in order, made by all cores; those of a run that was killed are there already."""
+    """The encoded pieces in order, computed on all cores; pieces of a killed run are reused."""
     done = in_order(encode_piece, plan.jobs)
     with Progress("tokenize", plan.jobs[-1].piece.end // MEBIBYTE, "MiB") as progress:
         for job, first_document, path in zip(plan.jobs, plan.first_documents, done, strict=True):

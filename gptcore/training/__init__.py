@@ -1,6 +1,6 @@
-"""Training: a model config and token files come in; weights, a loss curve and samples go out.
+"""Training: takes a model config and token files, produces weights, a loss curve and samples.
 
-`train.py` is the loop, a generator of step reports that touches no file. `run.py` puts resume, evaluation, samples and
-signals around it. `optim.py` holds the recipe's arithmetic, `batches.py` the data order, `checkpoint.py`
+`train.py` is the training loop, a generator of step reports that does no file I/O. `run.py` adds resume, evaluation,
+samples and signal handling. `optim.py` holds the optimizers and schedules, `batches.py` the data order, `checkpoint.py`
 the exact resume state, `distributed.py` and `sharding.py` the ranks. Read `train.py` first.
 """

@@ -1,4 +1,4 @@
-"""Which window each (seed, step, position in the batch) sees: a pure function, so a resumed run repeats nothing."""
+"""Data order: a pure function of (seed, step, position in the batch), so a resumed run repeats nothing."""
 
 from collections import deque
 from collections.abc import Generator, Iterable
@@ -14,11 +14,11 @@ from torch import Tensor
 from gptcore.tokens.token_files import Tokens
 
 Order = Literal["epochs", "documents", "crops"]
-AHEAD = 2  # one is ready when the step wants it, one is in the making
+AHEAD = 2  # prefetched batches: one ready for the next step, one being prepared
 
 
 class BatchSource(Protocol):
-    """Ids and targets of batch `step` (0-based), each (batch_size, block_size) int64, and what a resumed run needs."""
+    """Ids and targets of batch `step` (0-based), each (batch_size, block_size) int64, and the state to resume from."""
 
     block_size: int
     batch_size: int
@@ -26,7 +26,7 @@ class BatchSource(Protocol):
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]: ...
 
     def tensors(self, step: int) -> dict[str, Tensor]:
-        """What must be known to go on with batch `step`."""
+        """The state needed to resume at batch `step`."""
         ...
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None: ...
@@ -35,21 +35,20 @@ class BatchSource(Protocol):
 class Batches:
     """Batches of `batch_size` windows of `block_size` tokens from a token array.
 
-    epochs: the tokens are cut into windows, from an offset that each epoch draws anew, and every window is seen once
-    per epoch in a fresh order. documents: the same, but the windows are cut once, each at a document's start or where
-    the window before it ended (modded-nanogpt, nanochat). crops: windows start anywhere, drawn with replacement, as
-    nanoGPT's train.py does.
+    epochs: each epoch cuts the tokens into windows at a new random offset and visits every window once, in a new
+    order. documents: the same, but the windows are cut once, each at a document's start or at the end of the previous
+    window (modded-nanogpt, nanochat). crops: windows start anywhere, drawn with replacement, as in nanoGPT's train.py.
     """
 
     def __init__(
         self, tokens: Tokens, block_size: int, batch_size: int, order: Order, seed: int,
         documents: NDArray[np.int64] | None = None,
     ) -> None:  # fmt: skip
-        """`documents` is where each one starts; only the order of that name needs it."""
+        """`documents` holds the start of each document; only `order="documents"` needs it."""
         self.tokens, self.block_size, self.batch_size = tokens, block_size, batch_size
         self.order, self.seed = order, seed
         self.cuts = None
-        # one window less than fits, so that any offset below block_size leaves room for the last target
+        # one window fewer than fits, so that any offset below block_size leaves room for the last target
         self.windows = (len(tokens) - 1) // block_size - 1
         if order == "documents":
             assert documents is not None
@@ -58,7 +57,7 @@ class Batches:
         self.epoch, self.starts = -1, np.empty(0, np.int64)
 
     def starts_of(self, step: int) -> NDArray[np.int64]:
-        """Where the windows of batch `step` (0-based) start; shape (batch_size,)."""
+        """Start positions of the windows of batch `step` (0-based); shape (batch_size,)."""
         if self.order == "crops":
             return self._random(step).integers(0, len(self.tokens) - self.block_size, self.batch_size)
         first = step * self.batch_size
@@ -71,7 +70,7 @@ class Batches:
         return rows[:, :-1], rows[:, 1:]
 
     def tensors(self, step: int) -> dict[str, Tensor]:
-        return {}  # token files lie here whole
+        return {}  # token files are complete on disk: nothing to save
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         pass
@@ -93,10 +92,10 @@ class Batches:
 
 
 def document_windows(documents: NDArray[np.int64], n_tokens: int, block_size: int) -> NDArray[np.int64]:
-    """Where windows start so that as many as can begin with a document; together they hold every token.
+    """Window starts chosen so that as many windows as possible begin with a document; together they cover every token.
 
-    A window that ends inside a document which began in it is followed by one from that document's start: those tokens
-    are seen twice, and the document once with all of its beginning.
+    If a window cuts off a document that began inside it, the next window starts at that document's start. Those tokens
+    are seen twice, and the document is seen once with its whole beginning.
     """
     starts, start = [], 0
     while start + block_size < n_tokens:
@@ -109,9 +108,9 @@ def document_windows(documents: NDArray[np.int64], n_tokens: int, block_size: in
 def prepared(
     batches: BatchSource, indices: Iterable[int], pin_memory: bool
 ) -> Generator[tuple[Tensor, Tensor], None, None]:
-    """`batches[index]` of each index, in order, made by a thread while the reader works; pinned for copies to a GPU.
+    """Yield `batches[index]` for each index, in order, prefetched by a thread; optionally in pinned memory for a GPU.
 
-    Closing the iterator ends the thread. What goes wrong in it is raised here.
+    Closing the iterator ends the thread. Exceptions in the thread are raised here.
     """
     left = iter(indices)
 

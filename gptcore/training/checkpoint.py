@@ -1,7 +1,7 @@
-"""Exact resume state: the newest checkpoints of a run and, apart from them, its best weights, written as it goes on.
+"""Exact resume state: a run's newest checkpoints and, separately, its best weights, written while it trains.
 
-No pickle: tensors in safetensors, the rest in JSON, and SHA256SUMS over both (`sha256sum -c` reads it), so that one
-that is torn or edited is told from a whole one. What is whole is never written over: the next one is another entry.
+No pickle: tensors are in safetensors, the rest in JSON. SHA256SUMS covers both (`sha256sum -c` reads it) and reveals a
+torn or edited checkpoint. A complete checkpoint is never overwritten: each save creates a new entry.
 """
 
 import hashlib
@@ -19,19 +19,19 @@ from gptcore.errors import UserError
 from gptcore.files import read_json, sha256sums
 from gptcore.training.state_store import LAST, StateStore
 
-# Two: the best weights of the older of two checkpoints are then still there as well, as a save writes one best at most
+# A save writes at most one best, so keeping two also keeps the best weights that belong to the older checkpoint
 KEPT = 2
-LAST_STEP = 999_999_999  # names sort as their steps do
+LAST_STEP = 999_999_999  # steps are zero-padded to nine digits: names sort in step order
 
 
 def fingerprint(identity: dict[str, Any]) -> str:
-    """The name of a run's resume folder: a hash of all that determines its result."""
+    """The name of a run's resume folder: a hash of everything that determines its result."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass
 class Progressed:
-    """What a resumed run goes on from, tensors apart. `rows` is the loss curve so far."""
+    """The resume state except for tensors. `rows` is the loss curve so far."""
 
     step: int
     seconds: float
@@ -50,10 +50,10 @@ class Best:
 
 
 class Checkpoints:
-    """One run's checkpoints at one place: `step-<step>` and `best-<step>`, the newest `KEPT` of each.
+    """One run's checkpoints in one store: `step-<step>` and `best-<step>`, the newest `KEPT` of each.
 
-    A save copies the tensors to host memory; one thread writes them while training goes on. What goes wrong there is
-    said once and costs nothing else. Memory: one copy of the state, and at most two of the best weights.
+    A save copies the tensors to host memory; one thread writes them while training continues. A failed write is
+    reported once and does not stop training. Memory: one copy of the state, and at most two of the best weights.
     """
 
     def __init__(self, place: StateStore, identity: dict[str, Any]) -> None:
@@ -64,30 +64,31 @@ class Checkpoints:
         self._failing = False
 
     def keep_best(self, step: int, val_loss: float, weights: dict[str, Tensor]) -> None:
-        """Remember these weights if none before were better; the next save writes them first."""
+        """Keep these weights if they are the best so far; the next save writes them first."""
         if self.best is None or val_loss < self.best.val_loss:
             self.best = Best(step, val_loss, _host_copies(weights))
 
     def save(self, tensors: dict[str, Tensor], progressed: Progressed, wait: bool = False) -> None:
-        """Begin to write the state as it is now. While the one before is still being written this does nothing.
+        """Start writing the current state. Does nothing while the previous save is still being written.
 
-        So steps never wait for a slow place, it just gets fewer checkpoints. `wait` is for the last one before the
-        process ends: it is written in any case, and this returns afterwards.
+        So training never waits for a slow store; it just gets fewer checkpoints. `wait` is for the last save before
+        the process exits: it always writes, and returns when the write is done.
         """
         if wait:
             self.close()
         elif self._writer and self._writer.is_alive():
             return
-        content = asdict(progressed)  # a deep copy: the curve goes on growing
+        content = asdict(progressed)  # a deep copy: the curve keeps growing
         self._writer = Thread(target=self._write, args=(_host_copies(tensors), content, self.best), name="checkpoint")
         self._writer.start()
         if wait:
             self.close()
 
     def load(self) -> tuple[dict[str, Tensor], Progressed] | None:
-        """The newest whole state, or None; `best` is then that of its time. A damaged one is passed over, and said.
+        """Load the newest complete state, or return None. Also restores `best` as of that step.
 
-        Raises UserError when it belongs to another run than `identity`, or the place cannot be read now.
+        Skips damaged checkpoints with a warning. Raises UserError when the checkpoint belongs to another run than
+        `identity`, or the store cannot be read.
         """
         self.close()
         found = self._newest("step", LAST_STEP)
@@ -102,12 +103,12 @@ class Checkpoints:
         return tensors, progressed
 
     def close(self) -> None:
-        """Wait until nothing is being written."""
+        """Wait for the current write to finish."""
         if self._writer:
             self._writer.join()
 
     def clear(self) -> None:
-        """Remove all of it: the run is at its end."""
+        """Remove all checkpoints: the run is complete."""
         self.close()
         try:
             self.place.clear()
@@ -121,7 +122,7 @@ class Checkpoints:
                 self._write_entry("best", best.weights, {"step": best.step, "val_loss": best.val_loss})
                 self._best_written_step = best.step
             self._write_entry("step", tensors, content)
-        except Exception as error:  # in a thread of its own: none of it is worth the run
+        except Exception as error:  # a failed checkpoint must not end the run
             if not self._failing:
                 remains = "training goes on, and the checkpoint before it stays"
                 print(
@@ -140,7 +141,7 @@ class Checkpoints:
             state = json.dumps({"identity": self.identity, "content": content}, indent=2)
             (folder / "state.json").write_text(state, encoding="utf-8")
             (folder / LAST).write_text(sha256sums(folder), encoding="utf-8")
-        # of what is later than this one a resumed run has gone another way, and what is hidden was never finished
+        # drop later entries, which a resumed run has diverged from, and hidden ones, which were never finished
         others = {each for each in self.place.names() if each.lstrip(".").startswith(f"{kind}-")}
         for other in others - set(_newest_first(others, kind, content["step"])[:KEPT]):
             self.place.remove(other)

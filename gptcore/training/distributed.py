@@ -1,8 +1,8 @@
-"""Ranks: the processes that train one model together. One rank is the same code with nothing to exchange.
+"""Ranks: the processes that train one model together. A single rank runs the same code and exchanges nothing.
 
-Each rank takes its share of every batch; gradients add up over ranks, so a step is the same for any number of them
-within float order. `python -m gptcore.stages.train` starts its ranks itself (launch.py); under torchrun, which may
-span machines, it joins those that are there.
+Each rank takes its share of every batch; gradients are summed over ranks, so a step is the same for any number of
+ranks, up to the order of float sums. `python -m gptcore.stages.train` starts its own ranks (launch.py); under torchrun,
+which may span machines, it joins the existing process group.
 """
 
 import atexit
@@ -26,12 +26,12 @@ from gptcore.config.settings import settings
 from gptcore.errors import LOST_EXIT_CODE, STOPPED_EXIT_CODE, UserError
 from gptcore.training.launch import LAUNCHER, STOP_SIGNALS, launch
 
-TIMEOUT = timedelta(hours=1)  # the others wait while the first rank evaluates; a dead rank is noticed otherwise
+TIMEOUT = timedelta(hours=1)  # ranks wait while the first one evaluates; dead ranks are detected by other means
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def start_ranks(stage: str) -> None:
-    """Become one of the ranks, or start them and exit as they do. With a single rank nothing happens.
+    """Join the process group as a rank, or launch the ranks and exit with their code. Does nothing for a single rank.
 
     Raises UserError for more ranks than devices.
     """
@@ -59,24 +59,24 @@ def _join(stage: str, device: str) -> None:
     def explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         lost = isinstance(error, dist.DistError) or "gloo/transport" in str(error)
         if not lost:
-            traceback.print_exception(error, file=sys.__stderr__)  # torch keeps sys.stderr until this returns
-        elif LAUNCHER not in os.environ:  # our launcher says which rank it was
+            traceback.print_exception(error, file=sys.__stderr__)  # torch redirects sys.stderr until this returns
+        elif LAUNCHER not in os.environ:  # our launcher reports which rank it was
             line = f"error: {stage}: rank {os.environ['RANK']} lost another rank, and ends; run it again to go on"
             print(f"{line} from the last checkpoint", file=sys.__stderr__, flush=True)
-        os._exit(LOST_EXIT_CODE if lost else 1)  # past the exit handlers, which would wait for the lost rank
+        os._exit(LOST_EXIT_CODE if lost else 1)  # skips the exit handlers, which would wait for the lost rank
 
     for each in STOP_SIGNALS:
         signal.signal(each, stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     sys.excepthook = explain
-    if LAUNCHER in os.environ and sys.platform == "linux":  # a launcher that is killed leaves no rank behind
+    if LAUNCHER in os.environ and sys.platform == "linux":  # ranks exit when the launcher is killed
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != int(os.environ[LAUNCHER]):
             os._exit(LOST_EXIT_CODE)
     if device == "cuda":
         torch.cuda.set_device(settings().torch_device())
     if os.environ["RANK"] != "0":
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 -- the first speaks for all, to the end
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 -- only the first rank prints; open until exit
     atexit.register(dist.destroy_process_group)
     dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo", timeout=TIMEOUT)
 
@@ -90,30 +90,30 @@ def count() -> int:
 
 
 def is_first() -> bool:
-    """Whether this rank is the one that prints, evaluates and writes."""
+    """Whether this rank is rank 0, which prints, evaluates and writes."""
     return rank() == 0
 
 
 def count_here() -> int:
-    """Ranks on this machine."""
+    """Number of ranks on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def is_first_here() -> bool:
-    """Whether this rank is the first of its machine."""
+    """Whether this rank is the first on its machine."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def largest_share(rows: int) -> int:
-    """Rows of a batch of `rows` that the rank with most of them takes."""
+    """The largest number of rows any rank takes from a batch of `rows`."""
     return -(-rows // count())
 
 
 def micro_batches(rows: int, largest: int) -> list[slice]:
-    """This rank's rows of a batch of `rows`, cut into micro-batches of at most `largest` rows.
+    """This rank's rows of a batch of `rows`, split into micro-batches of at most `largest` rows.
 
-    Contiguous and as even as it goes, over ranks and over micro-batches. There are as many on every rank, so one may be
-    empty.
+    Slices are contiguous and as even as possible, over ranks and over micro-batches. Every rank gets the same number of
+    micro-batches, so one may be empty.
     """
     first, end = (rows * each // count() for each in (rank(), rank() + 1))
     parts = -(-largest_share(rows) // largest)
@@ -129,14 +129,14 @@ def total(values: Tensor) -> Tensor:
 
 
 def any_rank(*flags: bool) -> list[bool]:
-    """For each flag, whether it is set on some rank: how ranks agree on when to save and when to stop."""
+    """For each flag, whether any rank sets it. Ranks use this to agree on when to save and when to stop."""
     if count() == 1:
         return list(flags)
     return [each > 0 for each in total(torch.tensor(flags, dtype=torch.int32)).tolist()]
 
 
 def least(value: int) -> int:
-    """The smallest of all ranks' values."""
+    """The minimum of `value` over ranks."""
     found = torch.tensor(value)
     if count() > 1:
         dist.all_reduce(found, dist.ReduceOp.MIN)
@@ -148,7 +148,7 @@ def wait_for_all() -> None:
 
 
 def from_first(value: Any) -> Any:
-    """The first rank's `value`, a JSON value, on every rank."""
+    """Broadcast the first rank's `value`, a JSON value, to every rank."""
     if count() == 1:
         return value
     text = json.dumps(value).encode() if is_first() else b""
@@ -160,7 +160,7 @@ def from_first(value: Any) -> Any:
 
 
 def tensors_from_first(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The first rank's `tensors`, all on CPU, on every rank."""
+    """Broadcast the first rank's `tensors`, all on CPU, to every rank."""
     layout = from_first([(name, list(each.shape), str(each.dtype)) for name, each in tensors.items()])
     found = {}
     for name, shape, dtype in layout:

@@ -1,9 +1,9 @@
-"""When a loss is no number or jumps: back to the last good state, and on without that batch.
+"""Recover from a loss that is NaN, infinite or spikes: restore the last good state and skip that batch.
 
-A copy of the whole state is kept in memory, by the step and never by the clock. After a bad batch training goes back to
-that copy and through the same batches again, the bad one left out. Every step is a pure function of the state, the
-batch and (seed, step), so it arrives where a run without that batch would be, to the bit, wherever the copy was taken:
-a run that was killed and resumed in between has another copy and the same result.
+A copy of the whole state is kept in memory, refreshed by step count, never by wall-clock time. After a bad batch,
+training restores the copy and repeats the same batches without the bad one. Each step is a pure function of the state,
+the batch and (seed, step), so the result equals that of a run without that batch, bit for bit, whichever step the copy
+is from: a run that was killed and resumed in between has a different copy and the same result.
 """
 
 import math
@@ -16,18 +16,18 @@ from torch import Tensor
 from gptcore.errors import UserError
 from gptcore.training.sharding import own_part
 
-# A copy moves 12 bytes a parameter: every 50 steps that is under a hundredth of training's time at any size, and going
-# back repeats 25 steps on average.
+# A copy moves 12 bytes per parameter: every 50 steps this takes less than 1% of training time at any size, and a
+# rollback repeats 25 steps on average.
 STEPS_BETWEEN_COPIES = 50
-LOSSES = 20  # a spike stands out from the mean of so many batches: it tells noise from a jump, and follows the fall
+LOSSES = 20  # the mean of this many is the baseline for a spike: it averages out noise and still tracks the fall
 
 
 @dataclass(frozen=True)
 class SkippedBatch:
-    step: int  # the step that it would have been, 1-based
-    batch: int  # its place in the order of batches, 0-based
+    step: int  # the step it would have been, 1-based
+    batch: int  # its index in the order of batches, 0-based
     loss: float  # nats per token
-    back_to: int  # steps done of the state from which training went on
+    back_to: int  # step of the restored state
 
     def __str__(self) -> str:
         return (
@@ -37,7 +37,7 @@ class SkippedBatch:
 
 
 class Guard:
-    """Which batches are left out, and what the last losses were."""
+    """The skipped batches and the recent losses."""
 
     def __init__(self, spike_nats: float, skipped_batches_limit: int) -> None:
         self.spike_nats, self.limit = spike_nats, skipped_batches_limit
@@ -45,21 +45,21 @@ class Guard:
         self.losses = deque([math.nan] * LOSSES, LOSSES)
 
     def batch_of(self, step: int) -> int:
-        """The batch that `step` (0-based) sees: the batches in order, without the skipped ones."""
+        """The batch for `step` (0-based): the batches in order, without the skipped ones."""
         batch = step
         for each in sorted(self.skipped):
             batch += each <= batch
         return batch
 
     def accepts(self, loss: float, gradient: float) -> bool:
-        """Whether both are numbers and the loss (nats per token) is no spike."""
+        """Whether both are finite and the loss (nats per token) is not a spike."""
         if not (math.isfinite(loss) and math.isfinite(gradient)):
             return False
-        # until there are enough losses their mean is no number, and nothing is greater than that
+        # the mean is NaN until there are enough losses, and no loss is greater than NaN
         return not (self.spike_nats and loss > sum(self.losses) / LOSSES + self.spike_nats)
 
     def skip(self, batch: int, step: int, loss: float) -> None:
-        """Leave `batch` out from now on. Raises UserError when that would be one too many."""
+        """Skip `batch` from now on. Raises UserError when the limit is already reached."""
         if len(self.skipped) == self.limit:
             raise UserError(
                 f"the loss is {loss:.4g} at step {step:,}, and train.skipped_batches_limit is {self.limit}: "
@@ -76,13 +76,13 @@ class Guard:
 
 
 class Copy:
-    """A copy of named tensors in the computer's memory; taken again, it overwrites itself."""
+    """A copy of named tensors in host memory; `take` overwrites the previous one."""
 
     def __init__(self) -> None:
         self.step, self.tensors = 0, dict[str, Tensor]()
 
     def take(self, tensors: dict[str, Tensor], step: int) -> None:
-        """Queued behind the work that makes the tensors: a GPU's caller does not wait for it."""
+        """Copy the tensors. On a GPU the copy is queued behind the work that produces them, without waiting."""
         self.step = step
         for name, each in tensors.items():
             each = own_part(each.detach())

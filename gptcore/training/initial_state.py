@@ -1,4 +1,4 @@
-"""A training state on a workspace's tokens, on the device and in the way that the settings say."""
+"""Create a training state for a workspace's tokens, on the device that the settings select."""
 
 from importlib import import_module
 
@@ -16,7 +16,7 @@ from gptcore.training.train import TrainConfig, TrainState
 
 
 def new_state(model: ModelConfig, optim: OptimConfig, train: TrainConfig, paths: Paths) -> TrainState:
-    """At step 0, on the training split of data/tokens, or on the stream that it describes. Raises UserError."""
+    """A state at step 0, on the training split of data/tokens or the stream it describes. Raises UserError."""
     tokens = paths.tokens
     device = settings().torch_device()
     if settings().deterministic:
@@ -25,7 +25,8 @@ def new_state(model: ModelConfig, optim: OptimConfig, train: TrainConfig, paths:
     vocab_size = read_meta(tokens).vocab_size
     state = TrainState(model, optim, train, open_tokens(tokens, "train"), vocab_size, device, documents)
     if (tokens / STREAM).exists():
-        # imported by name: what reads a stream is named in stream.json, and trainings on token files do without it
+        # imported by name, so that training on token files does not depend on the stream's code; stream.json records
+        # which code reads it
         stream = import_module("gptcore.corpus.stream").Stream(tokens / STREAM, paths)
         state.batches = StreamBatches(
             stream, Tokenizer.load(tokens / "tokenizer.json"), model.block_size, state.batches.batch_size,
@@ -35,7 +36,7 @@ def new_state(model: ModelConfig, optim: OptimConfig, train: TrainConfig, paths:
 
 
 def make_ready(state: TrainState) -> None:
-    """Choose the micro-batch, unless the state came from a checkpoint, which has one; compile. Raises UserError."""
+    """Choose the micro-batch size, unless a checkpoint has restored it, and compile. Raises UserError."""
     if settings().micro_batch:
         state.micro_batch = settings().micro_batch
     elif state.step == 0:

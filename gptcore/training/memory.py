@@ -1,4 +1,4 @@
-"""The allocator, told to keep what a step frees: the next step needs the same again; and the most memory held."""
+"""Make the allocator keep freed memory for the next step, and measure peak memory."""
 
 import ctypes
 import resource
@@ -8,10 +8,10 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def keep_freed_memory() -> None:
-    """On glibc, serve large tensors from the heap and do not hand it back between steps.
+    """On glibc, allocate large tensors from the heap and do not return memory to the system between steps.
 
-    By default each of them is mapped and unmapped, so the kernel clears its pages anew every step: a third of a small
-    model's time with a loss over thousands of ids. Elsewhere nothing happens.
+    By default each one is mapped and unmapped, and the kernel zeroes its pages again every step: a third of a small
+    model's time with a loss over thousands of ids. Does nothing on other platforms.
     """
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
@@ -21,6 +21,6 @@ def keep_freed_memory() -> None:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process ever held."""
+    """Peak memory of this process."""
     kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return kibibytes if sys.platform == "darwin" else kibibytes * 1024

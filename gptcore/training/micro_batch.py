@@ -1,4 +1,4 @@
-"""How many sequences go through the model at once: the most that fit. The result is the same but for float order."""
+"""Choose the micro-batch size: as many sequences as fit. It changes the result only by the order of float sums."""
 
 import os
 
@@ -9,17 +9,17 @@ from gptcore.model.config import ModelConfig
 from gptcore.training import distributed, sharding
 from gptcore.training.train import TrainState
 
-# What the backward pass reads again, in floats per token and block, on the safe side of what was measured: 32 times the
-# width (norms, q, k, v before and after their rotation, attention's output, the hidden layer before and after its
-# activation), and for each head the scores of the positions before. The loss takes the same for any number.
+# Activations kept for the backward pass, in floats per token and block, rounded up from measurements: 32 times the
+# width (norms, q, k, v before and after rotation, attention's output, the hidden layer before and after its
+# activation), and for each head the scores of the previous positions. The loss needs the same memory for any size.
 FLOATS_PER_WIDTH, FLOATS_PER_SCORE = 32, 1
 
 
 def largest_micro_batch(state: TrainState) -> int:
     """Sequences per forward pass that fit into each rank's memory, at most a rank's share of a batch.
 
-    A GPU tries; a CPU, where too much would make the machine swap and not fail, reckons with half of its memory. So
-    does a GPU with a model in parts: out of memory on one rank would leave the others waiting for its part.
+    A GPU tries sizes until one fits. A CPU would swap instead of failing, so there the size is estimated for half the
+    memory. A GPU with a sharded model estimates too: an out-of-memory error on one rank would leave the others waiting.
     Raises UserError when not even one sequence fits.
     """
     share = distributed.largest_share(state.batches.batch_size)
@@ -36,7 +36,7 @@ def largest_micro_batch(state: TrainState) -> int:
 
 
 def _memory_bytes(device: torch.device) -> int:
-    """All of it, for what is free now is chance; of a CPU's each of its ranks has a part."""
+    """Total memory, as free memory varies by chance. On a CPU, this rank's share of it."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // distributed.count_here()

@@ -1,4 +1,4 @@
-"""Parameter groups, AdamW and Muon, learning-rate schedules as pure functions of the step."""
+"""Parameter groups, AdamW and Muon, and learning-rate schedules as pure functions of the step."""
 
 import math
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from gptcore.config.params import Section
 from gptcore.model.gpt import GPT
 from gptcore.training.sharding import laid_out_as, whole
 
-NO_SCALER = GradScaler("cpu", enabled=False)  # passes everything on
+NO_SCALER = GradScaler("cpu", enabled=False)  # does nothing
 
 
 class OptimConfig(Section):
@@ -38,7 +38,7 @@ class OptimConfig(Section):
 
 
 def learning_rate_factor(config: OptimConfig, step: int, steps: int) -> float:
-    """Share of the peak learning rate at `step` (0-based) of `steps`."""
+    """Fraction of the peak learning rate at `step` (0-based) of `steps`."""
     floor = config.final_learning_rate_fraction
     if step < config.warmup_steps:
         return (step + 1) / (config.warmup_steps + 1)
@@ -55,9 +55,9 @@ def muon_momentum(config: OptimConfig, step: int) -> float:
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
-    """Nearest semi-orthogonal matrices, roughly, of a stack (N, rows, columns), by five Newton-Schulz steps.
+    """Approximate the nearest semi-orthogonal matrices of a stack (N, rows, columns) by five Newton-Schulz steps.
 
-    Jordan et al. 2024, Muon: singular values end in about 0.7 to 1.2.
+    Jordan et al. 2024, Muon: singular values end up between about 0.7 and 1.2.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrices.size(1) > matrices.size(2)
@@ -72,9 +72,9 @@ def orthogonalize(matrices: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalized (Jordan et al. 2024), with cautious weight decay (Chen et al. 2025).
 
-    Matrices of one shape go through Newton-Schulz as one stack: a small model's step is bound by the number of calls,
-    not by arithmetic. A fused query-key-value matrix counts as its three parts. Of a matrix in parts over ranks the
-    momentum stays in parts; every rank orthogonalizes the whole and keeps its part.
+    Matrices of the same shape go through Newton-Schulz as one stack: a small model's step is bound by the number of
+    calls, not by arithmetic. A fused query-key-value matrix is treated as three matrices. For a matrix sharded over
+    ranks, the momentum stays sharded; every rank orthogonalizes the whole matrix and keeps its own shard.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Muon(torch.optim.Optimizer):
             buffer.lerp_(gradient, 1 - group["momentum"])
             updates.append(whole(gradient.lerp(buffer, group["momentum"])).view(-1, *shape))  # Nesterov
         stack = orthogonalize(torch.cat(updates).to(self.dtype)).float()
-        # equal root mean square per entry whatever the shape (Jordan's max(1, rows/columns) rule)
+        # equal root mean square per entry for every shape (Jordan's max(1, rows/columns) rule)
         stack *= math.sqrt(max(1.0, shape[0] / shape[1]))
         for parameter, update in zip(parameters, stack.split([len(each) for each in updates]), strict=True):
             update = laid_out_as(update.reshape(parameter.shape), parameter)
@@ -120,7 +120,7 @@ def _part_shape(parameter: Tensor) -> tuple[int, int]:
 
 
 class Optimizer:
-    """Every parameter's optimizer, and the schedule that drives them."""
+    """The optimizers of all parameters, and their schedule."""
 
     def __init__(self, config: OptimConfig, model: GPT, steps: int) -> None:
         self.config, self.steps = config, steps
@@ -163,7 +163,7 @@ class Optimizer:
     def step(self, step: int, scaler: GradScaler = NO_SCALER) -> float:
         """Apply the gradients at `step` (0-based) and clear them. Returns the learning-rate factor.
 
-        An enabled `scaler` (float16) first divides by its scale, and skips the update where that overflowed.
+        An enabled `scaler` (float16) first unscales the gradients, and skips the update if they overflowed.
         """
         factor = learning_rate_factor(self.config, step, self.steps)
         for group in self.groups():
@@ -195,7 +195,7 @@ class Optimizer:
             path, key = name.rsplit("/", 1)
             parameter = parameters[path]
             owner = next(each for each in self.optimizers if _owns(each, parameter))
-            # a fused AdamW's step is on the device too
+            # a fused AdamW keeps its step on the device too
             owner.state[parameter][key] = value.to(parameter.device) if key == "step" else laid_out_as(value, parameter)
 
 
@@ -204,5 +204,5 @@ def _owns(optimizer: torch.optim.Optimizer, parameter: Tensor) -> bool:
 
 
 def bfloat16_is_fast_on_cpu() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware (AMX, AVX512-BF16); else it is slower than float32."""
+    """Whether this CPU multiplies bfloat16 in hardware (AMX, AVX512-BF16); otherwise it is slower than float32."""
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()

@@ -1,4 +1,4 @@
-"""One batch, again and again, until it is known by heart: a model and a recipe that cannot do that have a fault."""
+"""Overfit one batch: a model and recipe that cannot memorize a single batch have a bug."""
 
 from collections.abc import Iterator
 
@@ -15,11 +15,11 @@ from gptcore.training.memory import keep_freed_memory
 from gptcore.training.optim import OptimConfig
 from gptcore.training.train import StepReport, TrainConfig, fit
 
-KNOWN_BY_HEART = 0.1  # nats per token above what is possible: nine of ten tokens are as good as certain
+KNOWN_BY_HEART = 0.1  # nats per token above the minimum: nine of ten tokens are practically certain
 
 
 class SameBatch(Batches):
-    """The first of other batches, every time."""
+    """Returns the first of the given batches at every step."""
 
     def __init__(self, batches: BatchSource) -> None:
         self.batch_size, self.block_size, self.first = batches.batch_size, batches.block_size, batches[0]
@@ -29,10 +29,10 @@ class SameBatch(Batches):
 
 
 def overfit(paths: Paths, steps: int) -> tuple[float, Iterator[StepReport]]:
-    """The loss (nats per token) under which the batch is known by heart, and the steps that lead there.
+    """Return the loss (nats per token) at which the batch counts as memorized, and an iterator over training steps.
 
-    The run of params.yaml on the first batch alone, with a schedule of `steps` steps and without dropout. Writes
-    nothing. Raises UserError.
+    Trains as params.yaml says, but on the first batch only, with a schedule of `steps` steps and without dropout.
+    Writes nothing. Raises UserError.
     """
     keep_freed_memory()
     values = read_params(paths.params)
@@ -48,9 +48,9 @@ def overfit(paths: Paths, steps: int) -> tuple[float, Iterator[StepReport]]:
 
 
 def least_loss(ids: Tensor, targets: Tensor) -> float:
-    """Nats per token that nothing can go under: where windows begin alike, what follows can only be guessed.
+    """The lowest possible loss in nats per token: windows with a common prefix do not determine the next token.
 
-    ids, targets (B, T); the mean of -log(share of the windows with this beginning in which this target follows).
+    ids, targets (B, T); the mean of -log(share of the windows with this prefix in which this target follows).
     """
     x, y = ids.numpy(), targets.numpy()
     base, total, beginnings = 1 + max(x.max(), y.max()), 0.0, np.zeros(len(x), np.int64)

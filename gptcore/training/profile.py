@@ -1,4 +1,4 @@
-"""Where the time and memory of training steps go."""
+"""Profile the time and memory of training steps."""
 
 import statistics
 import time
@@ -26,24 +26,24 @@ WARM_UP_STEPS, TRACED_STEPS = 3, 3
 @dataclass(frozen=True)
 class Operation:
     name: str
-    seconds_per_step: float  # its own, without those that it calls
-    share: float  # of all operations' time
+    seconds_per_step: float  # self time, without the operations it calls
+    share: float  # of the time of all operations
     calls_per_step: float
 
 
 @dataclass(frozen=True)
 class Profile:
-    step_seconds: float  # median, not traced
+    step_seconds: float  # median of the untraced steps
     tokens_per_second: float
-    flops_per_second: float  # the model's own arithmetic: see GPT.flops_per_token
-    matmul_flops_per_second: float  # what a product of two large matrices reaches here, in the same precision
-    peak_flops_per_second: float | None  # what the GPU's maker states
-    operations: list[Operation]  # the costliest first
-    peak_bytes: int  # of the device's memory; on a CPU of the whole process
+    flops_per_second: float  # model FLOP/s: see GPT.flops_per_token
+    matmul_flops_per_second: float  # measured here for a large matrix product, in the same precision
+    peak_flops_per_second: float | None  # from the GPU's data sheet
+    operations: list[Operation]  # most expensive first
+    peak_bytes: int  # peak GPU memory; on a CPU, of the whole process
 
 
 def profile_steps(paths: Paths, steps: int, trace: Path) -> Profile:
-    """Time `steps` training steps of params.yaml on data/tokens, then trace a few into `trace`. Raises UserError."""
+    """Time `steps` training steps of params.yaml on data/tokens, then write a trace of a few. Raises UserError."""
     keep_freed_memory()
     values = read_params(paths.params)
     verify_tokens(paths.tokens)

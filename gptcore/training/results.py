@@ -1,4 +1,4 @@
-"""What a training leaves in its folder: the final and the best weights, the loss curve, the samples."""
+"""Write the results of a training run: the final and the best weights, the loss curve, the samples."""
 
 import csv
 from pathlib import Path
@@ -15,12 +15,12 @@ from gptcore.training.checkpoint import Progressed
 def write_results(
     folder: Path, model: GPT, best: dict[str, Tensor] | None, tokenizer: Tokenizer, progressed: Progressed
 ) -> None:
-    """Write export/, best/, curve.csv, timing.csv and samples.md. `best`: the weights at the lowest val_loss."""
+    """Write export/, best/, curve.csv, timing.csv and samples.md. `best` holds the weights at the lowest val_loss."""
     save_export(folder / "export", model, tokenizer)
     save_export(folder / "best", model, tokenizer, best)
     rows = progressed.rows
     _write_csv(folder / "curve.csv", [{k: v for k, v in row.items() if k != "seconds"} for row in rows])
-    # apart from the curve: seconds differ from run to run, all else is the same for the same inputs
+    # a file of its own: seconds differ from run to run, everything else is the same for the same inputs
     _write_csv(folder / "timing.csv", [{"step": row["step"], "seconds": round(row["seconds"], 3)} for row in rows])
     samples = [f"## Step {each['step']:,}\n\n```text\n{each['text']}\n```\n" for each in progressed.samples]
     write_text(folder / "samples.md", "\n".join(samples))

@@ -31,7 +31,7 @@ from gptcore.training.train import StepReport, TrainConfig, fit
 
 
 class CurveConfig(Section):
-    """How validation loss is followed while a model trains: the same for the model and its baseline."""
+    """How to evaluate validation loss during training; the same for the model and its baseline."""
 
     points: int = Field(gt=0, description="Evaluations over the run, evenly spaced")
     windows: int = Field(gt=0, description="Validation windows per evaluation, spread evenly over the split")
@@ -49,7 +49,7 @@ class TrainMetrics(Metrics):
 
 @dataclass
 class Run:
-    """One model's training, named by its stage; `folder` takes the results."""
+    """The training run of one model. `name` is its stage; results go to `folder`."""
 
     name: str
     model: ModelConfig
@@ -95,7 +95,7 @@ class Run:
         make_ready(self.state)
 
     def _resume(self) -> None:
-        """The first rank's checkpoint, on every rank."""
+        """Restore the first rank's checkpoint on every rank."""
         found = self.checkpoints.load() if distributed.is_first() else None
         tensors, progressed = found or ({}, None)
         progressed = distributed.from_first(progressed and asdict(progressed))
@@ -113,7 +113,7 @@ class Run:
             self.checkpoints.save(tensors, self.progressed, wait)
 
     def to_the_end(self) -> TrainMetrics:
-        """Train, then write the results. Raises Stopped, after a checkpoint, when a signal asked for it."""
+        """Train, then write the results. On SIGINT or SIGTERM, writes a checkpoint and raises Stopped."""
         stop, saved = StopRequest(), time.monotonic()
         started = time.perf_counter()
         with closing(self.checkpoints), Progress(self.name, self.train.steps, "step", self.state.step) as progress:
@@ -127,13 +127,13 @@ class Run:
                     self.save(wait=stops)
                     saved = time.monotonic()
                 if stops:
-                    distributed.wait_for_all()  # a rank that ended before the checkpoint is there would end the others
+                    distributed.wait_for_all()  # a rank that exits before the checkpoint is written ends the others
                     raise Stopped(f"stopped at step {report.step:,} of {self.train.steps:,}; run it again to go on")
                 started = time.perf_counter()
         return self._export()
 
     def _record(self, report: StepReport, seconds: float, progress: Progress) -> None:
-        """Count the step; evaluate and sample where it is time to. `seconds` are those of the step alone."""
+        """Record the step; evaluate and sample if due. `seconds` is the time of the step alone."""
         here = self.progressed
         for each in report.skipped:
             print(f"{self.name}: {each}", flush=True)
@@ -165,7 +165,7 @@ class Run:
             self.checkpoints.keep_best(report.step, here.rows[-1]["val_loss"], dict(model.named_parameters()))
 
     def _reached_target(self) -> bool:
-        """Looked at before a checkpoint is written, so that no resumed run begins there."""
+        """Checked before a checkpoint is written, so that no run resumes from a step that reached the target."""
         rows = self.progressed.rows
         return bool(rows) and rows[-1]["val_loss"] <= self.train.target_loss
 
@@ -184,7 +184,7 @@ class Run:
         self.progressed.samples.append({"step": step, "text": text})
 
     def _end_resume_state(self) -> None:
-        if settings().finished_states:  # until the result is recorded it can be needed once more
+        if settings().finished_states:  # it may be needed again until the result is recorded
             with Path(settings().finished_states).open("a", encoding="utf-8") as file:
                 file.write(f"{self.checkpoints.place}\n")
         else:
@@ -209,5 +209,5 @@ class Run:
 
 
 def _is_due(step: int, steps: int, times: int) -> bool:
-    """Whether one of `times` evenly spaced moments, the last at the end, falls on `step` (1-based)."""
+    """Whether one of `times` evenly spaced points, the last at the end, falls on `step` (1-based)."""
     return step * times // steps > (step - 1) * times // steps

@@ -1,6 +1,7 @@
-"""A model over ranks: whole on each, or weights, gradients and optimizer state in parts that are gathered when needed.
+"""Distribute a model over ranks: replicated, or with weights, gradients and optimizer state sharded.
 
-A tensor in parts is torch's DTensor. Whatever leaves the training step (checkpoints, exports, evaluation) is whole.
+A sharded tensor is a torch DTensor. Everything outside the training step (checkpoints, exports, evaluation) uses whole
+tensors.
 """
 
 import inspect
@@ -17,16 +18,16 @@ from gptcore.training.distributed import count, is_first
 
 
 def spread(model: nn.Module, blocks: nn.ModuleList, device: torch.device) -> nn.Module:
-    """What a training step calls in the place of `model`. `model` keeps its parameters' names.
+    """Wrap `model` for the training step to call. `model` keeps its parameter names.
 
-    ddp: the whole model on each rank (Li et al. 2020). fsdp: parameters, gradients and optimizer state in parts,
+    ddp: the whole model on each rank (Li et al. 2020). fsdp: parameters, gradients and optimizer state are sharded and
     gathered block by block (Zhao et al. 2023; here torch's second version, fully_shard).
     """
     if count() == 1:
         return model
     if settings().sharding == "ddp":
         ids = [device.index] if device.type == "cuda" else None
-        # buffers are constants; torch 2.13 has a new word for it
+        # buffers are constants, so never synced; torch 2.13 renames the argument
         words = inspect.signature(DistributedDataParallel).parameters
         buffers: dict[str, Any] = {
             "forward_sync_buffers" if "forward_sync_buffers" in words else "broadcast_buffers": False
@@ -44,7 +45,7 @@ def spread(model: nn.Module, blocks: nn.ModuleList, device: torch.device) -> nn.
 
 @contextmanager
 def gradients_exchanged(spread_model: nn.Module, now: bool) -> Iterator[None]:
-    """Whether the backward pass inside exchanges gradients: for all but the last micro-step it would be in vain."""
+    """Exchange gradients in the backward pass only if `now`: only the last micro-step of a batch needs it."""
     if isinstance(spread_model, DistributedDataParallel) and not now:
         with spread_model.no_sync():
             yield
@@ -55,25 +56,25 @@ def gradients_exchanged(spread_model: nn.Module, now: bool) -> Iterator[None]:
 
 
 def in_parts(tensor: Tensor) -> bool:
-    """Whether each rank holds a part of `tensor` alone."""
-    return hasattr(tensor, "full_tensor")  # a DTensor; that class and FSDP take a second to import
+    """Whether `tensor` is sharded over ranks."""
+    return hasattr(tensor, "full_tensor")  # a DTensor; importing that class and FSDP takes a second
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """All of a tensor of which each rank holds a part; every rank must call it."""
+    """Gather a sharded tensor; every rank must call it. Returns other tensors as they are."""
     tensor = tensor.detach()
     full: Tensor = tensor.full_tensor() if in_parts(tensor) else tensor  # type: ignore[attr-defined]
     return full
 
 
 def own_part(tensor: Tensor) -> Tensor:
-    """What this rank holds of `tensor`."""
+    """This rank's shard of `tensor`, or all of it if it is not sharded."""
     part: Tensor = tensor.to_local() if in_parts(tensor) else tensor  # type: ignore[attr-defined]
     return part
 
 
 def laid_out_as(tensor: Tensor, parameter: Tensor) -> Tensor:
-    """`tensor` on the device of `parameter`, and in parts if that is: a whole one, or this rank's part."""
+    """Place `tensor`, whole or this rank's shard, on the device of `parameter`, and shard it the same way."""
     tensor = tensor.to(parameter.device)
     if not in_parts(parameter):
         return tensor
@@ -83,12 +84,12 @@ def laid_out_as(tensor: Tensor, parameter: Tensor) -> Tensor:
     mesh, placements = parameter.device_mesh, parameter.placements
     if tensor.shape != parameter.shape:
         return DTensor.from_local(tensor, mesh, placements, shape=parameter.shape, stride=parameter.stride())
-    # src_data_rank None: each rank cuts its own part, nothing is sent
+    # src_data_rank None: each rank slices its own shard, without communication
     return distribute_tensor(tensor, mesh, placements, src_data_rank=None)
 
 
 def tensors_on_first(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """`tensors` made whole, on the first rank; every rank must call it, and the others get nothing."""
+    """Gather `tensors` on the first rank; every rank must call it, and the others get an empty dict."""
     found = {}
     for name, each in tensors.items():
         full = whole(each)

@@ -1,7 +1,8 @@
-"""Where checkpoints lie: a local folder, or a prefix of an S3 bucket. An entry is a small folder of files.
+"""Checkpoint storage: a local folder, or a prefix of an S3 bucket. An entry is a small folder of files.
 
-Entries appear whole: locally a finished temporary folder is renamed; on S3, which has no rename, the file `LAST` goes
-last, and an entry without it is none. All trouble is OSError here, whatever the library below calls it.
+Entries are written atomically: locally, a finished temporary folder is renamed; on S3, which has no rename, the file
+`LAST` is uploaded last, and an entry without it does not count. All failures are raised as OSError, whatever the
+underlying library raises.
 """
 
 import shutil
@@ -19,29 +20,29 @@ LAST = SUMS
 
 
 class StateStore(Protocol):
-    """`str()` of it is its address."""
+    """A store of entries; its `str()` is its address."""
 
     def names(self) -> list[str]:
-        """Of all entries, unfinished ones included."""
+        """Names of all entries, including unfinished ones."""
         ...
 
     def writing(self, name: str) -> AbstractContextManager[Path]:
-        """A folder to fill; it is the entry `name` when the block ends, and nothing when the block raises."""
+        """Yield a folder to fill; it becomes the entry `name` when the block ends, and is dropped if it raises."""
         ...
 
     def reading(self, name: str) -> AbstractContextManager[Path]:
-        """A folder with the files of the entry `name`."""
+        """Yield a folder with the files of the entry `name`."""
         ...
 
     def remove(self, name: str) -> None: ...
 
     def clear(self) -> None:
-        """Remove the place itself."""
+        """Remove the store itself."""
         ...
 
 
 def open_state_store(address: str) -> StateStore:
-    """A folder or s3://bucket/prefix, found to be writable. Raises UserError."""
+    """Open a folder or s3://bucket/prefix and check that it is writable. Raises UserError."""
     if "://" in address and not address.startswith("s3://"):
         raise UserError(f"checkpoints cannot lie at {address}; GPTCORE_CHECKPOINTS is a folder or s3://bucket/prefix")
     try:
@@ -54,7 +55,7 @@ def open_state_store(address: str) -> StateStore:
 
 
 def clear_state_stores(file: Path) -> None:
-    """Remove the places that `file` names, one on each line, and the file. Raises UserError, OSError."""
+    """Remove the stores listed in `file`, one per line, then `file` itself. Raises UserError, OSError."""
     for address in file.read_text(encoding="utf-8").splitlines():
         open_state_store(address).clear()
     file.unlink()
@@ -62,7 +63,7 @@ def clear_state_stores(file: Path) -> None:
 
 class Folder:
     def __init__(self, path: Path) -> None:
-        """Raises OSError where nothing can be written."""
+        """Raises OSError when the folder is not writable."""
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -99,7 +100,7 @@ class S3Prefix:
     """Endpoint, region and credentials come from the usual AWS environment (AWS_ENDPOINT_URL, AWS_PROFILE, ...)."""
 
     def __init__(self, url: str) -> None:
-        """Raises OSError where nothing can be written, UserError when s3fs is not installed."""
+        """Raises OSError when the prefix is not writable, UserError when s3fs is not installed."""
         self.url = url.rstrip("/")
         with oserrors():
             self.files = s3_files(f"checkpoints at {url}")
@@ -137,7 +138,7 @@ class S3Prefix:
 
     def remove(self, name: str) -> None:
         with oserrors(), suppress(FileNotFoundError):
-            self.files.rm_file(f"{self.url}/{name}/{LAST}")  # first: what is half removed is no entry
+            self.files.rm_file(f"{self.url}/{name}/{LAST}")  # first, so that a half-removed entry no longer counts
             self.files.rm(f"{self.url}/{name}", recursive=True)
 
     def clear(self) -> None:

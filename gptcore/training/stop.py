@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a request that training looks at after each step."""
+"""Turn SIGINT and SIGTERM into a stop request that training checks after each step."""
 
 import signal
 from types import FrameType
@@ -7,9 +7,9 @@ from gptcore.training import distributed
 
 
 class StopRequest:
-    """Set by SIGINT or SIGTERM; the loop looks at it after each step.
+    """Set by SIGINT or SIGTERM; the loop checks it after each step.
 
-    A second signal ends the process as usual, but not one rank of several, to which a first one can come twice.
+    A second signal ends the process as usual. With several ranks it does not, as the first signal can arrive twice.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
-"""Batches of a stream: which windows each (seed, step) sees is a pure function of the documents, as with token files.
+"""Batches from a stream: the windows of each (seed, step) are a pure function of the documents, as with token files.
 
-The stream is cut into blocks of as many tokens; the windows of a block are shuffled among themselves. To go on from a
-step, the places where blocks begin are enough: they go into the checkpoint.
+The stream is cut into blocks of equal token count, and windows are shuffled within each block. Resuming at a step needs
+only the places where blocks begin, which are saved in the checkpoint.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ Place = tuple[int, ...]
 
 
 class Documents(Protocol):
-    """A protocol and no import of corpus/stream.py: training on token files does not depend on what reads a source."""
+    """A protocol instead of an import of corpus/stream.py, so training on token files does not depend on its code."""
 
     start: Place
 
@@ -30,7 +30,7 @@ class Documents(Protocol):
 
 
 class Block(NamedTuple):
-    """`tokens`, of which the last is the first of the next block, and the place of that one."""
+    """The `tokens` of a block, plus the first token of the next one, and the place where the next one begins."""
 
     tokens: Tokens
     next_place: Place
@@ -39,20 +39,20 @@ class Block(NamedTuple):
 class StreamBatches:
     """Batches of `batch_size` windows of `block_size` tokens from a stream.
 
-    epochs: the windows follow each other in the stream and are shuffled in blocks of `shuffle_tokens`. crops: windows
-    start anywhere in such a block, drawn with replacement, for nanoGPT's recipe.
+    epochs: consecutive windows of the stream, shuffled within blocks of `shuffle_tokens`. crops: windows start anywhere
+    in such a block, drawn with replacement, for nanoGPT's recipe.
     """
 
     def __init__(
         self, stream: Documents, tokenizer: Tokenizer, block_size: int, batch_size: int, order: Order, seed: int,
         shuffle_tokens: int,
     ) -> None:  # fmt: skip
-        """Raises UserError for an order that a stream cannot give."""
+        """Raises UserError for an order that a stream does not support."""
         if order == "documents":
             raise UserError("train.order documents needs token files: a stream has epochs and crops")
         self.stream, self.tokenizer = stream, tokenizer
         self.block_size, self.batch_size, self.order, self.seed = block_size, batch_size, order, seed
-        self.steps = max(shuffle_tokens // (batch_size * block_size), 1)  # of a block
+        self.steps = max(shuffle_tokens // (batch_size * block_size), 1)  # per block
         self.places: list[Place] = [(*stream.start, 0)]  # where each block begins: file, text, token
         self.number, self.tokens, self.shuffled = -1, np.empty(0, np.uint32), np.empty(0, np.int64)
         self.coming: Prefetch[Block] | None = None
@@ -70,7 +70,7 @@ class StreamBatches:
         return rows[:, :-1], rows[:, 1:]
 
     def tensors(self, step: int) -> dict[str, Tensor]:
-        """What must be known to go on with batch `step`."""
+        """The state needed to resume at batch `step`."""
         return {"places": torch.tensor(self.places[: step // self.steps + 1])}
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
@@ -78,7 +78,7 @@ class StreamBatches:
             self.places = [tuple(place) for place in tensors["places"].tolist()]
 
     def _go_to(self, number: int) -> None:
-        """Have the tokens of block `number`; those of the next are then in the making."""
+        """Load the tokens of block `number`, and prefetch the next block."""
         if self.coming is None or number < self.number:
             if self.coming:
                 self.coming.close()
@@ -92,7 +92,7 @@ class StreamBatches:
         self.shuffled = self._random(number).permutation(self.steps * self.batch_size) * self.block_size
 
     def _blocks(self, place: Place) -> Iterator[Block]:
-        """Each of them and one token more, from `place` on."""
+        """Yield blocks from `place` on, each with one extra token."""
         size = self.steps * self.batch_size * self.block_size
         *document, token = place
         encoded = self._encoded(self.stream.documents(tuple(document)))

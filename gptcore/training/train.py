@@ -1,4 +1,4 @@
-"""One training run as a generator of step reports. No files here, no clock, no printing: see run.py."""
+"""One training run as a generator of step reports. Files, timing and printing are in run.py."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -51,15 +51,15 @@ class StepReport:
     step: int  # steps done
     loss: float  # nats per token, mean of the batch
     learning_rate_factor: float  # of each group's peak
-    skipped: tuple[SkippedBatch, ...]  # on the way to this step
+    skipped: tuple[SkippedBatch, ...]  # since the previous report
 
 
 class TrainState:
-    """All that a run has in memory: weights, optimizer, step, and what its guard remembers.
+    """The full in-memory state of a run: weights, optimizer, step, and the guard's state.
 
-    `micro_batch` sequences go through the model at once: another number gives other float sums, so it is kept as well.
+    `micro_batch` sequences go through the model at once. It is part of the state, as another size changes float sums.
 
-    There is no random stream to keep: batches and dropout are pure functions of the seed and the step.
+    There is no random-generator state: batches and dropout are pure functions of the seed and the step.
     """
 
     def __init__(
@@ -85,14 +85,14 @@ class TrainState:
         self.micro_batch = batch_size
         self.guard = Guard(train.spike_nats, train.skipped_batches_limit)
         self.dtype = matrix_dtype(train.precision, device)
-        # float16's smallest gradients would be zero; its largest overflow now and then, and the scaler skips those
+        # scales float16 gradients so that small ones do not underflow, and skips steps whose gradients overflow
         self.scaler = GradScaler(device.type, enabled=self.dtype == torch.float16)
 
     def autocast(self) -> AbstractContextManager[object]:
         return nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that a resumed run needs, by name."""
+        """Everything needed to resume, by name."""
         weights = {f"model/{name}": each for name, each in self.model.named_parameters()}
         moments = {f"optimizer/{name}": each for name, each in self.optimizer.tensors(self.model).items()}
         guard = {f"guard/{name}": each for name, each in self.guard.tensors().items()}
@@ -102,18 +102,18 @@ class TrainState:
         return weights | moments | guard | scaler | places | {"micro_batch": torch.tensor(self.micro_batch)}
 
     def model_on_first(self) -> GPT | None:
-        """The model, its weights whole, on the first rank; every rank must call it, and the others get None."""
+        """The model with whole weights on the first rank, None on the others; every rank must call it."""
         if not sharding.in_parts(self.model.wte.weight):
             return self.model if distributed.is_first() else None
         weights = sharding.tensors_on_first(dict(self.model.named_parameters()))
         if not weights:
             return None
         whole = GPT(self.model.config, self.model.vocab_size)
-        whole.load_state_dict(weights, strict=False)  # a tied head is there once
+        whole.load_state_dict(weights, strict=False)  # a tied head is stored once
         return whole.to(self.device)
 
     def load_tensors(self, tensors: dict[str, Tensor], step: int) -> None:
-        """Go to the state of `tensors()` at `step`. The optimizer may keep the tensors as its own."""
+        """Restore the state that `tensors()` returned at `step`. The optimizer may take ownership of the tensors."""
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 parameter.copy_(sharding.laid_out_as(tensors[f"model/{name}"], parameter))
@@ -126,7 +126,7 @@ class TrainState:
         self.step, self.micro_batch = step, int(tensors["micro_batch"])
 
     def go_back(self, copy: Copy) -> None:
-        """To the state of `copy`, but for what has been skipped since."""
+        """Restore the state of `copy`, but keep the list of skipped batches."""
         skipped = self.guard.skipped
         self.load_tensors({name: each.clone() for name, each in copy.tensors.items()}, copy.step)
         self.guard.skipped = skipped
@@ -147,27 +147,27 @@ def matrix_dtype(precision: Precision, device: torch.device) -> torch.dtype:
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
-    """63 bits for the dropout of one step on one rank: nothing to save, and a resumed run draws the same."""
+    """A 63-bit dropout seed for one step on one rank: nothing to save, and a resumed run draws the same numbers."""
     return int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0] >> 1)
 
 
 def loss_and_gradients(state: TrainState, ids: Tensor, targets: Tensor, micro_batch: int) -> Tensor:
-    """Forward and backward of ids, targets (B, T), `micro_batch` sequences at once; gradients add up in the parameters.
+    """Forward and backward of ids, targets (B, T), `micro_batch` sequences at once; accumulates gradients.
 
-    Of several ranks each takes its share, and has the gradients of the whole batch afterwards. Returns, not waiting for
-    it, (2,): the loss in nats per token and one gradient's sum. That gradient is the first block's: whatever goes wrong
-    in the backward pass above comes by there, and the others need not be read. With a scaler it is 0, for the scaler
-    looks at all of them.
+    Each rank computes its share; afterwards every rank has the gradients of the whole batch. Returns a tensor (2,)
+    without waiting for the device: the loss in nats per token and the sum of one gradient. The gradient is one of the
+    first block: a NaN in the backward pass of any later layer reaches it, so the others need not be read. With a scaler
+    the sum is 0, as the scaler checks all gradients.
     """
     loss = torch.zeros((), device=state.device)
     parts = distributed.micro_batches(len(ids), micro_batch)
     for number, part in enumerate(parts, start=1):
-        rows = part if part.stop > part.start else slice(1)  # an empty part takes part too, with weight 0
+        rows = part if part.stop > part.start else slice(1)  # an empty part still runs one row, with weight 0
         part_ids, part_targets = (each[rows].to(state.device, non_blocking=True) for each in (ids, targets))
         with sharding.gradients_exchanged(state.spread, now=number == len(parts)):
             with state.autocast():
                 part_loss = state.spread(part_ids, part_targets) * ((part.stop - part.start) / len(ids))
-            # ranks average their gradients, and the sum is wanted
+            # ranks average their gradients; multiply to get the sum
             state.scaler.scale(part_loss * distributed.count()).backward()
         loss += part_loss.detach()
     gradient = next(state.model.h.parameters()).grad
@@ -177,9 +177,9 @@ def loss_and_gradients(state: TrainState, ids: Tensor, targets: Tensor, micro_ba
 
 
 def fit(state: TrainState) -> Iterator[StepReport]:
-    """Train from `state.step` to the end. After each report `state` is whole and may be saved.
+    """Train from `state.step` to the end. After each report, `state` is consistent and may be saved.
 
-    After a bad batch the steps since the last copy are done again and not reported again: they are the same.
+    After a bad batch, the steps since the last copy are repeated but not reported again: their results are the same.
     Raises UserError when more batches are bad than the run may skip.
     """
     state.model.train()
@@ -194,13 +194,13 @@ def fit(state: TrainState) -> Iterator[StepReport]:
 
 
 def _until_a_bad_batch(state: TrainState, copy: Copy, skipped: list[SkippedBatch]) -> Iterator[StepReport]:
-    """Steps to the end, or to the first that is bad: then `state` is that of the copy, and `skipped` tells."""
+    """Train to the end or to the first bad batch, which is added to `skipped`; `state` is then that of the copy."""
     indices = [state.guard.batch_of(step) for step in range(state.step, state.steps)]
     with closing(prepared(state.batches, indices, pin_memory=state.device.type == "cuda")) as batches:
         for index, (ids, targets) in zip(indices, batches, strict=True):
             torch.manual_seed(step_seed(state.seed, state.step, distributed.rank()))
             measured = loss_and_gradients(state, ids, targets, state.micro_batch)
-            # a copy only of weights that this batch's loss has vouched for; other steps do not wait for their loss here
+            # copy the weights only once this batch's loss confirms them; other steps do not wait for their loss here
             if state.step >= copy.step + STEPS_BETWEEN_COPIES and state.guard.accepts(*measured.tolist()):
                 copy.take(state.tensors(), state.step)
             factor = state.optimizer.step(state.step, state.scaler)

@@ -1,5 +1,5 @@
-"""Weights from and to elsewhere: Hugging Face folders, OpenAI's names on the hub, nanoGPT's `ckpt.pt`.
+"""Import and export weights: Hugging Face folders, OpenAI's models on the hub, nanoGPT's `ckpt.pt`.
 
-A path or name comes in and a `GPT` with its tokenizer goes out, and back again for plain GPT-2. `gpt2.py` is what both
-forms have in common. Read `pretrained.py` first.
+Import turns a path or name into a `GPT`; export supports plain GPT-2 only. `gpt2.py` holds what both formats share.
+Read `pretrained.py` first.
 """

@@ -1,4 +1,4 @@
-"""GPT-2's plain form: what files of Hugging Face and of nanoGPT can say, and the model that is built from it."""
+"""Plain GPT-2: the architecture that Hugging Face and nanoGPT files can express, and building the model from it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,30 +12,30 @@ from gptcore.errors import UserError
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 
-# GPT-2 as a ModelConfig; sizes, bias, dropout, activation and tied_head come from the file
+# GPT-2 as a ModelConfig; the file provides sizes, bias, dropout, activation and tied_head
 PLAIN: dict[str, Any] = {
     "norm": "layernorm", "position": "learned", "qk_norm": False, "attention_scale": 0.0, "embedding_norm": False,
     "residual_scalars": False, "value_embeddings": False, "bigram_buckets": 0, "logit_softcap": 0.0,
     "sliding_window": 0,
 }  # fmt: skip
-# these do not change what given weights compute
+# these do not change what a model with given weights computes
 UNUSED: dict[str, Any] = {"rope_base": 10000.0, "zero_init": False, "activation_checkpointing": False}
 MASKS = (".attn.bias", ".attn.masked_bias")  # constant buffers in files of old versions
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What a file says: the architecture, and the tensors by gptcore's names."""
+    """The contents of a file: the architecture, and the tensors under gptcore's names."""
 
     config: ModelConfig
-    vocab_size: Any  # as the file says, unchecked
+    vocab_size: Any  # from the file, unchecked
     tensors: dict[str, Tensor]
 
     def model(self, source: Path) -> GPT:
-        """In float32. Raises UserError that names the tensor that is missing, unknown or of another shape."""
+        """Build the model in float32. Raises UserError that names a missing, unknown or misshapen tensor."""
         if not isinstance(self.vocab_size, int) or self.vocab_size < 1:
             raise UserError(f"{source}: vocab_size is {self.vocab_size!r}, not a number of ids")
-        with torch.device("meta"):  # neither memory nor time for weights that are replaced at once
+        with torch.device("meta"):  # no memory or time spent on weights that are replaced next
             model = GPT(self.config, self.vocab_size)
         wanted = {name: each.shape for name, each in model.state_dict().items()}
         tensors = dict(self.tensors)
@@ -58,7 +58,7 @@ class Weights:
 
 
 def plain_config(source: Path, **values: Any) -> ModelConfig:
-    """GPT-2 with `values`. Raises UserError that names the first value that does not fit."""
+    """The configuration of GPT-2 with `values`. Raises UserError that names the first invalid value."""
     try:
         return ModelConfig(**PLAIN, **UNUSED, **values)
     except ValidationError as error:
@@ -69,7 +69,7 @@ def plain_config(source: Path, **values: Any) -> ModelConfig:
 
 
 def refuse_unless(config: ModelConfig, form: str, **allowed: list[Any]) -> None:
-    """Raises UserError with every field of `config` that `form` has no words for; `allowed` adds to PLAIN."""
+    """Raises UserError listing every field of `config` that `form` cannot express; `allowed` extends PLAIN."""
     known = {name: [value] for name, value in PLAIN.items()} | allowed
     wrong = [f"{name}={getattr(config, name)}" for name in known if getattr(config, name) not in known[name]]
     if wrong:

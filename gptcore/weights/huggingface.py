@@ -1,6 +1,6 @@
-"""GPT-2 in Hugging Face's form, in and out: a folder of config.json and model.safetensors, or a name on the hub.
+"""Read and write GPT-2 in Hugging Face's format: a folder of config.json and model.safetensors, or a name on the hub.
 
-Its linear layers are Conv1D: weights (in, out), transposed against nn.Linear's (out, in).
+Its linear layers are Conv1D: weights are (in, out), the transpose of nn.Linear's (out, in).
 """
 
 import json
@@ -20,7 +20,7 @@ from gptcore.tokens.huggingface_tokenizer import write_hugging_face_tokenizer
 from gptcore.tokens.tokenizer import Tokenizer
 from gptcore.weights.gpt2 import MASKS, Weights, plain_config, refuse_unless
 
-PUBLISHED = {  # Radford et al. 2019, and where the hub has them
+PUBLISHED = {  # Radford et al. 2019, and their names on the hub
     "gpt2": "openai-community/gpt2",  # 124M
     "gpt2-medium": "openai-community/gpt2-medium",  # 350M
     "gpt2-large": "openai-community/gpt2-large",  # 774M
@@ -28,13 +28,13 @@ PUBLISHED = {  # Radford et al. 2019, and where the hub has them
 }
 CONV1D = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
 ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu"}
-# what transformers.GPT2Config can say beyond GPT-2 as published, and the only value that is read
+# options of transformers.GPT2Config beyond GPT-2 as published, each with the only supported value
 SWITCHES = {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False,
             "layer_norm_epsilon": 1e-5}  # fmt: skip
 
 
 def read_hugging_face(folder: Path) -> Weights:
-    """Raises UserError when the folder holds no GPT-2, or only pickled weights."""
+    """Read a model folder. Raises UserError when it holds no GPT-2, or only pickled weights."""
     try:
         values = read_json(folder / "config.json")
     except FileNotFoundError:
@@ -55,9 +55,9 @@ def read_hugging_face(folder: Path) -> Weights:
 
 
 def write_hugging_face(folder: Path, model: GPT, tokenizer: Tokenizer) -> None:
-    """A folder that transformers' GPT2LMHeadModel and AutoTokenizer load; without biases it gets zeros for them.
+    """Write a folder that transformers' GPT2LMHeadModel and AutoTokenizer load. Missing biases are written as zeros.
 
-    Raises UserError unless `model` is what GPT2LMHeadModel computes.
+    Raises UserError unless GPT2LMHeadModel can express `model`.
     """
     config = model.config
     activations = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
@@ -83,15 +83,15 @@ def write_hugging_face(folder: Path, model: GPT, tokenizer: Tokenizer) -> None:
     }
     with atomic_path(folder) as temporary:
         temporary.mkdir(parents=True)
-        save_file(written, temporary / "model.safetensors", metadata={"format": "pt"})  # transformers asks for it
+        save_file(written, temporary / "model.safetensors", metadata={"format": "pt"})  # transformers requires it
         write_json(temporary / "config.json", values)
         write_hugging_face_tokenizer(temporary, tokenizer)
 
 
 def fetch_published(name: str) -> Path:
-    """The folder that the hub's client keeps OpenAI's weights in; HF_ENDPOINT and HF_HOME are honoured.
+    """Download OpenAI's weights and return their folder in the hub client's cache. Respects HF_ENDPOINT and HF_HOME.
 
-    Raises UserError when the hub cannot be read.
+    Raises UserError when the download fails.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the client is imported
     from huggingface_hub import hf_hub_download
@@ -129,7 +129,7 @@ def _config(source: Path, values: dict[str, Any]) -> ModelConfig:
 
 
 def _tensors(folder: Path) -> dict[str, Tensor]:
-    """Of model.safetensors, or of the shards that its index lists."""
+    """The tensors of model.safetensors, or of the shards that its index lists."""
     index = folder / "model.safetensors.index.json"
     try:
         names = sorted(set(read_json(index)["weight_map"].values())) if index.is_file() else ["model.safetensors"]

@@ -1,7 +1,7 @@
-"""nanoGPT's ckpt.pt in and out.
+"""Read and write nanoGPT's ckpt.pt.
 
-It is a dict that torch.save wrote: `model_args` are the sizes, `model` the weights, in GPT-2's names under
-`transformer.`. Read with weights_only=True: tensors, numbers and strings, never code.
+It is a dict written by torch.save: `model_args` holds the sizes, `model` the weights, under GPT-2's names with the
+prefix `transformer.`. It is loaded with weights_only=True: tensors, numbers and strings, never code.
 """
 
 import zipfile
@@ -18,7 +18,7 @@ from gptcore.weights.gpt2 import MASKS, Weights, plain_config, refuse_unless
 
 
 def read_nanogpt(path: Path) -> Weights:
-    """Raises UserError when it is no such file, holds code, or is not whole."""
+    """Read a ckpt.pt. Raises UserError when it is not one, contains code, or is incomplete."""
     checkpoint = _load(path)
     try:
         sizes, given = checkpoint["model_args"], checkpoint["model"]
@@ -28,7 +28,7 @@ def read_nanogpt(path: Path) -> Weights:
         config = plain_config(
             path,
             **{name: sizes[name] for name in ("n_layer", "n_head", "n_embd", "block_size")},
-            bias=sizes.get("bias", True),  # its first versions always had them
+            bias=sizes.get("bias", True),  # early versions always had biases
             dropout=float(sizes.get("dropout", 0.0)),
             activation="gelu",
             tied_head=torch.equal(head, tensors["wte.weight"]),
@@ -40,9 +40,9 @@ def read_nanogpt(path: Path) -> Weights:
 
 
 def write_nanogpt(path: Path, model: GPT) -> None:
-    """A ckpt.pt that nanoGPT's sample.py loads: `model` and `model_args`, tensors and numbers alone.
+    """Write a ckpt.pt that nanoGPT's sample.py loads: `model` and `model_args`, only tensors and numbers.
 
-    Raises UserError unless `model` is what nanoGPT computes.
+    Raises UserError unless nanoGPT can express `model`.
     """
     refuse_unless(model.config, "nanoGPT", activation=["gelu"], tied_head=[True])
     names = ("n_layer", "n_head", "n_embd", "block_size", "bias", "dropout")

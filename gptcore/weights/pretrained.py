@@ -1,4 +1,4 @@
-"""Trained GPT-2s from elsewhere: a Hugging Face folder, a nanoGPT ckpt.pt, or OpenAI's by name."""
+"""Load pretrained GPT-2s: a Hugging Face folder, a nanoGPT ckpt.pt, or one of OpenAI's by name."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from gptcore.model.gpt import GPT
 from gptcore.weights.huggingface import PUBLISHED, fetch_published, read_hugging_face
 from gptcore.weights.nanogpt import read_nanogpt
 
-PADDING = 128  # vocabularies are padded to a multiple of 64 or 128, which GPUs multiply faster
+PADDING = 128  # vocabularies are padded to a multiple of 64 or 128, because GPUs multiply these faster
 
 
 def read_pretrained(source: str) -> GPT:
-    """The model of a folder or file; else, by the name gpt2, gpt2-medium, gpt2-large or gpt2-xl, of the hub.
+    """Load a folder or file; otherwise gpt2, gpt2-medium, gpt2-large or gpt2-xl by name from the hub.
 
-    In float32, on the CPU, in evaluation mode. Raises UserError.
+    The model is in float32, on the CPU, in evaluation mode. Raises UserError.
     """
     path = Path(source)
     if path.is_dir():
@@ -32,11 +32,11 @@ def read_pretrained(source: str) -> GPT:
 
 @torch.no_grad()
 def fit_vocabulary(model: GPT, n_vocab: int) -> GPT:
-    """The model with as many ids as its tokenizer has.
+    """Resize the model's vocabulary to the tokenizer's.
 
-    Padding is cut off, so that it cannot be sampled. If one id is missing it is <|endoftext|>, which nanoGPT's
-    character data sets do without: it gets the mean of all rows (Hewitt 2021), which is never likelier than the
-    average token. Raises UserError if the tokenizer cannot be the model's.
+    Padding is cut off, so that it cannot be sampled. A single missing id is <|endoftext|>, which nanoGPT's character
+    data sets do not have: its row is the mean of all rows (Hewitt 2021), so it is never likelier than the average
+    token. Raises UserError if the tokenizer cannot be the model's.
     """
     if n_vocab - 1 > model.vocab_size or n_vocab <= model.vocab_size - PADDING:
         raise UserError(
