@@ -31,7 +31,7 @@ ROWS = [{"query": f"Question {n}?", "answer": f"Answer {n}.", "language": "en" i
 READ = """
 import json, sys
 from pathlib import Path
-from gptcore.corpus.corpus import hub, transfer
+from gptcore.corpus import hub, transfer
 from gptcore.corpus.corpus import Corpus, DataConfig
 from gptcore.errors import UserError
 hub.PIECE_BYTES, transfer.RETRY_WAITS_SECONDS = 2000, (0.01,)
