@@ -1,4 +1,4 @@
-"""A tokenizer in Hugging Face's form, so that transformers.AutoTokenizer reads an exported model's ids."""
+"""Export a tokenizer in Hugging Face's format, so that transformers.AutoTokenizer can load it with the model."""
 
 import re
 from itertools import pairwise
@@ -11,7 +11,7 @@ from gptcore.tokens.tokenizer import END_OF_TEXT, GPT2_PATTERN, Tokenizer, chara
 
 
 def write_hugging_face_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
-    """tokenizer.json and tokenizer_config.json. Unlike here, <|endoftext|> in a text is then the special token.
+    """Write tokenizer.json and tokenizer_config.json. Unlike here, they read <|endoftext|> as the special token.
 
     Raises UserError for sentencepiece, whose models Hugging Face's library converts itself.
     """
@@ -47,7 +47,7 @@ def write_hugging_face_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
 
 
 def _plain(pattern: str) -> str:
-    """The pattern without possessive `++`, which mean something else there; what it matches is the same."""
+    """An equivalent pattern without possessive quantifiers such as `++`, which mean something else there."""
     return re.sub(r"([+*?]|\{\d,\d\})\+", r"\1", pattern)
 
 

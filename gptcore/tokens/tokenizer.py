@@ -1,4 +1,4 @@
-"""Text <-> token ids. Every tokenizer is one thing, described completely by one saved JSON file."""
+"""Text <-> token ids. One class covers every kind of tokenizer; one JSON file describes a tokenizer completely."""
 
 import base64
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ Kind = Literal["bpe", "gpt2", "cl100k_base", "o200k_base", "char", "byte", "sent
 END_OF_TEXT: Final = "<|endoftext|>"
 BYTES = tuple(bytes([value]) for value in range(256))
 CHARACTER_PATTERN = r"(?s)."
-# tiktoken's form of GPT-2's own pattern: it splits alike, but without backtracking over long runs
+# tiktoken's version of GPT-2's pattern: it splits identically, but without backtracking over long runs
 GPT2_PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
-# Where OpenAI's vocabularies split; o200k's first two lines are words that end in small letters and in capitals
+# OpenAI's split patterns; the first two lines of o200k match words that end in lowercase letters and in capitals
 PATTERNS: Final = {
     "gpt2": GPT2_PATTERN,
     "cl100k_base": (
@@ -45,8 +45,8 @@ TiktokenKind = Literal["gpt2", "cl100k_base", "o200k_base"]
 class Tokenizer:
     """Ids are ranks: `tokens[id]` is the token's bytes; <|endoftext|> has the id after the last.
 
-    Within each piece that `pattern` matches, neighbours whose bytes together are a token are merged, lowest id first.
-    sentencepiece goes by its `model` instead, a file of that library's, and by the settings inside.
+    Within each match of `pattern`, adjacent pieces whose joined bytes are a token are merged, lowest id first.
+    sentencepiece uses `model` instead: the content of that library's .model file, including its settings.
     """
 
     kind: Kind
@@ -60,12 +60,12 @@ class Tokenizer:
 
     @property
     def eot_id(self) -> int:
-        """The id of <|endoftext|>, which stands before each document."""
+        """The id of <|endoftext|>, which precedes each document."""
         return self._sentences.vocab_size() if self.model else len(self.tokens)
 
     @cached_property
     def encoding(self) -> tiktoken.Encoding:
-        """Not of sentencepiece."""
+        """The tiktoken encoding; not available for sentencepiece."""
         ranks = {token: rank for rank, token in enumerate(self.tokens)}
         special = {END_OF_TEXT: self.eot_id}
         return tiktoken.Encoding(self.kind, pat_str=self.pattern, mergeable_ranks=ranks, special_tokens=special)
@@ -73,7 +73,7 @@ class Tokenizer:
     def encode(self, text: str) -> npt.NDArray[np.uint32]:
         """The ids of `text`, shape (tokens,); <|endoftext|> in it is ordinary text.
 
-        Raises UserError for a character that char does not know, and for a run of a million newlines.
+        Raises UserError for a character outside the vocabulary of char, and for a run of a million newlines.
         """
         if self.model:
             return np.array(self._sentences.EncodeAsIds(text), np.uint32)
@@ -86,16 +86,16 @@ class Tokenizer:
         encoding = self.encoding
         try:
             return encoding.encode_to_numpy(text, disallowed_special=())
-        except ValueError as error:  # tiktoken's pattern needs stack for white space
+        except ValueError as error:  # a long run of white space exhausts the stack of tiktoken's pattern
             raise UserError(f"tiktoken cannot split a text of {len(text):,} characters: {error}") from None
 
     def encode_documents(self, texts: list[str]) -> npt.NDArray[np.uint32]:
-        """The ids of `texts` one after the other, <|endoftext|> before each: at once where that is faster.
+        """The concatenated ids of `texts`, with <|endoftext|> before each; encodes all at once where that is faster.
 
-        Raises UserError as `encode`.
+        Raises UserError like `encode`.
         """
         joined = "".join(END_OF_TEXT + text for text in texts)
-        plain = joined.count(END_OF_TEXT) == len(texts)  # none of them holds the name of the special token
+        plain = joined.count(END_OF_TEXT) == len(texts)  # no text contains the special token's name
         if plain and self._fast_split and self._fast_split.fits(joined):
             sizes = np.array([len(END_OF_TEXT) + len(text.encode()) for text in texts], np.int64)
             return self._fast_split.encode(joined, np.cumsum(sizes) - sizes)
@@ -103,7 +103,7 @@ class Tokenizer:
         return np.concatenate([part for text in texts for part in (eot, self.encode(text))] or [eot[:0]])
 
     def decode(self, ids: Sequence[int] | npt.NDArray[np.unsignedinteger]) -> str:
-        """The text of `ids`; bytes that are no UTF-8 become U+FFFD."""
+        """The text of `ids`; invalid UTF-8 bytes become U+FFFD."""
         if self.model:
             texts = [[]]  # type: list[list[int]]
             for each in ids:
@@ -112,7 +112,7 @@ class Tokenizer:
         return self.encoding.decode(list(ids), errors="replace")
 
     def gives(self, ids: npt.NDArray[np.unsignedinteger], text: bytes) -> bool:
-        """Whether `ids` decode to `text`, UTF-8, <|endoftext|> as its name: as `decode`, many times faster."""
+        """Whether `ids` decode to `text` in UTF-8, with <|endoftext|> by name; many times faster than `decode`."""
         if self.model:
             return self.decode(ids).encode() == text
         joined, starts, lengths = self._table
@@ -132,11 +132,11 @@ class Tokenizer:
             tokens=[base64.b64encode(token).decode() for token in self.tokens],
             model=base64.b64encode(self.model).decode(),
         )  # fmt: skip
-        return saved.model_dump_json(indent=1, exclude_defaults=True) + "\n"  # no model, no word of it
+        return saved.model_dump_json(indent=1, exclude_defaults=True) + "\n"  # omits an empty `model`
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Raises UserError if the file is missing or no tokenizer."""
+        """Raises UserError if the file is missing or not a valid tokenizer."""
         try:
             saved = _Saved.model_validate_json(path.read_bytes())
         except FileNotFoundError:
@@ -158,7 +158,7 @@ class Tokenizer:
 
     @cached_property
     def _table(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """All tokens one after the other, <|endoftext|> last, where each starts there, and its length."""
+        """The concatenated bytes of all tokens, <|endoftext|> last, and the start and length of each token."""
         tokens = [*self.tokens, END_OF_TEXT.encode()]
         lengths = np.array([len(token) for token in tokens], np.int32)
         starts = np.cumsum(lengths, dtype=np.int32) - lengths
@@ -172,7 +172,7 @@ class Tokenizer:
 
 
 def require_tokenizer(tokens: Path, model: Path) -> None:
-    """A model takes only tokens of its own tokenizer: both folders hold the same tokenizer.json. Raises UserError."""
+    """Raises UserError unless tokens and model have the same tokenizer.json: a model reads only its own tokenizer's."""
     if sha256_file(tokens / "tokenizer.json") != sha256_file(model / "tokenizer.json"):
         raise UserError(
             f"{tokens} was made with another tokenizer than {model} learned, so the model cannot read it; "
@@ -181,7 +181,7 @@ def require_tokenizer(tokens: Path, model: Path) -> None:
 
 
 def character_of_byte() -> dict[int, str]:
-    """GPT-2's bytes_to_unicode: printable bytes are written as themselves, the others from U+0100 on."""
+    """GPT-2's bytes_to_unicode: printable bytes map to themselves, the others to U+0100 and up."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [value for value in range(256) if value not in printable]
     return {value: chr(value) for value in printable} | {value: chr(256 + i) for i, value in enumerate(others)}
