@@ -1,4 +1,4 @@
-"""`make deploy` and what it puts on a real server."""
+"""`make deploy` and what it creates on a real server."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -79,7 +79,7 @@ def test_without_a_server_it_is_one_line(cluster: Cluster) -> None:
 
 @pytest.fixture
 def told(cluster: Cluster) -> Iterator[Webhook]:
-    """A webhook that the automations know."""
+    """A webhook that the automations notify."""
     with webhook() as receiver:
         cluster.environment["GPTCORE_WEBHOOK"] = receiver.address
         cluster.deploy()
@@ -106,7 +106,7 @@ def test_webhook_hears_of_failures_and_promotions(cluster: Cluster, told: Webhoo
 
 @pytest.fixture
 def impatient(cluster: Cluster) -> Iterator[None]:
-    """The automations wait for 10 s, the least that Prefect allows, instead of minutes."""
+    """The automations wait for 10 s, Prefect's minimum, instead of minutes."""
     with cluster.client() as client:
         for automation in client.read_automations():
             wanted = AutomationCore(**automation.model_dump(exclude={"id", "owner_resource"}))
@@ -122,12 +122,12 @@ def test_lost_run_has_crashed_and_run_that_never_started_is_started(cluster: Clu
         lost = client.create_flow_run(flow(lambda: None, name="train-gpt"), state=Running()).id
         emit_event("prefect.flow-run.heartbeat", {"prefect.resource.id": f"prefect.flow-run.{lost}"})
         taken = cluster.submit("train-gpt/local")
-        client.set_flow_run_state(taken, Pending())  # as a worker does, which then dies
+        client.set_flow_run_state(taken, Pending())  # like a worker that dies after taking the run
     found = cluster.wait(lost, "Crashed").state
     assert found
     assert "No heartbeat" in str(found.message)
     cluster.wait(taken, "Scheduled")
-    with cluster.client() as client:  # the next run sends a heartbeat every 30 s only
+    with cluster.client() as client:  # the next run sends a heartbeat only every 30 s
         client.pause_automation(client.read_automations_by_name("lost runs")[0].id)
     with cluster.worker(project):
         cluster.wait(taken, "Completed")

@@ -1,4 +1,4 @@
-"""`make ui`, as a person starts and stops it."""
+"""`make ui`, started and stopped as a user does."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Attention: the CPU's blocks against torch's kernel, windows, recomputed activations."""
+"""Attention: the CPU's blocks against torch's kernel, sliding windows, activation checkpointing."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def test_a_window_hides_what_is_too_far_back_and_every_fourth_block_sees_all() -
     config = model_config(GPT2, n_layer=5, sliding_window=4)
     assert [config.window(layer) for layer in range(5)] == [4, 4, 4, 0, 0]
     model = GPT(model_config(GPT2, n_layer=1, sliding_window=4), 50)
-    assert model.h[0].attn.window == 0  # the last block
+    assert model.h[0].attn.window == 0  # the last block sees everything
     model.h[0].attn.window = 4
     rows = torch.randint(0, 50, (1, 16))
     changed = rows.clone()

@@ -1,4 +1,4 @@
-"""The exported model: whole, the same to the bit, free of pickle."""
+"""The exported model: complete, bit-exact, free of pickle."""
 
 import subprocess
 from pathlib import Path

@@ -111,14 +111,14 @@ def start_module(module: str, root: Path, **environment: str) -> subprocess.Pope
 
 
 def run_stage(stage: str, root: Path, **environment: str) -> tuple[int, str]:
-    """Exit code and output, in a process of its own."""
+    """Run the stage in a separate process; return its exit code and output."""
     process = start_stage(stage, root, **environment)
     output, _ = process.communicate(timeout=120)
     return process.returncode, output
 
 
 def run_stage_here(stage: str, root: Path) -> int:
-    """Exit code, in this process: no seconds for importing torch."""
+    """Run the stage in this process, which saves importing torch; return its exit code."""
     function = getattr(importlib.import_module(f"gptcore.stages.{stage}"), stage)
     with contextlib.chdir(root):
         try:

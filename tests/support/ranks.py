@@ -1,6 +1,6 @@
-"""What each rank does for test_distributed.py: `python -m tests.support.ranks FOLDER` starts two of itself.
+"""The ranks' program for test_distributed.py: `python -m tests.support.ranks FOLDER` starts two ranks of itself.
 
-The first rank writes, for each case, losses, weights and text to `FOLDER`.
+For each case, the first rank writes losses, weights and text to `FOLDER`.
 """
 
 import os
@@ -25,26 +25,26 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, int]] = {
     "modern-ddp": (MODERN, MUON, "ddp", 1),
     "modern-fsdp": (MODERN, MUON, "fsdp", 3),
 }
-STEPS, ROWS = 6, 3  # an uneven share for two ranks
+STEPS, ROWS = 6, 3  # rows divide unevenly over two ranks
 
 
 def state_of(case: str, rows: int = ROWS) -> TrainState:
     model, optim, _, micro_batch = CASES[case]
-    # an eps so large that a gradient which is zero but for float order moves nothing
+    # with this large eps, a gradient of pure rounding error moves nothing
     optim = {**optim, "adam_eps": 1e-3}
     recipe = train_config(steps=STEPS, batch_tokens=rows * 16)
     state = TrainState(model_config(model), optim_config(optim), recipe, some_tokens(), 50, torch.device("cpu"))
     state.micro_batch = micro_batch
     for each in state.optimizer.optimizers:
         if isinstance(each, Muon):
-            each.dtype = torch.float32  # bfloat16 would make of a difference in the last bit one of 1/256
+            each.dtype = torch.float32  # bfloat16 would turn a last-bit difference into one of 1/256
     return state
 
 
 def trained(case: str, resume_at: int = STEPS) -> dict[str, torch.Tensor]:
-    """Losses, and on the first rank the whole state, after all steps.
+    """Losses after all steps, and on the first rank the full state.
 
-    At `resume_at` another state takes over, and its guard's copy is put back.
+    At `resume_at` a new state resumes from the old one's tensors, then restores the guard's copy.
     """
     state, losses = state_of(case), []
     reports = fit(state)

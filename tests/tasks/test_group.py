@@ -1,4 +1,4 @@
-"""A command as a process group: nothing of it may stay behind."""
+"""A command as a process group: none of its processes may stay behind."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ def test_python_of_the_child_is_this_one(tmp_path: Path) -> None:
 
 
 class TooLong(BaseException):
-    """Like Prefect's TerminationSignal: no Exception."""
+    """Like Prefect's TerminationSignal: not an Exception."""
 
 
 @pytest.mark.parametrize("handler", ["echo saving; exit", "sleep 0.3; echo saving; exit"])

@@ -1,4 +1,4 @@
-"""Which tokens a step sees."""
+"""Which tokens each step trains on."""
 
 import itertools
 import threading
@@ -20,7 +20,7 @@ def test_an_epoch_shows_every_window_once(n: int, block: int, batch: int, seed: 
         starts = [batches._start(index) for index in range(epoch * batches.windows, (epoch + 1) * batches.windows)]
         assert len({start // block for start in starts}) == batches.windows or len(set(starts)) == batches.windows
         gaps = np.diff(sorted(starts))
-        assert (gaps == block).all()  # no overlap, no hole
+        assert (gaps == block).all()  # no overlap, no gap
         assert min(starts) >= 0 and max(starts) + block < n
 
 

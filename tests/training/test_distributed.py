@@ -1,4 +1,4 @@
-"""Several ranks, one result: shares and shardings, two hosts, deaths and stop signals. gloo on CPU throughout."""
+"""Several ranks give one result: batch shares, sharding, two hosts, crashes and stop signals. All on CPU with gloo."""
 
 import csv
 import os
@@ -27,7 +27,7 @@ STEPS = 60
 
 @pytest.fixture(autouse=True)
 def fresh_settings() -> Iterator[None]:
-    """Settings are read from the environment once a process; tests change it."""
+    """Settings are read from the environment once per process; tests change it."""
     settings.cache_clear()
     yield
     settings.cache_clear()
@@ -35,7 +35,7 @@ def fresh_settings() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What two ranks wrote for every case of tests/support/ranks.py."""
+    """The output of two ranks for every case of tests/support/ranks.py."""
     folder = tmp_path_factory.mktemp("ranks")
     command = [sys.executable, "-m", "tests.support.ranks", str(folder)]
     environment = {**os.environ, "GPTCORE_RANKS": "2", "PYTHONPATH": str(REPOSITORY)}
@@ -46,7 +46,7 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("case", CASES)
 def test_two_ranks_are_one_within_float_order(two_ranks: Path, case: str) -> None:
-    """Three rows over two ranks, micro-batches, a resume under way: losses, weights and moments."""
+    """Three rows over two ranks, micro-batches, a resume midway: losses, weights and moments agree."""
     together, alone = load_file(two_ranks / f"{case}.safetensors"), trained(case)
     assert together.keys() == alone.keys()
     for name, tensor in alone.items():
@@ -93,7 +93,7 @@ def wait_for_checkpoint(root: Path) -> None:
 
 
 def process_of_rank(root: Path, rank: int) -> int:
-    """The number of the process that works in `root` as `rank`."""
+    """The process id of `rank` in `root`."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if (process / "cwd").readlink() == root and f"RANK={rank}".encode() in (
@@ -101,7 +101,7 @@ def process_of_rank(root: Path, rank: int) -> int:
             ).read_bytes().split(b"\0"):
                 return int(process.name)
         except OSError:
-            continue  # it ended meanwhile, or is another user's
+            continue  # it has exited, or belongs to another user
     pytest.fail(f"no process is rank {rank}")
 
 
@@ -115,7 +115,7 @@ def test_a_killed_rank_takes_the_others_down_and_one_rank_goes_on(tmp_path: Path
     wait_for_checkpoint(root)
     os.kill(process_of_rank(root, 1), signal.SIGKILL)
     output, _ = process.communicate(timeout=15)
-    said = [line for line in output.splitlines() if not line.startswith("train ")]  # progress apart
+    said = [line for line in output.splitlines() if not line.startswith("train ")]  # without progress lines
     assert process.returncode == 128 + signal.SIGKILL
     assert said == [
         "error: train: rank 1 died (signal 9); the others were stopped; run it again to go on from the last checkpoint"
@@ -139,7 +139,7 @@ def test_a_stop_signal_that_comes_twice_stops_all_ranks_at_one_step(tmp_path: Pa
 
 
 def start_hosts(roots: list[Path]) -> list[subprocess.Popen[str]]:
-    """torchrun on two hosts that share nothing but a network: here the loopback."""
+    """Start torchrun on two hosts that share only a network: here loopback."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     options = ["--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={port}"]

@@ -1,4 +1,4 @@
-"""A bad batch leaves no trace: the run is the one without it, to the bit, also when it is killed on the way."""
+"""A bad batch leaves no trace: the run is bit-identical to one without it, even if killed midway."""
 
 import json
 import math
@@ -36,7 +36,7 @@ def new_state(**train: object) -> TrainState:
 
 
 def poison(state: TrainState, batch: int, factor: float = math.nan, only_gradient: bool = False) -> None:
-    """Make the loss of one batch bad, whatever the weights."""
+    """Make the loss of one batch bad for any weights."""
     bad_ids, _ = state.batches[batch]
 
     def hook(module: object, arguments: tuple[Tensor, ...], loss: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ def test_a_bad_batch_is_as_if_it_had_never_been(batch: int, kind: dict[str, Any]
     reports, expected = list(fit(poisoned)), list(fit(without))
     assert_same(poisoned, without)
     assert [each.loss for each in reports] == [each.loss for each in expected]
-    assert [each.step for each in reports] == list(range(1, 61))  # what was done again is not reported again
+    assert [each.step for each in reports] == list(range(1, 61))  # repeated steps are not reported again
     (told,) = [skipped for each in reports for skipped in each.skipped]
     assert (told.step, told.batch) == (batch + 1, batch) and told.back_to <= batch
 
@@ -111,7 +111,7 @@ def test_a_spike_is_measured_from_the_mean_of_twenty_losses() -> None:
     guard = Guard(1.0, 9)
     for _ in range(19):
         guard.losses.append(2.0)
-    assert guard.accepts(100.0, 0.0)  # too few losses to know
+    assert guard.accepts(100.0, 0.0)  # too few losses to judge
     guard.losses.append(2.0)
     assert guard.accepts(2.9, 0.0) and not guard.accepts(3.1, 0.0) and not guard.accepts(2.0, math.nan)
     guard.spike_nats = 0

@@ -1,4 +1,4 @@
-"""`gptcore profile` on a small model: figures that hang together, and a trace that a viewer can open."""
+"""`gptcore profile` on a small model: consistent figures, and a trace that a viewer can open."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Training as a process: killed, stopped, edited under way; the result is the same to the bit."""
+"""Training as a process: killed, stopped or edited midway; the result is bit-identical."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ from tests.support.engine import GPT2, MODERN, TRAIN, make_workspace, run_stage,
 
 @pytest.fixture(autouse=True)
 def fresh_settings() -> Iterator[None]:
-    """Settings are read from the environment once a process; tests change it."""
+    """Settings are read from the environment once per process; tests change it."""
     settings.cache_clear()
     yield
     settings.cache_clear()
@@ -136,7 +136,7 @@ def test_baseline_gets_the_models_token_budget_and_evaluate_compares(tmp_path: P
     assert metrics["validation"] == {"tokens": val["tokens"] - 1, "bytes": val["bytes"]}
     difference = metrics["model"]["bits_per_byte"] - metrics["baseline"]["bits_per_byte"]
     assert metrics["difference"]["bits_per_byte"] == pytest.approx(difference)
-    assert metrics["baseline_loss_reached"]["steps"] <= 120  # the modern recipe gets there
+    assert metrics["baseline_loss_reached"]["steps"] <= 120  # the modern recipe reaches it
     assert (root / "data/evaluation/loss.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -1,4 +1,4 @@
-"""The step: micro-batches add up, seeds are their own, bad requests get one line."""
+"""The training step: micro-batches add up, seeds are independent, bad requests get a one-line error."""
 
 import math
 
@@ -32,7 +32,7 @@ def new_state(architecture: dict[str, object], **train: object) -> TrainState:
 def test_micro_batches_add_up_to_one_big_batch(micro_batch: int, batch: int, architecture: dict[str, object]) -> None:
     state = new_state(architecture)
     torch.manual_seed(batch)
-    for parameter in state.model.parameters():  # weights that start at zero would hide what lies below them
+    for parameter in state.model.parameters():  # zero-initialized weights would hide the layers below them
         torch.nn.init.normal_(parameter, 0.0, 0.2)
     found = []
     for size in (SEQUENCES, micro_batch):
@@ -40,7 +40,7 @@ def test_micro_batches_add_up_to_one_big_batch(micro_batch: int, batch: int, arc
         measured = loss_and_gradients(state, *state.batches[batch], size)
         found.append([measured[0], *(each.grad for each in state.model.parameters())])
     for whole, added in zip(*found, strict=True):
-        # a small entry is a difference of large ones, and inherits their rounding
+        # a small entry is a difference of large ones and inherits their rounding errors
         torch.testing.assert_close(added, whole, rtol=1e-4, atol=5e-5 * whole.abs().max().item())
 
 
@@ -71,7 +71,7 @@ def test_the_micro_batch_is_part_of_the_state() -> None:
 
 
 def with_scaler(scale: float) -> TrainState:
-    """float16 wants a GPU; its scaler works anywhere."""
+    """float16 needs a GPU; its gradient scaler works anywhere."""
     state = new_state(MODERN, steps=24)
     state.scaler = GradScaler("cpu", init_scale=scale, growth_interval=5)
     return state

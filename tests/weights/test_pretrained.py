@@ -1,4 +1,4 @@
-"""Weights in and out: Hugging Face folders, nanoGPT checkpoints, OpenAI's by name."""
+"""Import and export of weights: Hugging Face folders, nanoGPT checkpoints, OpenAI's by name."""
 
 import base64
 import json
@@ -33,7 +33,7 @@ VOCAB = 257  # bytes and <|endoftext|>
 
 
 def random_model(values: dict[str, Any], vocab_size: int = VOCAB, **changes: Any) -> GPT:
-    """Every tensor random, biases and norms as well: a swapped pair would show."""
+    """A model whose tensors, biases and norms included, are all random: a swapped pair would show."""
     model = GPT(model_config(values, **changes), vocab_size).eval()
     generator = torch.Generator().manual_seed(1)
     for each in model.parameters():
@@ -42,7 +42,7 @@ def random_model(values: dict[str, Any], vocab_size: int = VOCAB, **changes: Any
 
 
 def assert_same(one: GPT, other: GPT) -> None:
-    """Bit-equal, names, sizes and fields of the config as well."""
+    """Assert that tensors are bit-equal and that names, sizes and config fields match."""
     assert one.config == other.config
     assert one.vocab_size == other.vocab_size
     first, second = one.state_dict(), other.state_dict()
@@ -53,7 +53,7 @@ def assert_same(one: GPT, other: GPT) -> None:
 
 
 def nanogpt_checkpoint(path: Path, model: GPT, prefix: str = "", **changes: Any) -> Path:
-    """The dict that nanoGPT's train.py saves, with what older versions and torch.compile add."""
+    """The dict that nanoGPT's train.py saves, with the keys that older versions and torch.compile add."""
     weights = {
         f"{prefix}{'' if name.startswith('lm_head') else 'transformer.'}{name}": each
         for name, each in model.state_dict().items()
@@ -108,7 +108,7 @@ def test_hugging_face_and_back_is_bit_equal(
     back = read_pretrained(str(folder / "one"))
     if model.config.bias:
         assert_same(back, model)
-    else:  # its form has biases always
+    else:  # Hugging Face's format always has biases
         tensors = back.state_dict()
         assert not any(each.any() for name, each in tensors.items() if name.endswith("bias"))
         assert all(torch.equal(each, tensors[name]) for name, each in model.state_dict().items())
@@ -120,7 +120,7 @@ def test_hugging_face_and_back_is_bit_equal(
 
 
 def test_what_transformers_saves_is_read(tmp_path: Path) -> None:
-    """In shards too, and the hub's older files: no prefix, masks among the weights, half precision."""
+    """Also sharded files, and the hub's older ones: no prefix, masks among the weights, half precision."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     config = GPT2Config(vocab_size=VOCAB, n_positions=16, n_embd=32, n_layer=2, n_head=2, initializer_range=0.2)
@@ -192,7 +192,7 @@ def test_a_modern_model_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_padding_is_cut_off() -> None:
-    """nanoGPT pads 50,257 to 50,304: ids without a token, which could be sampled."""
+    """nanoGPT pads 50,257 to 50,304: the extra ids have no token but could be sampled."""
     padded = random_model(GPT2, 304)
     fitted = fit_vocabulary(padded, VOCAB)
     ids = torch.arange(16)[None]
@@ -285,7 +285,7 @@ def test_a_nanogpt_checkpoint_that_is_none_is_named(tmp_path: Path) -> None:
 
 @pytest.fixture
 def gptcore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """The command, in this process and in tmp_path; its exit code."""
+    """Run the command in this process and in tmp_path; return its exit code."""
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str) -> int:
@@ -300,7 +300,7 @@ def gptcore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., in
 
 
 def test_import_and_export(tmp_path: Path, gptcore: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
-    """A padded nanoGPT checkpoint becomes a model folder, and goes out again in both forms."""
+    """A padded nanoGPT checkpoint is imported as a model folder, then exported in both formats."""
     byte_tokenizer().save(tmp_path / "byte.json")
     padded = random_model(GPT2, 320)
     nanogpt_checkpoint(tmp_path / "ckpt.pt", padded)
@@ -327,7 +327,7 @@ def test_nothing_is_overwritten(
 def test_without_a_tokenizer_it_is_gpt2s(
     tmp_path: Path, gptcore: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Here a small one of its form, where the download stage puts it."""
+    """Uses a small tokenizer in GPT-2's format, where the download stage puts it."""
     ranks = [b"%s %d" % (base64.b64encode(token), rank) for rank, token in enumerate(byte_tokenizer().tokens)]
     (tmp_path / "data/raw").mkdir(parents=True)
     (tmp_path / "data/raw/gpt2.tiktoken").write_bytes(b"\n".join(ranks))
@@ -341,7 +341,7 @@ def test_without_a_tokenizer_it_is_gpt2s(
 
 
 def in_a_process(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The hub's client reads its environment once, when it is imported."""
+    """The hub's client reads its environment once, at import."""
     return subprocess.run(
         [sys.executable, "-m", "gptcore", *words],
         cwd=folder, env={"PYTHONPATH": str(ROOT), "HOME": str(folder), **environment}, capture_output=True, text=True,
