@@ -24,6 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     home = Path(config.stash[FOLDER].name)
     for name in [each for each in os.environ if each.startswith(NOT_OURS)]:
         del os.environ[name]
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of some hundred processes compiles our modules
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background jobs ignore SIGINT
     home.chmod(0o711)  # PostgreSQL does not run as root, and its folder is inside
     (home / "tmp").mkdir()
