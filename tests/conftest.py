@@ -60,8 +60,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A real Prefect server with everything deployed; tests start the workers they need."""
-    with cluster_in(tmp_path_factory.mktemp("cluster")) as cluster:
+    """A real Prefect server with everything deployed; tests start the workers they need.
+
+    The first test process migrates the database and deploys; the others start from a copy.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with cluster_in(tmp_path_factory.mktemp("cluster"), deployed=shared / "deployed.db") as cluster:
         yield cluster
 
 
