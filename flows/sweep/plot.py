@@ -5,11 +5,11 @@ import math
 from typing import Any
 
 RESULT = "bits per byte"
-MANY = 8  # more marks than that on one axis cannot be read
+MANY = 8  # more tick marks on one axis are unreadable
 
 
 def draw(values: list[dict[str, Any]], bits_per_byte: list[float]) -> bytes:
-    """A PNG of what each run was given (parameter -> value) and came to, the best run first."""
+    """A PNG of each run's values (parameter -> value) and result; the best run comes first."""
     from matplotlib.figure import Figure
 
     varied = [name for name in values[0] if len({str(each[name]) for each in values}) > 1] or list(values[0])[:1]
@@ -38,7 +38,7 @@ def _scatter(axes: Any, name: str, column: list[Any], bits_per_byte: list[float]
 
 
 def _parallel(axes: Any, columns: dict[str, list[Any]]) -> None:
-    """A line for each run, across an upright scale for each value; from yellow, the worst, to violet, the best."""
+    """A line for each run across a vertical axis for each parameter, from yellow (worst) to violet (best)."""
     from matplotlib import colormaps
 
     scales = [_scale(column) for column in columns.values()]
@@ -55,7 +55,7 @@ def _parallel(axes: Any, columns: dict[str, list[Any]]) -> None:
 
 
 def _scale(column: list[Any]) -> tuple[list[float], dict[float, str]]:
-    """Where each value lies between 0 and 1, and the marks: numbers in proportion (logarithmic over a wide range)."""
+    """Each value's position from 0 to 1, and the tick marks; numbers are to scale (logarithmic over a wide range)."""
     numbers = [float(value) for value in column if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) < len(column):
         order = list(dict.fromkeys(map(str, column)))

@@ -1,4 +1,4 @@
-"""What DVC keeps of earlier runs: the experiments of the present commit."""
+"""Earlier runs, as DVC experiments of the current commit."""
 
 import json
 import subprocess
@@ -26,9 +26,9 @@ class Experiment:
 
 
 def find(wanted: list[dict[str, Any]], checkout: Path) -> list[Experiment | None]:
-    """For each of these (flat) values of params.yaml, an experiment with them and with the checkout's code as it is.
+    """For each set of (flat) parameters, an experiment with those parameters and the checkout's present code.
 
-    Only experiments of the present commit that were evaluated count. Raises UserError.
+    Only evaluated experiments of the current commit count. Raises UserError.
     """
     verdicts = probe(checkout).values()
     code = {path: value for each in verdicts for path, value in each.inputs.items() if path != "params.yaml"}
@@ -37,7 +37,7 @@ def find(wanted: list[dict[str, Any]], checkout: Path) -> list[Experiment | None
 
 
 def experiments(checkout: Path) -> list[Experiment]:
-    """Of the commit that is checked out, those that were evaluated. Raises UserError."""
+    """The evaluated experiments of the current commit. Raises UserError."""
     command = ["dvc", "exp", "show", "--json"]
     done = subprocess.run(command, cwd=checkout, env=child_environment(), capture_output=True, text=True, check=False)
     if done.returncode:
