@@ -27,7 +27,7 @@ def main() -> None:
     port = os.environ.get("UI_PORT", "5000")
     prefect = local_server()
     LOGS.mkdir(parents=True, exist_ok=True)
-    for number in (signal.SIGINT, signal.SIGTERM):  # a script's background job would ignore the first
+    for number in (signal.SIGINT, signal.SIGTERM):  # background jobs of a script ignore SIGINT by default
         signal.signal(number, signal.default_int_handler)
     with temporary_settings({PREFECT_API_URL: f"{prefect}/api"}), ExitStack() as stack:
         try:
@@ -71,7 +71,7 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
     with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_SECONDS)
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # MLflow's own children, should they linger
+        os.killpg(process.pid, signal.SIGKILL)  # children of MLflow that are still running
     process.wait()
 
 

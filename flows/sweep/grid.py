@@ -16,7 +16,7 @@ Grid = Mapping[str, Sequence[Any]]
 
 @dataclass(frozen=True)
 class Member:
-    """One combination: the swept values, the overrides that give them, and all of params.yaml that follows."""
+    """One combination: the swept values, the overrides that set them, and the resulting params.yaml."""
 
     values: dict[str, Any]
     overrides: list[str]
@@ -24,9 +24,9 @@ class Member:
 
 
 def choose(grid: Grid, samples: int | None, seed: int, params: Path) -> list[Member]:
-    """The members of `grid`, at most `samples` of them; of two that come to the same parameters, the first.
+    """The members of `grid`, at most `samples` of them, without those that repeat an earlier one's parameters.
 
-    Raises UserError before anything has started if one of them is wrong.
+    Raises UserError if the grid or a member is invalid.
     """
     for name, values in grid.items():
         if not values:
@@ -64,5 +64,5 @@ def parse(texts: list[str]) -> dict[str, list[Any]]:
 
 
 def _text(value: Any) -> str:
-    """As an override says it."""
+    """The value in the syntax of an override."""
     return value if isinstance(value, str) else json.dumps(value)
