@@ -11,7 +11,7 @@ from threading import Thread
 from types import MappingProxyType
 
 from tasks.process.watchdog import GRACE_SECONDS
-from tasks.process.watchdog import __file__ as LEASH
+from tasks.process.watchdog import __file__ as WATCHDOG
 
 
 def run_group(
@@ -27,7 +27,7 @@ def run_group(
     alive, held = os.pipe()
     output, written = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", LEASH, str(alive), str(output), *command], cwd=folder,
+        [sys.executable, "-I", "-S", WATCHDOG, str(alive), str(output), *command], cwd=folder,
         env={**child_environment(), **settings}, start_new_session=True, pass_fds=(alive, output),
         stdin=subprocess.DEVNULL, stdout=written, stderr=written,
     )  # fmt: skip
