@@ -47,7 +47,7 @@ def compose(overrides: list[str], current: Path) -> dict[str, Any]:
 def validate(values: dict[str, Any]) -> dict[str, Any]:
     """Validate `values`; returns them with sections and fields in the order of their classes. Raises UserError.
 
-    Imports the stages and so torch (2 s): call it only from configuration commands, never inside a stage.
+    The stages are imported for their signatures; they import torch (2 s) only when they run.
     """
     kinds = section_types()
     for name in values:

@@ -1,5 +1,6 @@
 """`gptcore configure`: what people write, and what it makes of params.yaml."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -25,10 +26,10 @@ def params(tmp_path: Path) -> Path:
     return path
 
 
-def configure(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+def configure(folder: Path, *overrides: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "gptcore", "configure", *overrides],
-        cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        cwd=folder, env={"PYTHONPATH": str(ROOT), **environment}, capture_output=True, text=True,
     )  # fmt: skip
 
 
@@ -126,8 +127,9 @@ def test_a_mistake_is_named(params: Path, override: str, said: str) -> None:
 
 
 def test_the_command_shows_what_changed(params: Path) -> None:
-    done = configure(params.parent, "train.seed=7")
+    done = configure(params.parent, "train.seed=7", PYTHONPROFILEIMPORTTIME="1")
     assert done.returncode == 0, done.stderr
+    assert not re.search(r"\| +(torch|pandas|pyarrow)$", done.stderr, re.MULTILINE)  # each takes a second or so
     assert "train.seed  1337 -> 7\n" in done.stdout
     assert read_params(params)["train"]["seed"] == 7
 

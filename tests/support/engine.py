@@ -14,8 +14,7 @@ import numpy as np
 import gptcore.config.params
 from gptcore.files import write_json
 from gptcore.model.config import ModelConfig
-from gptcore.training.optim import OptimConfig
-from gptcore.training.train import TrainConfig
+from gptcore.training.config import OptimConfig, TrainConfig
 
 REPOSITORY = Path(__file__).parents[2]
 SIZE: dict[str, Any] = {"n_layer": 2, "n_head": 2, "n_embd": 32, "block_size": 16, "dropout": 0.0}
