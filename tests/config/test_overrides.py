@@ -8,7 +8,8 @@ from omegaconf import OmegaConf
 
 from gptcore.config.overrides import PLAIN, literal, override, parse
 
-TEXTS = st.text(st.sampled_from("${}\\'\" :,=[]#é\nx0")).filter(lambda text: not PLAIN.fullmatch(text)) | st.just(
+LETTERS = st.sampled_from("${}\\'\" :,=[]#é\nx0")
+TEXTS = st.text(LETTERS).filter(lambda text: not PLAIN.fullmatch(text)) | st.just("nano")
     "nano"
 )
 NUMBERS = st.integers() | st.floats(allow_nan=False) | st.booleans()
