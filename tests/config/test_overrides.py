@@ -10,8 +10,6 @@ from gptcore.config.overrides import PLAIN, literal, override, parse
 
 LETTERS = st.sampled_from("${}\\'\" :,=[]#é\nx0")
 TEXTS = st.text(LETTERS).filter(lambda text: not PLAIN.fullmatch(text)) | st.just("nano")
-    "nano"
-)
 NUMBERS = st.integers() | st.floats(allow_nan=False) | st.booleans()
 
 

