@@ -4,7 +4,6 @@ The model becomes a version of the registered model `gpt` and its `challenger`; 
 byte beat the baseline's and those of the champion so far.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from prefect.states import Completed
 from gptcore.config.params import read_params
 from gptcore.config.presets import flatten
 from gptcore.files import read_json, sha256_file, write_json
+from gptcore.registry.address import sqlite_file, tracking_uri
 from tasks.workspace.locks import turn
 from tasks.workspace.workspace import Workspace
 
@@ -49,11 +49,6 @@ def promote(workspace: Workspace, experiment: str | None) -> State[Promotion]:
         promotion, is_new = _settle(workspace, experiment, uri)
     write_json(receipt, {"question": question, "registry": _stamp(uri), "promotion": asdict(promotion)})
     return Completed(name=None if is_new else "Cached", message=promotion.sentence, data=promotion)
-
-
-def tracking_uri(checkout: Path) -> str:
-    """MLFLOW_TRACKING_URI, or a database in the checkout."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{checkout}/mlflow.db"
 
 
 def judge(tags: dict[str, str], champion: "Version | None") -> tuple[bool, str]:
@@ -163,7 +158,7 @@ def _answered(receipt: Path, question: dict[str, str], uri: str) -> Promotion | 
 
 def _stamp(uri: str) -> list[int] | None:
     """What changes when the registry's database does; None where a server keeps it, which must be asked each time."""
-    database = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///") or not database.exists():
+    database = sqlite_file(uri)
+    if database is None or not database.exists():
         return None
     return [database.stat().st_mtime_ns, database.stat().st_size]
