@@ -14,7 +14,8 @@ from prefect.settings import PREFECT_API_URL
 from prefect.utilities.urls import url_for
 
 from gptcore.files import read_json
-from tasks.promote import Promotion, tracking_uri
+from gptcore.registry.address import embedded_uri, tracking_uri
+from tasks.promote import Promotion
 from tasks.show import harmless
 from tasks.workspace.workspace import Workspace
 
@@ -93,7 +94,7 @@ def _model_page(checkout: Path, promotion: Promotion) -> str:
     if uri.startswith("http"):
         page = f"experiments/{promotion.mlflow_experiment_id}/runs/{promotion.mlflow_run_id}"
         return f"{uri.rstrip('/')}/#/{page}"
-    database = uri.replace(f"{checkout}/", "")
+    database = "sqlite:///mlflow.db" if uri == embedded_uri(checkout) else '"$MLFLOW_TRACKING_URI"'
     return f"`{_program('mlflow', checkout)} ui --backend-store-uri {database}`, run {promotion.mlflow_run_id}"
 
 

@@ -1,6 +1,7 @@
 """The main job: fetch, tokenize, train, compare with nanoGPT, promote. `python -m flows.train_gpt --help`."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from prefect import flow
@@ -9,6 +10,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows.report import report
+from gptcore.registry.address import check_place
 from tasks.baseline import baseline
 from tasks.download import download
 from tasks.evaluate import evaluate
@@ -38,6 +40,8 @@ def train_gpt(overrides: Sequence[str] = (), promotion: bool = True, gpu_pool: G
         gpu_pool: A work pool with GPUs for `train` and `baseline`, if they must run; the other stages run here. Data
             travels through the DVC remote.
     """
+    if promotion:
+        check_place(Path.cwd())
     tag_run(list(overrides))
     is_apart = _is_deployed() or gpu_pool is not None
     with open_workspace(list(overrides), is_apart) as workspace:

@@ -4,7 +4,6 @@ It registers the model as a version of `gpt` with the alias `challenger`, and mo
 bits per byte beat the baseline's and the current champion's.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from prefect.states import Completed
 from gptcore.config.params import read_params
 from gptcore.config.presets import flatten
 from gptcore.files import read_json, sha256_file, write_json
+from gptcore.registry.address import sqlite_file, tracking_uri
 from tasks.workspace.locks import turn
 from tasks.workspace.workspace import Workspace
 
@@ -49,11 +49,6 @@ def promote(workspace: Workspace, experiment: str | None) -> State[Promotion]:
         promotion, is_new = _settle(workspace, experiment, uri)
     write_json(receipt, {"question": question, "registry": _stamp(uri), "promotion": asdict(promotion)})
     return Completed(name=None if is_new else "Cached", message=promotion.sentence, data=promotion)
-
-
-def tracking_uri(checkout: Path) -> str:
-    """MLFLOW_TRACKING_URI, or else a database in the checkout."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{checkout}/mlflow.db"
 
 
 def judge(tags: dict[str, str], champion: "Version | None") -> tuple[bool, str]:
@@ -162,8 +157,8 @@ def _answered(receipt: Path, question: dict[str, str], uri: str) -> Promotion | 
 
 
 def _stamp(uri: str) -> list[int] | None:
-    """A stamp that changes with the registry's database file; None for a server, which must be queried each time."""
-    database = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///") or not database.exists():
+    """What changes when the registry's database does; None where a server keeps it, which must be asked each time."""
+    database = sqlite_file(uri)
+    if database is None or not database.exists():
         return None
     return [database.stat().st_mtime_ns, database.stat().st_size]

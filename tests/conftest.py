@@ -108,11 +108,11 @@ def finished_template(template: Path, server: str, tmp_path_factory: pytest.Temp
 
 @pytest.fixture
 def project(template: Path, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the scratch project in which nothing has run, as the test's working directory.
+    """A copy of the scratch project in which nothing has run, the current folder of the test; its name is a name.
 
     To run deployments, start a worker of the cluster in it.
     """
-    return settle(shutil.copytree(template, tmp_path / "project", symlinks=True), server, monkeypatch)
+    return settle(shutil.copytree(template, tmp_path / "a 100%?#jörg", symlinks=True), server, monkeypatch)
 
 
 @pytest.fixture

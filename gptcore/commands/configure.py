@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from gptcore.config.overrides import repeated
 from gptcore.config.params import read_params
 from gptcore.config.presets import compose, differences, flatten, groups, write
 from gptcore.errors import UserError
@@ -40,6 +41,8 @@ def _help(presets: Path) -> str:
 
 def _configure(overrides: list[str], params: Path) -> None:
     new = compose(overrides, params)
+    for line in repeated(overrides):
+        print(line)
     if not overrides and params.exists():
         print(*_columns((field, _shown(value)) for field, value in flatten(new).items()), sep="\n")
         print(f"{params} is valid")

@@ -114,7 +114,7 @@ class Registry:
             logged = mlflow.pyfunc.log_model(
                 name=MODEL,
                 python_model=str(Path(__file__).with_name("pyfunc.py")),
-                artifacts={"export": str(export)},
+                artifacts={"export": export.as_uri()},
                 pip_requirements=[f"{each}=={installed(each)}" for each in REQUIREMENTS],
             )
             assert logged.signature  # inferred from the types of `predict`, which do not include params:

@@ -9,10 +9,7 @@ from gptcore.config.params import Section, View
 from gptcore.config.paths import Paths
 from gptcore.model.config import ModelConfig
 from gptcore.stages.run_stage import run_stage
-from gptcore.training.distributed import start_ranks
-from gptcore.training.optim import OptimConfig
-from gptcore.training.run import CurveConfig, Run, TrainMetrics
-from gptcore.training.train import Precision, TrainConfig
+from gptcore.training.config import CurveConfig, OptimConfig, Precision, TrainConfig, TrainMetrics
 
 
 class BaselineConfig(Section):
@@ -31,6 +28,8 @@ class TokenBudget(View):
 
 
 def baseline(baseline: BaselineConfig, train: TokenBudget, curve: CurveConfig, paths: Paths) -> TrainMetrics:
+    from gptcore.training.run import Run
+
     steps = max(round(train.steps * train.batch_tokens / baseline.batch_tokens), 1)
     recipe = TrainConfig(
         seed=baseline.seed, steps=steps, batch_tokens=baseline.batch_tokens, order="crops",
@@ -41,4 +40,6 @@ def baseline(baseline: BaselineConfig, train: TokenBudget, curve: CurveConfig, p
 
 
 if __name__ == "__main__":
+    from gptcore.training.distributed import start_ranks
+
     run_stage(baseline, start_ranks)

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gptcore.tokens.token_files import Tokens
+from gptcore.training.config import Order
 
-Order = Literal["epochs", "documents", "crops"]
 AHEAD = 2  # prefetched batches: one ready for the next step, one being prepared
 
 

@@ -9,10 +9,10 @@ from gptcore.config.settings import settings
 from gptcore.model.config import ModelConfig
 from gptcore.tokens.token_files import document_starts, open_tokens, read_meta
 from gptcore.tokens.tokenizer import Tokenizer
+from gptcore.training.config import OptimConfig, TrainConfig
 from gptcore.training.micro_batch import largest_micro_batch
-from gptcore.training.optim import OptimConfig
 from gptcore.training.stream_batches import StreamBatches
-from gptcore.training.train import TrainConfig, TrainState
+from gptcore.training.train import TrainState
 
 
 def new_state(model: ModelConfig, optim: OptimConfig, train: TrainConfig, paths: Paths) -> TrainState:

@@ -2,39 +2,17 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.amp import GradScaler
 
-from gptcore.config.params import Section
 from gptcore.model.gpt import GPT
+from gptcore.training.config import OptimConfig
 from gptcore.training.sharding import laid_out_as, whole
 
 NO_SCALER = GradScaler("cpu", enabled=False)  # does nothing
-
-
-class OptimConfig(Section):
-    matrices: Literal["muon", "adamw"] = Field(description="Optimizer of the blocks' matrices; the rest is AdamW's")
-    matrix_learning_rate: float = Field(gt=0, description="Peak, blocks' matrices")
-    embedding_learning_rate: float = Field(gt=0, description="Peak, embedding tables")
-    head_learning_rate: float = Field(gt=0, description="Peak, output head; unused where it is tied")
-    scalar_learning_rate: float = Field(gt=0, description="Peak, biases, norm gains and learned scalars")
-    adam_betas: tuple[float, float] = Field(description="Decay of AdamW's two moments, per step")
-    adam_eps: float = Field(gt=0, description="Added to AdamW's denominator")
-    muon_momentum: float = Field(ge=0, lt=1, description="Muon's momentum after its warm-up from 0.85")
-    muon_momentum_warmup_steps: int = Field(ge=0, description="Steps until muon_momentum is reached")
-    matrix_weight_decay: float = Field(ge=0, description="Decoupled, times the learning rate, blocks' matrices")
-    embedding_weight_decay: float = Field(
-        ge=0, description="The same for embedding tables and head; nanoGPT decays them"
-    )
-    gradient_clip: float = Field(ge=0, description="Largest norm of the whole gradient; 0 is off")
-    schedule: Literal["wsd", "cosine"] = Field(description="warm-up, stable, linear decay; or warm-up, cosine")
-    warmup_steps: int = Field(ge=0, description="Steps of linear warm-up")
-    cooldown_fraction: float = Field(ge=0, le=1, description="wsd: share of all steps in the linear decay")
-    final_learning_rate_fraction: float = Field(ge=0, le=1, description="Of the peak, at the end")
 
 
 def learning_rate_factor(config: OptimConfig, step: int, steps: int) -> float:

@@ -10,10 +10,10 @@ from gptcore.config.paths import Paths
 from gptcore.model.config import ModelConfig
 from gptcore.tokens.token_files import verify_tokens
 from gptcore.training.batches import Batches, BatchSource
+from gptcore.training.config import OptimConfig, TrainConfig
 from gptcore.training.initial_state import make_ready, new_state
 from gptcore.training.memory import keep_freed_memory
-from gptcore.training.optim import OptimConfig
-from gptcore.training.train import StepReport, TrainConfig, fit
+from gptcore.training.train import StepReport, fit
 
 KNOWN_BY_HEART = 0.1  # nats per token above the minimum: nine of ten tokens are practically certain
 

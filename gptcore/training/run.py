@@ -6,10 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from pydantic import Field
 
 from gptcore.closure import code_sha256
-from gptcore.config.params import Metrics, Section
 from gptcore.config.paths import Paths
 from gptcore.config.settings import settings
 from gptcore.errors import Stopped, UserError
@@ -21,30 +19,13 @@ from gptcore.tokens.token_files import open_tokens, read_meta, stream_sha256, ve
 from gptcore.tokens.tokenizer import Tokenizer
 from gptcore.training import distributed, sharding
 from gptcore.training.checkpoint import Checkpoints, Progressed, fingerprint
+from gptcore.training.config import CurveConfig, OptimConfig, TrainConfig, TrainMetrics
 from gptcore.training.initial_state import make_ready, new_state
 from gptcore.training.memory import keep_freed_memory
-from gptcore.training.optim import OptimConfig
 from gptcore.training.results import write_results
 from gptcore.training.state_store import open_state_store
 from gptcore.training.stop import StopRequest
-from gptcore.training.train import StepReport, TrainConfig, fit
-
-
-class CurveConfig(Section):
-    """How to evaluate validation loss during training; the same for the model and its baseline."""
-
-    points: int = Field(gt=0, description="Evaluations over the run, evenly spaced")
-    windows: int = Field(gt=0, description="Validation windows per evaluation, spread evenly over the split")
-    block_size: int = Field(gt=0, description="Tokens per window; at most both models' block_size")
-
-
-class TrainMetrics(Metrics):
-    train_loss: float
-    val_loss: float
-    steps: int
-    tokens: int
-    skipped_batches: int
-    parameters: int
+from gptcore.training.train import StepReport, fit
 
 
 @dataclass

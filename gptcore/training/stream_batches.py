@@ -15,7 +15,7 @@ from torch import Tensor
 from gptcore.errors import UserError
 from gptcore.prefetch import Prefetch
 from gptcore.tokens.tokenizer import Tokenizer
-from gptcore.training.batches import Order
+from gptcore.training.config import Order
 
 Tokens = NDArray[np.uint32]
 Place = tuple[int, ...]

@@ -3,47 +3,22 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 from torch.amp import GradScaler
 
-from gptcore.config.params import Section
 from gptcore.errors import UserError
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 from gptcore.tokens.token_files import Tokens
 from gptcore.training import distributed, sharding
-from gptcore.training.batches import Batches, BatchSource, Order, prepared
+from gptcore.training.batches import Batches, BatchSource, prepared
+from gptcore.training.config import OptimConfig, Precision, TrainConfig
 from gptcore.training.guard import STEPS_BETWEEN_COPIES, Copy, Guard, SkippedBatch
-from gptcore.training.optim import OptimConfig, Optimizer, bfloat16_is_fast_on_cpu
-
-Precision = Literal["auto", "bfloat16", "float16", "float32"]
-
-
-class TrainConfig(Section):
-    seed: int = Field(ge=0, description="Of weights, data order and dropout")
-    steps: int = Field(gt=0, description="Optimizer steps")
-    batch_tokens: int = Field(gt=0, description="Tokens per step, over all devices; a multiple of model.block_size")
-    order: Order = Field(
-        description="epochs: every window once per epoch; documents: the same, cut where documents start; "
-        "crops: nanoGPT's random crops"
-    )
-    precision: Precision = Field(description="Of matrix products; auto is bfloat16 where the hardware has it")
-    target_loss: float = Field(ge=0, description="Training ends where the curve's val_loss is at or under it; 0 is off")
-    spike_nats: float = Field(
-        ge=0, description="A batch whose loss is so far above the mean of the last 20 is left out; 0 is off"
-    )
-    skipped_batches_limit: int = Field(
-        ge=0, description="Batches left out for a spike or a loss that is no number; one more ends the run"
-    )
-    samples: int = Field(ge=0, description="How often in the run text is sampled, evenly spaced")
-    sample_prompt: str = Field(description="What the samples go on from; empty starts a document")
-    sample_tokens: int = Field(ge=0, description="Tokens per sample")
+from gptcore.training.optim import Optimizer, bfloat16_is_fast_on_cpu
 
 
 @dataclass(frozen=True)

@@ -75,8 +75,12 @@ def is_remote_set(root: Path) -> bool:
 
 def share_cache(root: Path, cache: Path) -> None:
     """Let the clone `root` use the DVC cache at `cache`."""
-    with opened(root) as repo, repo.config.edit("local") as config:
-        config.setdefault("cache", {})["dir"] = str(cache)
+    from configobj import ConfigObj
+
+    # what DVC itself writes with; but it writes ASCII alone, and reads UTF-8
+    config = ConfigObj(str(root / ".dvc" / "config.local"), encoding="utf-8", interpolation=False)
+    config.setdefault("cache", {})["dir"] = str(cache)
+    config.write()
 
 
 def has_remote(repo: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from prefect import get_run_logger
 from prefect.runtime import flow_run
 
+from gptcore.config.overrides import repeated
 from gptcore.config.paths import Paths
 from gptcore.config.presets import compose, flatten, write
 from gptcore.config.workspaces import hold, sign
@@ -93,6 +94,8 @@ def open_workspace(overrides: list[str], is_apart: bool) -> Iterator[Workspace]:
         yield Workspace(checkout, checkout)
         return
     values = compose(overrides, Paths(checkout).params) if overrides else None
+    for line in repeated(overrides):
+        get_run_logger().info(line)
     with _held(checkout) as root:
         clone(checkout, root)
         sign(root, flow_run.id)

@@ -14,8 +14,7 @@ import numpy as np
 import gptcore.stages.run_stage
 from gptcore.files import write_json
 from gptcore.model.config import ModelConfig
-from gptcore.training.optim import OptimConfig
-from gptcore.training.train import TrainConfig
+from gptcore.training.config import OptimConfig, TrainConfig
 from tests.support.forked import Forked
 
 REPOSITORY = Path(__file__).parents[2]
