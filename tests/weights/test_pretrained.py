@@ -226,7 +226,7 @@ def edit(path: Path, **changes: Any) -> None:
         ({"n_layer": "two"}, "n_layer: input should be a valid integer"),
         ({"n_layer": 3}, "h.2.attn.c_attn.bias is missing"),
         ({"n_layer": 1}, "h.1.attn.c_attn.bias is unknown"),
-        ({"n_positions": 8}, "wpe.weight has the shape 16 x 32, but a GPT-2 of that size has 8 x 32"),
+        ({"n_positions": 8}, "wpe.weight has the shape 16 x 32, but a GPT of that size has 8 x 32"),
         ({"vocab_size": None}, "vocab_size is None"),
         ({"activation_function": "relu"}, "activation: input should be 'gelu'"),
         ({"n_inner": 64}, "n_inner is 64; only 4 x n_embd"),
@@ -277,7 +277,7 @@ def test_a_nanogpt_checkpoint_that_is_none_is_named(tmp_path: Path) -> None:
     nanogpt_checkpoint(
         path, model, model_args={"n_layer": 2, "n_head": 2, "n_embd": 32, "block_size": 16, "vocab_size": 9}
     )
-    refused(str(path), "wte.weight has the shape 257 x 32, but a GPT-2 of that size has 9 x 32")
+    refused(str(path), "weight has the shape 257 x 32, but a GPT of that size has 9 x 32")
     whole = nanogpt_checkpoint(path, model).read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     refused(str(path), "or it is cut off")
