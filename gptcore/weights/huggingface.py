@@ -60,12 +60,13 @@ def write_hugging_face(folder: Path, model: GPT, tokenizer: Tokenizer) -> None:
     config = model.config
     activations = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
     refuse_unless(config, "Hugging Face's GPT-2", activation=[*activations])
+    end = tokenizer.eot_id if tokenizer.end_of_text else None
     values = {
         "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": model.vocab_size,
         "n_positions": config.block_size, "n_embd": config.n_embd, "n_layer": config.n_layer, "n_head": config.n_head,
         "activation_function": activations[config.activation], "tie_word_embeddings": config.tied_head,
         "embd_pdrop": config.dropout, "resid_pdrop": config.dropout, "attn_pdrop": config.dropout,
-        "bos_token_id": tokenizer.eot_id, "eos_token_id": tokenizer.eot_id, "dtype": "float32", **SWITCHES,
+        "bos_token_id": end, "eos_token_id": end, "dtype": "float32", **SWITCHES,
     }  # fmt: skip
     tensors = {name: each.detach().cpu() for name, each in model.state_dict().items()}
     if config.tied_head:
