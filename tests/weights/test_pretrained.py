@@ -2,11 +2,15 @@
 
 import base64
 import json
+import math
 import random
+import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +28,7 @@ from gptcore.tokens.make_tokenizer import byte_tokenizer, char_tokenizer, train_
 from gptcore.tokens.tokenizer import Tokenizer
 from gptcore.weights.huggingface import write_hugging_face
 from gptcore.weights.nanogpt import write_nanogpt
-from gptcore.weights.pretrained import fit_vocabulary, read_pretrained
+from gptcore.weights.pretrained import fit_vocabulary, own_tokenizer, read_pretrained
 from tests.support.closure import ROOT
 from tests.support.engine import GPT2, MODERN, model_config
 from tests.support.hub import serve_hub
@@ -79,15 +83,24 @@ sizes = st.fixed_dictionaries(
 
 
 @settings(max_examples=8, deadline=None)
-@given(sizes=sizes, head_dim=st.integers(1, 9), vocab_size=st.integers(2, 70))
+@given(
+    sizes=sizes, head_dim=st.integers(1, 9), vocab_size=st.integers(2, 70),
+    legacy=st.booleans(),
+    # torch.compile's and DDP's
+    prefix=st.sampled_from(["", "_orig_mod.", "module.", "_orig_mod.module.", "module._orig_mod."]),
+)  # fmt: skip
 def test_nanogpt_and_back_is_bit_equal(
-    tmp_path_factory: pytest.TempPathFactory, sizes: dict[str, Any], head_dim: int, vocab_size: int
-) -> None:
+    tmp_path_factory: pytest.TempPathFactory, sizes: dict[str, Any], head_dim: int, vocab_size: int, prefix: str,
+    legacy: bool,
+) -> None:  # fmt: skip
     folder = tmp_path_factory.mktemp("nanogpt")
     model = random_model(GPT2, vocab_size, **sizes, n_embd=sizes["n_head"] * head_dim)
     write_nanogpt(folder / "ckpt.pt", model)
     assert_same(read_pretrained(str(folder / "ckpt.pt")), model)
-    theirs = nanogpt_checkpoint(folder / "theirs.pt", model, prefix="_orig_mod.")
+    theirs = nanogpt_checkpoint(folder / "theirs.pt", model, prefix)
+    if legacy:
+        torch.save(torch.load(theirs, weights_only=True), theirs, _use_new_zipfile_serialization=False)
+    assert zipfile.is_zipfile(theirs) != legacy
     write_nanogpt(folder / "again.pt", read_pretrained(str(theirs)))
     one, other = (torch.load(folder / name, weights_only=True) for name in ("ckpt.pt", "again.pt"))
     assert one["model_args"] == other["model_args"]
@@ -162,8 +175,13 @@ TEXT = "Full of sound and fury,\n\n  signifying nothing: \u00e9t\u00e9 \U0001f3a
 
 @pytest.mark.parametrize(
     "tokenizer",
-    [byte_tokenizer(), char_tokenizer([TEXT]), train_bpe(iter([TEXT * 9]), 300)],
-    ids=lambda tokenizer: tokenizer.kind,
+    [
+        byte_tokenizer(),
+        char_tokenizer([TEXT]),
+        replace(char_tokenizer([TEXT]), end_of_text=None),
+        train_bpe(iter([TEXT * 9]), 300),
+    ],
+    ids=["byte", "char", "char without end", "bpe"],
 )
 def test_transformers_gives_the_same_ids(tmp_path: Path, tokenizer: Tokenizer) -> None:
     from transformers import AutoTokenizer
@@ -171,11 +189,13 @@ def test_transformers_gives_the_same_ids(tmp_path: Path, tokenizer: Tokenizer) -
     write_hugging_face(tmp_path / "model", random_model(GPT2, tokenizer.n_vocab), tokenizer)
     theirs = AutoTokenizer.from_pretrained(tmp_path / "model")
     generator = random.Random(1)
+    again = own_tokenizer(str(tmp_path / "model"))  # what goes out comes in as the same
+    assert again and (again.n_vocab, again.stop_id) == (tokenizer.n_vocab, tokenizer.stop_id)
     for text in [TEXT, *("".join(generator.choices(TEXT, k=40)) for _ in range(50))]:
         ids = tokenizer.encode(text).tolist()
-        assert theirs.encode(text) == ids
+        assert theirs.encode(text) == ids == again.encode(text).tolist()
         assert theirs.decode(ids) == text
-    assert theirs.eos_token_id == tokenizer.eot_id
+    assert theirs.eos_token_id == (tokenizer.eot_id if tokenizer.end_of_text else None)
     assert len(theirs) == tokenizer.n_vocab
 
 
@@ -194,22 +214,23 @@ def test_a_modern_model_cannot_be_written(tmp_path: Path) -> None:
 def test_padding_is_cut_off() -> None:
     """nanoGPT pads 50,257 to 50,304: the extra ids have no token but could be sampled."""
     padded = random_model(GPT2, 304)
-    fitted = fit_vocabulary(padded, VOCAB)
+    fitted, tokenizer = fit_vocabulary(padded, byte_tokenizer())
     ids = torch.arange(16)[None]
     assert torch.equal(fitted(ids), padded(ids)[..., :VOCAB])
     assert fitted.lm_head.weight is fitted.wte.weight
+    assert tokenizer == byte_tokenizer()
 
 
-def test_a_missing_end_of_text_becomes_the_average_token() -> None:
-    fitted = fit_vocabulary(random_model(GPT2, 65), 66)
-    probabilities = fitted(torch.arange(16)[None]).softmax(-1)
-    assert (probabilities[..., 65] <= 1 / 66).all()
+@pytest.mark.parametrize("n_ids", [VOCAB - 2, VOCAB + 128])
+def test_a_foreign_tokenizer_is_refused(n_ids: int) -> None:
+    with pytest.raises(UserError, match=f"the model has {n_ids} ids, the tokenizer 257; name .* --tokenizer"):
+        fit_vocabulary(random_model(GPT2, n_ids), byte_tokenizer())
 
 
-@pytest.mark.parametrize("n_vocab", [63, 129 + 65])
-def test_a_foreign_tokenizer_is_refused(n_vocab: int) -> None:
-    with pytest.raises(UserError, match=f"the model has 192 ids, the tokenizer {n_vocab}; name .* --tokenizer"):
-        fit_vocabulary(random_model(GPT2, 192), n_vocab)
+def test_what_is_no_multiple_is_no_padding() -> None:
+    """Where GPT-2's tokenizer is a guess, two ids more are tokens that someone added."""
+    with pytest.raises(UserError, match="the model has 259 ids, the tokenizer 257; name the model's own"):
+        fit_vocabulary(random_model(GPT2, 259), byte_tokenizer(), padded_to=8)
 
 
 def edit(path: Path, **changes: Any) -> None:
@@ -226,7 +247,7 @@ def edit(path: Path, **changes: Any) -> None:
         ({"n_layer": "two"}, "n_layer: input should be a valid integer"),
         ({"n_layer": 3}, "h.2.attn.c_attn.bias is missing"),
         ({"n_layer": 1}, "h.1.attn.c_attn.bias is unknown"),
-        ({"n_positions": 8}, "wpe.weight has the shape 16 x 32, but a GPT-2 of that size has 8 x 32"),
+        ({"n_positions": 8}, "wpe.weight has the shape 16 x 32, but a GPT of that size has 8 x 32"),
         ({"vocab_size": None}, "vocab_size is None"),
         ({"activation_function": "relu"}, "activation: input should be 'gelu'"),
         ({"n_inner": 64}, "n_inner is 64; only 4 x n_embd"),
@@ -247,6 +268,76 @@ def refused(source: str, said: str) -> None:
     assert said in str(error.value)
     assert source in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path, value: float) -> None:
+    model = random_model(GPT2)
+    model.h[1].mlp.c_fc.bias.data[3] = value
+    write_hugging_face(tmp_path / "hf", model, byte_tokenizer())
+    nanogpt_checkpoint(tmp_path / "ckpt.pt", model)
+    said = "h.1.mlp.c_fc.bias holds NaN or infinity (1 of 128 values)"
+    for name in ("hf", "ckpt.pt"):
+        refused(str(tmp_path / name), said)
+    save_export(tmp_path / "ours", model, byte_tokenizer())
+    with pytest.raises(UserError, match=re.escape(said)):
+        load_export(tmp_path / "ours")
+
+
+def rewrite(folder: Path, **tensors: torch.Tensor) -> None:
+    path = folder / "model.safetensors"
+    save_file({**load_file(path), **{name.replace("__", "."): each for name, each in tensors.items()}}, path)
+
+
+def test_nothing_in_a_file_is_dropped_unseen(tmp_path: Path) -> None:
+    model, weights = random_model(GPT2), torch.ones(VOCAB, 32)
+
+    def fresh() -> None:
+        shutil.rmtree(tmp_path, ignore_errors=True)
+        write_hugging_face(tmp_path, model, byte_tokenizer())
+
+    fresh()
+    rewrite(tmp_path, lm_head__weight=model.wte.weight.detach().clone())
+    assert torch.equal(read_pretrained(str(tmp_path)).lm_head.weight, model.wte.weight)
+    rewrite(tmp_path, lm_head__weight=weights)
+    refused(str(tmp_path), "lm_head.weight differs from wte.weight, but the config says that the head is tied to it")
+    edit(tmp_path / "config.json", tie_word_embeddings=False)
+    assert torch.equal(read_pretrained(str(tmp_path)).lm_head.weight, weights)
+    for name, tensor, said in [
+        ("score__weight", weights, "score.weight is unknown"),
+        ("transformer__h__0__attn__c_attn__scale", weights, "h.0.attn.c_attn.scale is unknown"),
+        ("wte__weight", weights, "wte.weight twice, once as wte.weight"),
+        ("module__transformer__wte__weight", weights, "wte.weight twice, once as transformer.wte.weight"),
+        ("transformer__h__0__attn__bias", torch.ones(1, 1, 16, 16), "h.0.attn.bias is not causal"),
+        ("transformer__wpe__weight", torch.ones(16, 32, dtype=torch.int8), "wpe.weight holds int8; only floats"),
+    ]:
+        fresh()
+        rewrite(tmp_path, **{name: tensor})
+        refused(str(tmp_path), said)
+    fresh()
+    causal = torch.ones(1, 1, 16, 16, dtype=torch.uint8).tril()
+    rewrite(tmp_path, h__0__attn__bias=causal, h__0__attn__masked_bias=torch.tensor(-1e4))
+    assert torch.equal(read_pretrained(str(tmp_path)).wte.weight, model.wte.weight)
+
+
+def test_an_index_names_only_files_of_its_folder(tmp_path: Path) -> None:
+    write_hugging_face(tmp_path / "model", random_model(GPT2), byte_tokenizer())
+    (tmp_path / "model/model.safetensors").rename(tmp_path / "secret.safetensors")
+    index = tmp_path / "model/model.safetensors.index.json"
+    for name in ("../secret.safetensors", str(tmp_path / "secret.safetensors"), "config.json", 7):
+        index.write_text(json.dumps({"weight_map": {"transformer.wte.weight": name}}))
+        refused(str(tmp_path / "model"), f"names {name!r}, which is no *.safetensors file of that folder")
+    index.write_text(json.dumps({"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}))
+    for name in ("one", "two"):
+        shutil.copy(tmp_path / "secret.safetensors", tmp_path / f"model/{name}.safetensors")
+    refused(str(tmp_path / "model"), "two.safetensors: another shard holds transformer.h.0.attn.c_attn.bias too")
+
+
+def test_a_config_of_2019_is_read(tmp_path: Path) -> None:
+    model = random_model(GPT2, activation="gelu_tanh")
+    write_hugging_face(tmp_path, model, byte_tokenizer())
+    edit(tmp_path / "config.json", n_positions=..., n_ctx=16, model_type=..., activation_function=...)
+    assert_same(read_pretrained(str(tmp_path)), model)
 
 
 def test_what_is_not_there_or_damaged_is_named(tmp_path: Path) -> None:
@@ -277,10 +368,24 @@ def test_a_nanogpt_checkpoint_that_is_none_is_named(tmp_path: Path) -> None:
     nanogpt_checkpoint(
         path, model, model_args={"n_layer": 2, "n_head": 2, "n_embd": 32, "block_size": 16, "vocab_size": 9}
     )
-    refused(str(path), "wte.weight has the shape 257 x 32, but a GPT-2 of that size has 9 x 32")
+    refused(str(path), "weight has the shape 257 x 32, but a GPT of that size has 9 x 32")
+    sizes = {"n_layer": 2, "n_head": 2, "n_embd": 32, "block_size": 16, "vocab_size": VOCAB, "rope": True}
+    nanogpt_checkpoint(path, model, model_args=sizes)
+    refused(str(path), "nanoGPT's own model has no rope in its model_args")
+    torch.save({"model": {"wte.weight": [1.0]}, "model_args": {}}, path)
+    refused(str(path), "wte.weight is a list, not a tensor")
     whole = nanogpt_checkpoint(path, model).read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     refused(str(path), "or it is cut off")
+    at = whole.index(model.h[0].mlp.c_fc.weight.detach().numpy().tobytes())
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])  # torch.load takes it
+    refused(str(path), "is damaged: the checksum of ckpt/data/")
+    for changes, said in ({}, "cut off"), ({"config": Path("an object")}, "could run code and are refused"):
+        checkpoint = {"model": model.state_dict(), "model_args": {}, **changes}
+        torch.save(checkpoint, path, _use_new_zipfile_serialization=False)
+        old = path.read_bytes()
+        path.write_bytes(old if changes else old[: len(old) // 2])
+        refused(str(path), said)
 
 
 @pytest.fixture
@@ -313,6 +418,36 @@ def test_import_and_export(tmp_path: Path, gptcore: Callable[..., int], capsys: 
         assert torch.equal(read_pretrained(str(tmp_path / destination)).wte.weight, padded.wte.weight[:VOCAB])
 
 
+def test_a_folders_own_tokenizer_comes_with_it(
+    tmp_path: Path, gptcore: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tokens that were added to it are no padding, padding is cut off; GPT-2's is never taken in its place."""
+    from transformers import AutoTokenizer
+
+    own = train_bpe(iter([TEXT * 9]), 300)
+    write_hugging_face(tmp_path / "hf", random_model(GPT2, 301), own)
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "hf")
+    theirs.add_special_tokens({"eos_token": "<|end|>"})
+    theirs.save_pretrained(tmp_path / "hf")
+    assert gptcore("import", "hf", "model") == 0
+    model, tokenizer = load_export(tmp_path / "model")
+    assert model.vocab_size == tokenizer.n_vocab == 301
+    assert (tokenizer.end_of_text, tokenizer.eot_id) == ("<|end|>", 300)
+    ids = tokenizer.encode(TEXT + "<|end|>").tolist()
+    assert ids == [*own.encode(TEXT).tolist(), 300] == theirs.encode(TEXT + "<|end|>")
+    assert gptcore("export", "model", "--to", "huggingface", "again") == 0
+    again = AutoTokenizer.from_pretrained(tmp_path / "again")
+    assert (again.eos_token_id, again.encode(TEXT + "<|end|>")) == (300, ids)
+    for n_ids, end in ((304, 0), (300, 2)):
+        write_hugging_face(tmp_path / "hf", random_model(GPT2, n_ids), own)
+        theirs.save_pretrained(tmp_path / "hf")
+        assert gptcore("import", "hf", f"model {n_ids}") == end
+    assert load_export(tmp_path / "model 304")[0].vocab_size == 301
+    said = capsys.readouterr()
+    assert "the model had 304 ids and has 301 now" in said.out
+    assert said.err == "error: the model has 300 ids, the tokenizer 301; name the model's own with --tokenizer\n"
+
+
 def test_nothing_is_overwritten(
     tmp_path: Path, gptcore: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -334,6 +469,7 @@ def test_without_a_tokenizer_it_is_gpt2s(
     nanogpt_checkpoint(tmp_path / "ckpt.pt", random_model(GPT2, 304))
     assert gptcore("import", "ckpt.pt", "model") == 0
     assert load_export(tmp_path / "model")[1].kind == "gpt2"
+    capsys.readouterr()
     nanogpt_checkpoint(tmp_path / "ckpt.pt", random_model(GPT2, 65))
     assert gptcore("import", "ckpt.pt", "other") == 2
     said = "error: the model has 65 ids, the tokenizer 257; name the model's own with --tokenizer\n"
@@ -367,11 +503,3 @@ def test_without_the_hub_a_name_is_refused_in_one_line(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: gpt2 cannot be fetched from the hub: ")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "model").exists()
-
-
-def test_a_character_model_of_nanogpt_gets_an_end_of_text(tmp_path: Path) -> None:
-    tokenizer = char_tokenizer(["abcdefgh\n"])
-    model = fit_vocabulary(random_model(GPT2, 9), tokenizer.n_vocab)
-    save_export(tmp_path / "model", model, tokenizer)
-    loaded, _ = load_export(tmp_path / "model")
-    assert len(loaded.sample([tokenizer.eot_id], 5, 1.0, 0, 1)) == 5
