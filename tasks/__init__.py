@@ -13,6 +13,7 @@ ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DVC_NO_ANALYTICS": "1",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds; the automation `lost runs` gives up after four of them
     "PREFECT_CLIENT_MAX_RETRIES": "7",  # with growing waits, 4 minutes in all: training survives a server restart
     "PREFECT_LOGGING_FORMATTERS_STANDARD_FORMAT": "%(asctime)s | %(message)s",
     "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s | %(message)s",
