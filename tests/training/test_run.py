@@ -160,7 +160,7 @@ BAD_PARAMS = {
     "train.steps: input should be a valid integer": {"train": {**TRAIN, "steps": "many"}},
     "batch_tokens 100 is not a multiple of block_size 16": {"train": {**TRAIN, "batch_tokens": 100}},
     "n_embd 32 is not a multiple of n_head 5": {"model": {**GPT2, "n_head": 5}},
-    "train.precision float16 needs a GPU": {"train": {**TRAIN, "precision": "float16"}},
+    "train.precision float16 needs a CUDA GPU": {"train": {**TRAIN, "precision": "float16"}},
     "too long for": {"model": {**GPT2, "block_size": 16384}, "train": {**TRAIN, "batch_tokens": 16384}},
 }
 
