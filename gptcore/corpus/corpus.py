@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from gptcore.config.params import Section
+from gptcore.config.params import Count, Section
 from gptcore.corpus.documents import Document
 from gptcore.corpus.records import Text, read_texts, template_fields
 from gptcore.corpus.selection import Selection
@@ -32,17 +32,19 @@ class DataConfig(Section):
     )
     languages: tuple[str, ...] = Field(description="the languages taken; empty is all of them")
     language_field: str = Field(description="the field of a record that names its language; used with languages")
-    min_bytes: int = Field(ge=0, description="shorter texts are dropped; 1 drops the empty ones, 0 refuses them")
+    min_bytes: Count = Field(description="shorter texts are dropped; 1 drops the empty ones, 0 refuses them")
     deduplicate: bool = Field(description="drop texts that came before, letter for letter")
-    max_documents: int = Field(ge=0, description="take so many documents at most; 0 is all")
-    max_bytes: int = Field(ge=0, description="take whole documents of so many bytes of text at most; 0 is all")
+    max_documents: Count = Field(description="take so many documents at most; 0 is all")
+    max_bytes: Count = Field(description="take whole documents of so many bytes of text at most; 0 is all")
     mode: Literal["files", "stream"] = Field(
         description="files: train on token files of all of it; stream: the documents within the limits are kept for "
         "validation and the tokenizer, and training reads all others from the source as it goes; then sha256 is that "
         "of the list of files and their versions"
     )
     shuffle_tokens: int = Field(
-        gt=0, description="stream: windows are shuffled among so many tokens at a time; each takes 12 bytes of memory"
+        gt=0,
+        le=1 << 28,
+        description="stream: windows are shuffled among so many tokens at a time; each takes 12 bytes of memory",
     )
 
     @field_validator("source")

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from gptcore.config.params import Section, View
+from gptcore.config.params import Count, Section, Seed, View
 from gptcore.errors import UserError
 
 TokenizerKind = Literal["bpe", "gpt2", "cl100k_base", "o200k_base", "char", "byte", "sentencepiece"]
@@ -33,8 +33,10 @@ class TokenizeConfig(Section):
     tokenizer: TokenizerKind = Field(
         description="bpe (trained on the training split), gpt2, cl100k_base, o200k_base, char, byte or sentencepiece"
     )
-    vocab_size: int = Field(ge=257, description="ids of a trained bpe, 256 bytes and <|endoftext|> included; bpe only")
-    sample_bytes: int = Field(
+    vocab_size: int = Field(
+        ge=257, le=1 << 20, description="ids of a trained bpe, 256 bytes and <|endoftext|> included; bpe only"
+    )
+    sample_bytes: Count = Field(
         gt=0, description="training text that a bpe learns from, at most, spread evenly; bpe only"
     )
     sentencepiece_model: str = Field(description="a .model file, or its http(s) address; sentencepiece only")
@@ -42,7 +44,7 @@ class TokenizeConfig(Section):
     val_fraction: float = Field(gt=0, lt=1, description="share of the corpus' bytes kept for validation")
     test_fraction: float = Field(ge=0, lt=1, description="share kept for a test that no choice is based on; 0 for none")
     val_split: Literal["documents", "tail"] = Field(description="whole documents, or the end of the concatenated text")
-    seed: int = Field(ge=0, description="chooses the validation and test documents; not used by tail")
+    seed: Seed = Field(description="chooses the validation and test documents; not used by tail")
 
     @model_validator(mode="after")
     def _some_text_trains(self) -> Self:
