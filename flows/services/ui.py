@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.services.deploy import deploy
 from flows.services.worker import Worker
-from flows.terminal import end_with, is_local_server_up, local_server
+from flows.terminal import check_home, end_with, is_local_server_up, local_server
 from gptcore.errors import UserError
 from tasks.process.group import child_environment
 
@@ -26,6 +26,7 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION
 def main() -> None:
     port = os.environ.get("UI_PORT", "5000")
     prefect = local_server()
+    check_home()
     LOGS.mkdir(parents=True, exist_ok=True)
     for number in (signal.SIGINT, signal.SIGTERM):  # a script's background job would ignore the first
         signal.signal(number, signal.default_int_handler)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-import gptcore.config.params
+import gptcore.stages.run_stage
 from gptcore.files import write_json
 from gptcore.model.config import ModelConfig
 from gptcore.training.config import OptimConfig, TrainConfig
@@ -121,7 +121,7 @@ def run_stage_here(stage: str, root: Path) -> int:
     function = getattr(importlib.import_module(f"gptcore.stages.{stage}"), stage)
     with contextlib.chdir(root):
         try:
-            gptcore.config.params.run_stage(function)
+            gptcore.stages.run_stage.run_stage(function)
         except SystemExit as end:
             return int(end.code or 0)
     return 0
