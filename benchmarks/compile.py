@@ -1,4 +1,4 @@
-"""A step with each block compiled by torch.compile against the same step as it is; the compiler's own time apart."""
+"""A training step with each block compiled by torch.compile against the eager step, and the compile time."""
 
 import statistics
 import time

@@ -1,6 +1,6 @@
-"""Both sides of a benchmark in turn, A B A B, each time in a process of its own; medians, and a ratio at the end.
+"""Run both sides of a benchmark alternately (A B A B), each in its own process; print medians, and a ratio at the end.
 
-A process of its own, because what one side tells the allocator or the thread pool must not help or hinder the other.
+The processes are separate so that one side's allocator and thread pool settings cannot affect the other.
 """
 
 import argparse
@@ -45,7 +45,7 @@ class Contest:
             parser.error(f"--nanogpt {folder}: there is no model.py; name a checkout of nanoGPT")
 
     def run(self, report: Callable[[dict[str, dict[str, Measured]]], list[str]]) -> None:
-        """Measure, print each run, then what `report` makes of {setting: {side: medians}}: ratios last."""
+        """Measure, print each run, then print `report`'s lines for {setting: {side: medians}}: ratios last."""
         if self.arguments.child:
             side, setting = self.arguments.child
             print(json.dumps(self.measure(side, setting, self.arguments.nanogpt)))
@@ -73,11 +73,11 @@ class Contest:
         }
 
     def child(self, side: str, setting: str) -> Measured:
-        """One side's figures, measured in a process of its own."""
+        """Measure one side in its own process and return its figures."""
         command = [sys.executable, str(self.script), "--child", side, setting]
         if self.arguments.nanogpt:
             command += ["--nanogpt", str(self.arguments.nanogpt)]
-        # what gptcore.stages sets for every run of ours, and must be there before torch is imported
+        # gptcore.stages sets this for each of our runs; it must be set before torch is imported
         ours = {"GOMP_SPINCOUNT": "1000"} if side != "nanogpt" else {}
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **ours})
         if done.returncode:

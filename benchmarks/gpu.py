@@ -1,7 +1,7 @@
-"""GPT-2 124M on one GPU, bfloat16 and compiled: tokens per second, MFU, and the loss after the same minutes.
+"""GPT-2 124M on one GPU, bfloat16 and compiled: tokens per second, MFU, and the loss after equal training time.
 
-nanoGPT against our `gpt2` and `modern` on the same tokens: the text files of a folder (Python's own library if none is
-named), with a vocabulary of GPT-2's size trained on them.
+Compares nanoGPT with our `gpt2` and `modern` on the same tokens: the text files of Python's standard library, encoded
+with a vocabulary of GPT-2's size trained on them.
 """
 
 import statistics
@@ -31,7 +31,7 @@ WINDOWS = 512
 
 
 def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
-    """`setting` is `throughput`, or the steps of a whole run."""
+    """`setting` is `throughput`, or the number of steps of a full run."""
     tokens: Tokens = np.load(TOKENS, mmap_mode="r")
     train, val = tokens[: -len(tokens) // 50], tokens[-len(tokens) // 50 :]
     steps = 1000 if setting == "throughput" else int(setting)
@@ -40,7 +40,7 @@ def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
         timed(contestant, WARM_UP_STEPS)
         seconds = statistics.median(timed(contestant, TIMED_STEPS))
         return {"step_seconds": seconds, "tokens_per_second": SETTING.batch_tokens / seconds}
-    timed(contestant, WARM_UP_STEPS)  # the compiler's time is nobody's training time
+    timed(contestant, WARM_UP_STEPS)  # exclude compile time from training time
     started = time.perf_counter()
     timed(contestant, steps - WARM_UP_STEPS)
     seconds = time.perf_counter() - started
@@ -57,7 +57,7 @@ def _side(side: str, nanogpt_folder: Path | None, tokens: Tokens, steps: int) ->
 
 
 def make_tokens(folder: Path) -> None:
-    """All text under `folder` as ids of a byte-level BPE trained on a part of it."""
+    """Encode all text under `folder` with a byte-level BPE trained on part of it."""
     texts = [
         path.read_text(encoding="utf-8", errors="ignore")
         for kind in TEXT

@@ -1,4 +1,4 @@
-"""Peak memory of training steps above what the imports take: nanoGPT's against ours, same model and batch."""
+"""Peak memory of training steps beyond what the imports use: nanoGPT's against ours, same model and batch."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ MEBIBYTE = 1 << 20
 def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
     size = SETTINGS[setting]
     tokens = np.random.default_rng(0).integers(0, size.vocab_size, 1_000_000).astype(np.uint16)
-    (torch.randn(256, 256) @ torch.randn(256, 256)).sum()  # the thread pool and its buffers
+    (torch.randn(256, 256) @ torch.randn(256, 256)).sum()  # allocate the thread pool and its buffers
     before = resident_bytes("VmRSS")
     if side == "gptcore":
         contestant = gptcore_side("gpt2", size, tokens, 1000)
@@ -28,7 +28,7 @@ def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
 
 
 def resident_bytes(field: str) -> int:
-    """VmRSS is the memory that the process holds now, VmHWM the most that it ever held."""
+    """VmRSS is the current resident memory of the process, VmHWM its peak."""
     for line in Path(f"/proc/{os.getpid()}/status").read_text().splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1]) * 1024

@@ -1,8 +1,8 @@
-"""What the orchestration costs: the flow against its stage commands by hand, cached stages, and what many runs leave.
+"""Orchestration overhead: the flow against its stage commands run by hand, cached stages, and leftovers of many runs.
 
-`python -m benchmarks.orchestration --runs 100` in the repository's root. The pipeline is the scratch project of the
-tests, whose stages take no time of their own; a Prefect server is up before anything is measured. Nothing is promoted:
-that is a step of its own, and mostly MLflow's time.
+Run `python -m benchmarks.orchestration --runs 100` in the repository's root. The pipeline is the tests' scratch
+project, whose stages take almost no time; a Prefect server is up before measuring starts. Nothing is promoted:
+promotion is a separate step and mostly MLflow's time.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from tests.support.cluster import Cluster
 
 RESULTS = Path(__file__).with_name("results")
 REPEATS = 3
-# in one process: the first run imports what every run of a fresh process imports, the second one is what a run costs
+# in one process: the first run includes the imports of a fresh process, the second shows the cost of a run alone
 RUNS = """
 import glob, json, os, sys, time
 from flows.train_gpt import train_gpt
@@ -74,7 +74,7 @@ def main() -> None:
 
 def _compare(cluster: Cluster, home: Path) -> Iterator[str]:
     by_hand, by_flow = [], []
-    for repeat in range(REPEATS):  # in turn
+    for repeat in range(REPEATS):  # alternately
         one, other = scratch.make(home / f"hand-{repeat}"), scratch.make(home / f"flow-{repeat}")
         by_hand.append(_seconds(_by_hand, cluster, one))
         by_flow.append(_seconds(_flow, cluster, other, [], 1))

@@ -1,4 +1,4 @@
-"""The two sides: nanoGPT's own model, optimizer and step on one, ours on the other, at the same size and batch."""
+"""The two sides: nanoGPT's own model, optimizer and training step against ours, at the same size and batch."""
 
 import math
 import sys
@@ -27,7 +27,7 @@ Tokens = NDArray[np.unsignedinteger[Any]]
 
 @dataclass(frozen=True)
 class Setting:
-    """A model and its batch. nanoGPT's own figures for its two Shakespeare recipes."""
+    """Model and batch sizes, such as those of nanoGPT's two Shakespeare recipes."""
 
     n_layer: int
     n_head: int
@@ -36,7 +36,7 @@ class Setting:
     batch_size: int
     vocab_size: int
     dropout: float = 0.0
-    micro_batch: int = 0  # sequences at once; 0 is the whole batch
+    micro_batch: int = 0  # sequences per micro-batch; 0 means the whole batch
 
     @property
     def batch_tokens(self) -> int:
@@ -49,7 +49,7 @@ class Setting:
 
 @dataclass
 class Side:
-    """One of the two, training. `step()` takes a batch and returns its loss."""
+    """One side's training run. `step()` trains on a batch and returns its loss."""
 
     model: torch.nn.Module
     steps: Iterator[float]
@@ -59,14 +59,14 @@ class Side:
         return next(self.steps)
 
     def logits(self, ids: torch.Tensor) -> torch.Tensor:
-        # nanoGPT gives all positions' logits only when it is given targets
+        # nanoGPT returns the logits of all positions only when given targets
         is_ours = hasattr(self.model, "flops_per_token")
         logits: torch.Tensor = self.model(ids) if is_ours else self.model(ids, ids)[0]
         return logits
 
 
 def faithful(setting: Setting, tokens: Tokens, steps: int, learning_rate: float = 1e-3) -> Side:
-    """nanoGPT's recipe through our trainer, in float32 and with random crops: the stand-in for its code."""
+    """nanoGPT's recipe in our trainer, in float32 and with random crops: the stand-in for its code."""
     rates = [f"optim.{part}_learning_rate={learning_rate}" for part in ("matrix", "embedding", "head", "scalar")]
     recipe = ["train.order=crops", "train.precision=float32", *rates]
     return gptcore_side("gpt2", setting, tokens, steps, recipe)
@@ -75,7 +75,7 @@ def faithful(setting: Setting, tokens: Tokens, steps: int, learning_rate: float 
 def gptcore_side(
     architecture: str, setting: Setting, tokens: Tokens, steps: int, recipe: list[str] | None = None
 ) -> Side:
-    """Ours through `fit`, the loop that `train` runs, guard and all, with the allocator as a run sets it."""
+    """Our side through `fit`, the loop of `train`, with its guard and a run's allocator settings."""
     keep_freed_memory()
     optim = {"gpt2": "adamw", "modern": "muon"}[architecture]
     bias = ["model.bias=false"]  # nanoGPT's default
@@ -95,7 +95,7 @@ def gptcore_side(
 def nanogpt_side(
     folder: Path | None, setting: Setting, tokens: Tokens, steps: int, learning_rate: float = 1e-3, beta2: float = 0.99
 ) -> Side:
-    """nanoGPT's model and optimizer from `folder`, in the loop of its train.py; on a GPU compiled and in bfloat16."""
+    """nanoGPT's model and optimizer from `folder`, in its train.py's loop; compiled and in bfloat16 on a GPU."""
     if folder is None:
         return faithful(setting, tokens, steps, learning_rate)
     sys.path.insert(0, str(folder))
@@ -117,7 +117,7 @@ def _nanogpt_steps(
     model: Any, optimizer: Any, autocast: AbstractContextManager[object],
     setting: Setting, tokens: Tokens, steps: int, learning_rate: float, warmup_steps: int = 100,
 ) -> Iterator[float]:  # fmt: skip
-    """What its train.py does: random crops, cosine from a warm-up to a tenth, micro-batches, clipping at 1."""
+    """As its train.py: random crops, warm-up, cosine decay to a tenth, micro-batches, gradient clipping at 1."""
     size = setting.micro_batch or setting.batch_size
     micro_steps = setting.batch_size // size
     for step in range(steps):
@@ -147,7 +147,7 @@ def _crops(tokens: Tokens, length: int, size: int) -> tuple[torch.Tensor, torch.
 
 
 def timed(side: Side, steps: int) -> list[float]:
-    """Seconds of each of `steps` steps."""
+    """Run `steps` steps and return the seconds each took."""
     seconds = []
     for _ in range(steps):
         started = time.perf_counter()

@@ -8,10 +8,10 @@ from contest import Contest, Measured
 from sides import Setting, gptcore_side, nanogpt_side, timed
 
 SETTINGS = {
-    # nanoGPT's config/train_shakespeare_char.py, and the same without its dropout
+    # nanoGPT's config/train_shakespeare_char.py, with and without dropout
     "baby": Setting(n_layer=6, n_head=6, n_embd=384, block_size=256, batch_size=64, vocab_size=65, dropout=0.2),
     "baby-no-dropout": Setting(n_layer=6, n_head=6, n_embd=384, block_size=256, batch_size=64, vocab_size=65),
-    # its CPU recipe, with GPT-2's vocabulary padded as it pads it
+    # its CPU recipe, with GPT-2's vocabulary padded as nanoGPT does
     "50k": Setting(n_layer=4, n_head=4, n_embd=128, block_size=64, batch_size=12, vocab_size=50304),
 }
 STEPS = {"baby": 3, "baby-no-dropout": 3, "50k": 20}

@@ -1,7 +1,7 @@
-"""Seconds of training until our model's validation loss is nanoGPT's final one, and the loss after all its seconds.
+"""Training seconds until our model reaches nanoGPT's final validation loss, and our loss after nanoGPT's full time.
 
-nanoGPT's CPU recipe on characters: 4 layers, 4 heads, 128 wide, block 64, batch 12, 2,000 steps. Both see the first
-90 % of the text and are measured on the same windows of the rest; neither's clock runs while it is measured.
+nanoGPT's CPU recipe on characters: 4 layers, 4 heads, 128 wide, block 64, batch 12, 2,000 steps. Both sides train on
+the first 90 % of the text and are evaluated on the same windows of the rest; evaluation time does not count.
 """
 
 import statistics
@@ -20,7 +20,7 @@ from gptcore.corpus.documents import read_documents
 
 STEPS = 2000
 WINDOWS = 2048  # a quarter of the validation text
-# Tuned on the last tenth of the training text. A run this short has no time for small rates and slow warm-ups.
+# Tuned on the last tenth of the training text. A run this short needs high learning rates and a short warm-up.
 SPRINT = ["optim.warmup_steps=5", "optim.muon_momentum_warmup_steps=100", "optim.matrix_learning_rate=0.04",
           "optim.embedding_learning_rate=0.15", "optim.head_learning_rate=0.008"]  # fmt: skip
 SPRINT_STEPS, SPRINT_BATCH = 165, 16
@@ -31,7 +31,7 @@ SWEEP = (2e-3, 4e-3)
 
 
 def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
-    """`setting` is a learning rate for nanoGPT, `sprint`, `pace` or a number of steps for us."""
+    """`setting` is `sprint` or a learning rate for nanoGPT; `sprint`, `pace` or a number of steps for us."""
     tokens, vocab_size = characters()
     split = int(len(tokens) * 0.9)
     train, val = tokens[:split], tokens[split:]
@@ -51,7 +51,7 @@ def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
 
 
 def characters() -> tuple[Tokens, int]:
-    """The default corpus, a number for each character: documents one after the other."""
+    """The default corpus as one id per character, its documents concatenated."""
     paths = Paths(ROOT)
     documents = paths.raw / "documents.jsonl"
     if not documents.exists():

@@ -1,9 +1,9 @@
 """Text to token files with GPT-2's vocabulary: nanoGPT's way (tiktoken, one process) against the tokenize stage.
 
-Both sides read the same documents and write the same ids, each in a process of its own, start included. nanoGPT's is
-that of its prepare.py, `encode_ordinary` of each document with <|endoftext|> after it, without what `datasets` adds to
-it. Then the most memory that the stage takes on larger texts: proportional set size, all its processes together.
-The texts are random stretches of a corpus (its data/raw is read), written to a folder of your choice and removed.
+Both sides read the same documents and write the same ids, each in its own process, startup included. nanoGPT's side
+follows its prepare.py: `encode_ordinary` of each document, then <|endoftext|>, without the overhead of `datasets`.
+Then the stage's peak memory on larger texts: proportional set size, summed over all its processes.
+The texts are random stretches of a corpus (from its data/raw), written to a folder of your choice and removed.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def speed(arguments: argparse.Namespace) -> Iterator[str]:
-    """Both sides in turn, A B A B; medians."""
+    """Run both sides alternately (A B A B) and report medians."""
     theirs, ours = [], []
     with workspace(arguments, arguments.megabytes) as root:
         for _ in range(arguments.repeats):
@@ -75,7 +75,7 @@ def speed(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def nanogpt_side(root: Path) -> None:
-    """Its data/openwebtext/prepare.py: ids of each document, then all of them in one array of 16 bits."""
+    """As its data/openwebtext/prepare.py: encode each document, then concatenate all ids in one 16-bit array."""
     from gptcore.tokens.make_tokenizer import tiktoken_tokenizer
 
     encoding = tiktoken_tokenizer("gpt2", root / "data/raw/gpt2.tiktoken").encoding
@@ -89,7 +89,7 @@ def nanogpt_side(root: Path) -> None:
 
 
 def stage_side(root: Path) -> tuple[float, float]:
-    """Seconds, and the most MB that all processes of the stage held together."""
+    """Run the stage; return its seconds, and the peak MB of all its processes together."""
     shutil.rmtree(root / "data/tokens", ignore_errors=True)
     started, peak = time.perf_counter(), 0
     process = subprocess.Popen([sys.executable, "-m", "gptcore.stages.tokenize"], cwd=root, stdout=subprocess.DEVNULL)
@@ -102,7 +102,7 @@ def stage_side(root: Path) -> tuple[float, float]:
 
 
 def same_tokens(root: Path) -> None:
-    """Ours are theirs, but for the documents that ours keep for validation, and for where <|endoftext|> stands."""
+    """Check that both sides wrote the same ids, apart from our validation split and the position of <|endoftext|>."""
     theirs = np.sort(np.fromfile(root / "nanogpt.bin", np.uint16))
     ours = np.concatenate([np.fromfile(root / f"data/tokens/{split}.bin", np.uint16) for split in ("train", "val")])
     assert (np.sort(ours) == theirs).all()
@@ -110,7 +110,7 @@ def same_tokens(root: Path) -> None:
 
 @contextmanager
 def workspace(arguments: argparse.Namespace, megabytes: int) -> Iterator[Path]:
-    """A folder with a text of that size, removed at the end."""
+    """A temporary folder with a text of that size."""
     root = arguments.folder.absolute() / f"{megabytes}mb"
     (root / "data/raw").mkdir(parents=True)
     shutil.copy(arguments.raw / "gpt2.tiktoken", root / "data/raw")

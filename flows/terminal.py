@@ -1,4 +1,4 @@
-"""A flow as a command: overrides from the command line, the server that is up, and one clear line when it fails."""
+"""A flow as a command: overrides from the command line, the running server, and one clear line when it fails."""
 
 import argparse
 import os
@@ -35,7 +35,7 @@ examples:
 
 
 def main(flow: Flow[[Sequence[str]], str]) -> None:
-    """Run `flow` with the overrides of the command line."""
+    """Run `flow` with the overrides from the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m flows.train_gpt", description=(flow.description or "").split("\n\n")[0], epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -46,15 +46,15 @@ def main(flow: Flow[[Sequence[str]], str]) -> None:
 
 
 def run(start: Callable[[], str]) -> None:
-    """Print the Markdown that `start` returns, or one line that says why there is none; the exit code says it too."""
-    signal.signal(signal.SIGTERM, _stop)  # Prefect hands a SIGTERM on to this when it has ended the run
+    """Print the Markdown that `start` returns, or one line that says why it failed, with a matching exit code."""
+    signal.signal(signal.SIGTERM, _stop)  # Prefect calls this after it has ended the run
     try:
         report = start()
     except UserError as error:
         end_with(error)
     except KeyboardInterrupt:
         _end("stopped; run it again and it goes on from the last checkpoint", STOPPED_EXIT_CODE)
-    except Exception as error:  # not foreseen; Prefect has logged where it was raised
+    except Exception as error:  # unexpected; Prefect has logged the traceback
         _end(f"error: {type(error).__name__}: {error}", 1)
     Console().print(Markdown(report))
 
@@ -68,7 +68,7 @@ def _train(flow: Flow[[Sequence[str]], str], overrides: list[str]) -> str:
 
 
 def _check(overrides: list[str]) -> None:
-    """A slip in an override is said at once, before a server is started for it."""
+    """Report a mistake in an override at once, before a server starts."""
     if overrides:
         from gptcore.config.presets import compose
 
@@ -111,14 +111,14 @@ def check_home() -> None:
 
 
 def running_server() -> dict[Setting, str]:
-    """Settings that lead to what `prefect server start` has started, unless the user has named a server."""
+    """Settings for the server that `prefect server start` has started, unless the user has named one."""
     if PREFECT_API_URL.value():
         return {}
     return {PREFECT_API_URL: f"{local_server()}/api"} if is_local_server_up() else {}
 
 
 def local_server() -> str:
-    """The address at which `prefect server start` would listen."""
+    """The address at which `prefect server start` listens."""
     return f"http://{PREFECT_SERVER_API_HOST.value()}:{PREFECT_SERVER_API_PORT.value()}"
 
 
@@ -134,10 +134,10 @@ def is_local_server_up() -> bool:
 
 
 def _start_embedded_server() -> None:
-    """Prefect would start it too, but Ctrl-C in a terminal would reach it, and none could record how the run ended."""
+    """Start it with SIGINT blocked: otherwise Ctrl-C would end it too, and nothing could record how the run ended."""
     from prefect.server.api.server import SubprocessASGIServer
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which processes inherit
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # child processes inherit the mask
     try:
         SubprocessASGIServer().start()
     finally:
@@ -145,7 +145,7 @@ def _start_embedded_server() -> None:
 
 
 def end_with(error: UserError) -> NoReturn:
-    """Its one line, and the exit code for a mistake."""
+    """Print its one line and exit with the code for a mistake."""
     _end(f"error: {error}", MISTAKE_EXIT_CODE)
 
 

@@ -1,7 +1,7 @@
-"""The step `promote`: an effect on the world outside, so a Prefect task alone and no DVC stage.
+"""The step `promote`: it changes the outside world, so it is a Prefect task and no DVC stage.
 
-The model becomes a version of the registered model `gpt` and its `challenger`; it becomes `champion` if its bits per
-byte beat the baseline's and those of the champion so far.
+It registers the model as a version of `gpt` with the alias `challenger`, and moves the alias `champion` to it if its
+bits per byte beat the baseline's and the current champion's.
 """
 
 from collections.abc import Iterator
@@ -23,13 +23,13 @@ from gptcore.registry.address import sqlite_file, tracking_uri
 from tasks.workspace.locks import turn
 from tasks.workspace.workspace import Workspace
 
-if TYPE_CHECKING:  # 2 s of imports that a run in which nothing changed does not pay
+if TYPE_CHECKING:  # saves 2 s of imports in a run where nothing changed
     from gptcore.registry.tracking import Point, Registry, Version
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """How it went, and where MLflow keeps the model."""
+    """The outcome, and where MLflow keeps the model."""
 
     sentence: str
     version: int
@@ -45,7 +45,7 @@ def promote(workspace: Workspace, experiment: str | None) -> State[Promotion]:
     question = {**_question(workspace), "tracking_uri": uri}
     if promotion := _answered(receipt, question, uri):
         return Completed(name="Cached", message=promotion.sentence, data=promotion)
-    with turn(workspace.checkout, "promote"):  # each must see the champion that the other made
+    with turn(workspace.checkout, "promote"):  # each run must see the champion of the other
         promotion, is_new = _settle(workspace, experiment, uri)
     write_json(receipt, {"question": question, "registry": _stamp(uri), "promotion": asdict(promotion)})
     return Completed(name=None if is_new else "Cached", message=promotion.sentence, data=promotion)
@@ -69,7 +69,7 @@ def judge(tags: dict[str, str], champion: "Version | None") -> tuple[bool, str]:
 
 
 def _settle(workspace: Workspace, experiment: str | None, uri: str) -> tuple[Promotion, bool]:
-    """Do at the registry what is still to be done: (how it stands, whether anything was done)."""
+    """Register, tag and promote as needed; returns the outcome and whether anything was done."""
     from gptcore.registry.tracking import Registry
 
     registry = Registry(uri, workspace.checkout / "mlartifacts")
@@ -83,12 +83,12 @@ def _settle(workspace: Workspace, experiment: str | None, uri: str) -> tuple[Pro
     else:
         registry.tag(version.number, tags)
     sentence = f"gpt version {version.number} {_place(registry, version.number, tags)}."
-    registry.tag(version.number, {"promotion": sentence})  # last: it says that all of the above is done
+    registry.tag(version.number, {"promotion": sentence})  # last, as it marks all of the above as done
     return Promotion(sentence, version.number, registry.experiment, version.run_id), True
 
 
 def _place(registry: "Registry", number: int, tags: dict[str, str]) -> str:
-    """Give version `number` the aliases it deserves, and say so; a new champion is an event too."""
+    """Set the aliases of version `number` and describe the outcome; emit an event for a new champion."""
     champion = registry.holder("champion")
     if champion and champion.number == number:
         return "is the champion already"
@@ -122,7 +122,7 @@ def _curve(folder: Path) -> "Iterator[Point]":
 
 
 def _tags(workspace: Workspace, experiment: str | None) -> dict[str, str]:
-    """What leads from a version to the flow run, the experiment, the data and the code that made it."""
+    """Tags that link a version to the flow run, experiment, data and code that made it."""
     verdicts = workspace.verdicts()
     hashes = {f"data.{path}": value for verdict in verdicts.values() for path, value in verdict.outputs.items()}
     return {
@@ -136,7 +136,7 @@ def _tags(workspace: Workspace, experiment: str | None) -> dict[str, str]:
 
 
 def _question(workspace: Workspace) -> dict[str, str]:
-    """All that the decision depends on, the registry apart."""
+    """Everything that the decision depends on except the registry."""
     metrics = workspace.metrics("evaluate")
     return {
         "model_sha256": sha256_file(workspace.paths.model / "export" / "model.safetensors"),
@@ -148,7 +148,7 @@ def _question(workspace: Workspace) -> dict[str, str]:
 
 
 def _answered(receipt: Path, question: dict[str, str], uri: str) -> Promotion | None:
-    """What came of it the last time, if neither the question nor the registry has changed since."""
+    """The previous outcome, if neither the question nor the registry has changed since."""
     if not receipt.is_file():
         return None
     known = read_json(receipt)

@@ -1,4 +1,4 @@
-"""Tests touch nothing of the machine but their own folders, and behave alike whatever the environment says."""
+"""Isolate the tests: they write to their own folders only and do not depend on the environment."""
 
 import os
 import shutil
@@ -24,8 +24,9 @@ def pytest_configure(config: pytest.Config) -> None:
     home = Path(config.stash[FOLDER].name)
     for name in [each for each in os.environ if each.startswith(NOT_OURS)]:
         del os.environ[name]
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background job ignores it
-    home.chmod(0o711)  # PostgreSQL, which does not run as root, has its folder below
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of some hundred processes compiles our modules
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background jobs ignore SIGINT
+    home.chmod(0o711)  # PostgreSQL does not run as root, and its folder is inside
     (home / "tmp").mkdir()
     (home / "gitconfig").write_text("[user]\n\tname = test\n\temail = test@example.org\n")
     os.environ |= {
@@ -36,9 +37,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "DVC_SITE_CACHE_DIR": str(home / "dvc-site"),
         "TMPDIR": str(home / "tmp"),
     }
-    tempfile.tempdir = None  # what TMPDIR says now: some tests count what is left there
+    tempfile.tempdir = None  # reread TMPDIR: some tests count the files left there
     if "PYTEST_XDIST_WORKER" in os.environ:
-        os.environ["OMP_NUM_THREADS"] = "1"  # as many test processes as cores, and a thread each
+        os.environ["OMP_NUM_THREADS"] = "1"  # one test process per core, one thread each
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -46,7 +47,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)  # at the end, one would run alone
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)  # slow first: at the end, one would run alone
     needing = [item for item in items if item.get_closest_marker("gpu")]
     if not needing:
         return
@@ -59,14 +60,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A real Prefect server on which everything is deployed; tests start the workers they need."""
-    with cluster_in(tmp_path_factory.mktemp("cluster")) as cluster:
+    """A real Prefect server with everything deployed; tests start the workers they need.
+
+    The first test process migrates the database and deploys; the others start from a copy.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with cluster_in(tmp_path_factory.mktemp("cluster"), deployed=shared / "deployed.db") as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
 def server(cluster: Cluster) -> Iterator[str]:
-    """The address of that server; flows called in this process report there."""
+    """The address of that server; flows called in this process report to it."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     with temporary_settings({PREFECT_API_URL: cluster.address}):
@@ -75,14 +81,14 @@ def server(cluster: Cluster) -> Iterator[str]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own with room for 8 MB."""
+    """A separate file system of 8 MB."""
     with mounted(tmp_path / "small-disk") as folder:
         yield folder
 
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A scratch project in which no stage has run, and an MLflow database that is empty but has its tables."""
+    """A scratch project in which no stage has run, with an MLflow database that has empty tables."""
     import mlflow
 
     root = scratch.make(tmp_path_factory.mktemp("template") / "project")
@@ -92,7 +98,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished_template(template: Path, server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A scratch project through which the flow went once."""
+    """A scratch project in which the flow has run once."""
     root = shutil.copytree(template, tmp_path_factory.mktemp("finished") / "project", symlinks=True)
     with pytest.MonkeyPatch.context() as monkeypatch:
         settle(root, server, monkeypatch)
@@ -104,14 +110,14 @@ def finished_template(template: Path, server: str, tmp_path_factory: pytest.Temp
 def project(template: Path, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the scratch project in which nothing has run, the current folder of the test; its name is a name.
 
-    For runs of deployments, start a worker of the cluster in it.
+    To run deployments, start a worker of the cluster in it.
     """
     return settle(shutil.copytree(template, tmp_path / "a 100%?#jörg", symlinks=True), server, monkeypatch)
 
 
 @pytest.fixture
 def finished(finished_template: Path, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the scratch project through which the flow went once, the current folder of the test."""
+    """A copy of the scratch project in which the flow has run once, as the test's working directory."""
     return settle(shutil.copytree(finished_template, tmp_path / "project", symlinks=True), server, monkeypatch)
 
 
@@ -119,5 +125,5 @@ def settle(root: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(root)
     monkeypatch.setenv("PREFECT_API_URL", server)
     monkeypatch.setenv("PYTHONPATH", str(scratch.CHECKOUT))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # MLflow sets it for the children of a process in which it is used
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # MLflow sets it for child processes
     return root

@@ -1,4 +1,4 @@
-"""The closure of a module is what an edit invalidates: all code it runs, and none that it does not."""
+"""A module's closure is the code that it runs, and no other: an edit to any of it invalidates the stage."""
 
 import shutil
 from pathlib import Path
@@ -11,7 +11,7 @@ from gptcore.closure import closure, code_sha256
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of gptcore that may be edited."""
+    """An editable copy of gptcore."""
     copy = shutil.copytree(gptcore.closure.PACKAGE, tmp_path / "gptcore")
     monkeypatch.setattr(gptcore.closure, "PACKAGE", copy)
     return copy

@@ -1,4 +1,4 @@
-"""What several files say must be the same thing everywhere: dvc.yaml, signatures, Paths, tasks, flow, README."""
+"""Facts stated in several files must agree: dvc.yaml, signatures, Paths, tasks, flow, README."""
 
 import ast
 import importlib
@@ -24,7 +24,7 @@ from tests.support.closure import ROOT, code_of
 DVC = read_params(ROOT / "dvc.yaml")["stages"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAX_LINES = 400
-SOURCES = (".py", ".yaml", ".yml", ".toml", ".md", "")  # "" is Makefile, LICENSE and friends
+SOURCES = (".py", ".yaml", ".yml", ".toml", ".md", "")  # "" is Makefile, LICENSE and the like
 
 
 def outputs(stage: str) -> list[str]:
@@ -46,7 +46,7 @@ def test_one_word_for_the_stages() -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_one_word_for_a_stage(stage: str) -> None:
-    """dvc.yaml = module = function = task."""
+    """Its name is the same in dvc.yaml, module, function and task."""
     assert DVC[stage]["cmd"] == f"python -m gptcore.stages.{stage}"
     assert function(stage).__name__ == stage
     assert getattr(importlib.import_module(f"tasks.{stage}"), stage).name == stage
@@ -74,13 +74,13 @@ def test_the_closure_holds_all_that_is_imported(module: str) -> None:
 
 
 def has_code(path: str) -> bool:
-    """A package with nothing but a docstring has none."""
+    """A package with only a docstring has no code."""
     return any(not isinstance(node, ast.Expr) for node in ast.parse((ROOT / path).read_text()).body)
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_params_are_the_signature(stage: str) -> None:
-    """A section as a whole, of a view only its fields."""
+    """A whole section is listed by name, a view by its fields."""
     expected = []
     for name, kind in stage_sections(function(stage)).items():
         expected += [name] if issubclass(kind, Section) else [f"{name}.{field}" for field in kind.model_fields]
@@ -107,7 +107,7 @@ def test_the_flow_runs_stages_after_what_they_need() -> None:
 
 
 def test_params_yaml_is_what_the_presets_compose(tmp_path: Path) -> None:
-    """Expected to fail while you experiment with params.yaml; `gptcore configure model=nano` goes back."""
+    """Expected to fail while you experiment with params.yaml; `gptcore configure model=nano` resets it."""
     shutil.copytree(ROOT / "conf", tmp_path / "conf")
     assert read_params(ROOT / "params.yaml") == compose([], tmp_path / "params.yaml")
 
@@ -118,14 +118,14 @@ def test_no_file_is_too_long() -> None:
 
 
 def test_nothing_reaches_outside_the_repository() -> None:
-    """A clone anywhere is whole: no file names a folder above it or a place on somebody's machine."""
+    """A clone is self-contained: no file names a folder outside it or a path on somebody's machine."""
     outside = re.compile(r"(?<![\w./])(?:[.]{2}/|/(?:home|root|Users|opt|mnt|srv)/)")
     texts = {path: path.read_text(encoding="utf-8") for path in tracked() if path.suffix in SOURCES}
     assert {path.name: found for path, text in texts.items() if (found := outside.findall(text))} == {}
 
 
 def commands() -> list[str]:
-    """The lines of README's console blocks, comments and prompts of other languages apart."""
+    """The lines of README's console blocks, except comments and prompts of other languages."""
     blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
     return [line.split("  #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
 
@@ -152,7 +152,7 @@ def test_readme_commands_exist(command: str, tmp_path: Path) -> None:
 
 
 def test_the_readmes_tree_is_the_repository() -> None:
-    """Every path of the tree exists; every wing, and every module beside the wings, has its line."""
+    """Every path in the tree exists; every wing, and every module beside the wings, has a line."""
     tree = re.search(r"```text\n(gptcore/.*?)```", README, re.DOTALL)
     assert tree
     named, folder = set(), ""
@@ -172,7 +172,7 @@ def wings(top: str) -> list[Path]:
 
 @pytest.mark.parametrize("wing", [wing for top in ("gptcore", "tasks", "flows") for wing in wings(top)], ids=str)
 def test_a_wing_has_a_tour(wing: Path) -> None:
-    """Its __init__ says in three to six lines what comes in, what goes out and where to begin; its files exist."""
+    """Its __init__ gives inputs, outputs and where to begin in three to six lines; the files it names exist."""
     tour = ast.get_docstring(ast.parse((wing / "__init__.py").read_text()))
     assert tour
     assert 3 <= len([line for line in tour.splitlines() if line.strip()]) <= 6

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files are written atomically: complete or not at all."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Work pools, deployments and automations on the Prefect server: `make deploy`. Run twice it changes nothing."""
+"""Work pools, deployments and automations on the Prefect server: `make deploy`. A second run changes nothing."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ FOLDER = Path(__file__).parents[2] / "deployments"
 
 
 def deploy() -> Iterator[str]:
-    """Bring the server up to date with deployments/; yields a line for each thing. Raises UserError."""
+    """Update the server from deployments/; yields a line for each object. Raises UserError."""
     if not PREFECT_API_URL.value():
         raise UserError("no Prefect server is up on this machine; start one with `make ui`, or set PREFECT_API_URL")
     try:
@@ -59,7 +59,7 @@ def _pool(client: SyncPrefectClient, name: str, wanted: dict[str, Any]) -> str:
 
 
 def _switched_on(client: SyncPrefectClient) -> set[tuple[UUID, str | None]]:
-    """Deployment and schedule, of all that somebody has switched on: deploying anew would switch them off."""
+    """The active schedules, with their deployments: deploying again would switch them off."""
     return {(deployment.id, each.slug) for deployment in client.read_deployments() for each in deployment.schedules
             if each.active}  # fmt: skip
 
@@ -72,7 +72,7 @@ def _switch_on(client: SyncPrefectClient, schedules: set[tuple[UUID, str | None]
 
 
 def _deployments() -> Iterator[str]:
-    """Prefect's own command does it: it knows schedules, parameters and pull steps."""
+    """Run Prefect's own command, which handles schedules, parameters and pull steps."""
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", "prefect.yaml"]
     environment = {"GPTCORE_REPOSITORY": _repository(), **os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
     done = subprocess.run(command, cwd=FOLDER, env=environment, capture_output=True, text=True, check=False)
@@ -84,7 +84,7 @@ def _deployments() -> Iterator[str]:
 
 
 def _repository() -> str:
-    """Where containers and pods clone from, unless GPTCORE_REPOSITORY says otherwise."""
+    """The repository that containers and pods clone, unless GPTCORE_REPOSITORY is set."""
     ask = ["git", "remote", "get-url", "origin"]
     return subprocess.run(ask, cwd=FOLDER, capture_output=True, text=True, check=False).stdout.strip()
 

@@ -1,4 +1,4 @@
-"""The sweep as a command, on the server and the workers that are up."""
+"""The sweep as a command, which uses the running server and workers."""
 
 import argparse
 from pathlib import Path
@@ -19,7 +19,7 @@ A server and a worker must be up: `make ui`. Run it again after a failure, and i
 
 
 def main() -> None:
-    """Run the sweep of the command line."""
+    """Run the sweep given on the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m flows.sweep", description=(sweep_gpt.description or "").split("\n\n")[0], epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -41,7 +41,7 @@ def _count(text: str) -> int:
 
 def _sweep(given: argparse.Namespace) -> str:
     grid = parse(given.grid)
-    choose(grid, given.samples, given.seed, Path("params.yaml"))  # a slip is said before a run is made for it
+    choose(grid, given.samples, given.seed, Path("params.yaml"))  # report a mistake before any run is created
     with temporary_settings(running_server()):
         _check_server()
         return sweep_gpt(grid, given.samples, given.seed, given.at_once, given.deployment)

@@ -17,7 +17,7 @@ Grid = Mapping[str, Sequence[Any]]
 
 @dataclass(frozen=True)
 class Member:
-    """One combination: the swept values, the overrides that give them, and all of params.yaml that follows."""
+    """One combination: the swept values, the overrides that set them, and the resulting params.yaml."""
 
     values: dict[str, Any]
     overrides: list[str]
@@ -25,9 +25,9 @@ class Member:
 
 
 def choose(grid: Grid, samples: int | None, seed: int, params: Path) -> list[Member]:
-    """The members of `grid`, at most `samples` of them; of two that come to the same parameters, the first.
+    """The members of `grid`, at most `samples` of them, without those that repeat an earlier one's parameters.
 
-    Raises UserError before anything has started if one of them is wrong.
+    Raises UserError if the grid or a member is invalid.
     """
     for name, values in grid.items():
         if not values:

@@ -1,6 +1,6 @@
-"""The corpus: addresses come in; `documents.jsonl`, one text a line, goes out.
+"""The corpus: reads source addresses and writes `documents.jsonl`, one document per line.
 
-A source (`sources.py`) lists files, `transfer.py` brings them here whole and `store.py` keeps them, `unpack.py` and
-`records.py` turn each into texts, `selection.py` picks, `documents.py` writes, `split.py` says which text trains and
-which validates. `stream.py` does the same while training runs. Read `corpus.py` first.
+A source (`sources.py`) lists files, `transfer.py` downloads them and `store.py` caches them. `unpack.py` and
+`records.py` read the texts of each file, `selection.py` filters them and `documents.py` writes them. `split.py` assigns
+texts to training and validation. `stream.py` does the same while training runs. Read `corpus.py` first.
 """

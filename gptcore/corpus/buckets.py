@@ -1,4 +1,4 @@
-"""Objects of S3 as a source: one, those under a prefix, or those that match a pattern."""
+"""S3 objects as a source: a single object, all objects under a prefix, or all that match a pattern."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,15 +12,15 @@ BLOCK_BYTES = 8 << 20
 
 
 def bucket_objects(address: str) -> dict[str, str]:
-    """s3:// addresses and versions of the objects at `address`, in order of names. Raises UserError, Unavailable."""
+    """s3:// addresses and versions of the objects at `address`, sorted by name. Raises UserError, Unavailable."""
     return retry(lambda: _objects(address))
 
 
 @contextmanager
 def bucket_answer(address: str, offset: int, version: str) -> Iterator[Answer]:
-    """The object from byte `offset` on, if it is still `version`; else all of it. Raises UserError, Unavailable."""
+    """The object from byte `offset` on if it is still `version`, else from byte 0. Raises UserError, Unavailable."""
     with bucket_errors(address):
-        # a reader of its own for each attempt; it asks for the ETag first and then for blocks of that ETag only
+        # each attempt opens its own reader, which requests the ETag first and then only blocks of that ETag
         file = s3_files("data.source on S3").open(address, "rb", block_size=BLOCK_BYTES, cache_type="none")
         found = file.details["ETag"]
         start = offset if found == version else 0
@@ -30,7 +30,7 @@ def bucket_answer(address: str, offset: int, version: str) -> Iterator[Answer]:
 
 @contextmanager
 def bucket_errors(address: str) -> Iterator[None]:
-    """What a bucket answers as UserError where the user can mend it, as Unavailable elsewhere."""
+    """Raise S3 errors as UserError if the user can fix them, else as Unavailable."""
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
     try:

@@ -15,7 +15,7 @@ from gptcore.corpus.store import Store
 
 
 class DataConfig(Section):
-    """The corpus: where it comes from, which of it is taken, and which text it must be."""
+    """The corpus: where it comes from, which texts are selected, and which digest they must have."""
 
     source: str | tuple[str, ...] = Field(
         min_length=1,
@@ -78,18 +78,18 @@ class DataConfig(Section):
 
 
 class Corpus:
-    """The documents of `data`; afterwards, the files they came from and what was dropped."""
+    """The documents of `data`; after iteration, also the files they came from and counts of dropped texts."""
 
     def __init__(self, data: DataConfig, root: Path, scratch: Path, ask_again: bool = False) -> None:
-        """A relative path counts from `root`; what comes over the network is kept in `scratch`.
+        """Relative paths are resolved against `root`; downloads are cached in `scratch`.
 
-        `ask_again`: what is kept there counts only if it is still what its server has.
+        `ask_again`: revalidate cached files with their servers before use.
         """
         self.data, self.root = data, root
         self.store = Store(scratch, hold=not data.sha256, ask_again=ask_again)
         self.files: list[tuple[str, Whole]] = []
-        self.texts = 0  # of the last file, read so far
-        self.end = (0, 0)  # what comes after the last document: the number of the file, and the text's in it
+        self.texts = 0  # number of texts read so far from the last file
+        self.end = (0, 0)  # position after the last document: file number, text number in that file
         self.selection = Selection(
             data.languages, data.min_bytes, data.deduplicate, data.max_documents, data.max_bytes
         )  # fmt: skip
@@ -101,13 +101,13 @@ class Corpus:
             yield each
 
     def files_of_source(self) -> Iterator[SourceFile]:
-        """All that `data.source` names, in order, none of it fetched. Raises UserError, Unavailable."""
+        """All files that `data.source` names, in order, without downloading them. Raises UserError, Unavailable."""
         form = None if self.data.format == "auto" else self.data.format
         for source in self.data.sources:
             yield from locate(source, form, self.root, self.store, self._fields())
 
     def texts_of(self, file: SourceFile, path: Path) -> Iterator[Text]:
-        """Those of one file, which lies at `path`. Raises UserError."""
+        """The texts of one file, stored at `path`. Raises UserError."""
         for text in read_texts(path, file.address, file.form, self.data.text, self._language_field()):
             yield text._replace(title=file.title)
 
@@ -120,7 +120,7 @@ class Corpus:
                 yield text
 
     def _fields(self) -> list[str] | None:
-        """Those of which rows of the hub are made; None in a stream, which reads files that it can come back to."""
+        """The fields to read from hub rows; None for a stream, which reads the hub's files so that it can seek."""
         if self.data.mode == "stream":
             return None
         return [*template_fields(self.data.text), *([self._language_field()] if self._language_field() else [])]

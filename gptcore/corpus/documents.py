@@ -1,6 +1,6 @@
-"""documents.jsonl: the corpus as all later stages read it, one JSON object {"title", "text"} a line.
+"""documents.jsonl: the corpus as all later stages read it, one JSON object {"title", "text"} per line.
 
-No document is longer than DOCUMENT_BYTES, so a reader needs memory for one of them, whatever the corpus weighs.
+No document is longer than DOCUMENT_BYTES, so a reader needs memory for one document, whatever the corpus size.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ DOCUMENT_BYTES = 8 << 20  # of text in UTF-8; Shakespeare's complete works, 5 MB
 
 
 class Document(BaseModel):
-    """One text of the corpus and what it is called."""
+    """One text of the corpus and its title."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,7 +26,7 @@ class Document(BaseModel):
 
 
 class Written(NamedTuple):
-    """`text_sha256` is that of all texts one after the other; of a corpus of one file, what `sha256sum` prints."""
+    """`text_sha256` hashes the concatenation of all texts; for a corpus of one file it is what `sha256sum` prints."""
 
     documents: int
     bytes: int
@@ -34,11 +34,11 @@ class Written(NamedTuple):
 
 
 class OtherText(UserError):
-    """The corpus is not the one that was asked for."""
+    """The corpus does not have the requested sha256."""
 
 
 def document(text: str, title: str = "") -> Document:
-    """A text as it is; without a title its first line is the title."""
+    """A document with the unmodified text; the title defaults to the text's first line."""
     if not title:
         head = text[:4096].lstrip()
         title = head.splitlines()[0].strip()[:100] if head else ""
@@ -46,9 +46,9 @@ def document(text: str, title: str = "") -> Document:
 
 
 def write_documents(path: Path, documents: Iterable[Document], sha256: str) -> Written:
-    """Write a corpus whose texts must have the given sha256, any if it is empty.
+    """Write a corpus whose texts must have the given sha256; an empty sha256 accepts any text.
 
-    Raises OtherText, with the sha256 found, if it is another text; nothing is written then.
+    If the digest differs, writes nothing and raises OtherText with the digest found.
     """
     digest, count, size = hashlib.sha256(), 0, 0
     with atomic_path(path) as temporary:
@@ -76,15 +76,15 @@ def read_documents(path: Path) -> Iterator[Document]:
         raise UserError(f"{path} is missing; the download stage makes it: `dvc repro download`") from None
     except ValidationError as error:
         what = error.errors()[0]["msg"]
-        remedy = f"make it anew: `chmod u+w {path} && touch {path} && dvc repro download`"  # as for token files
+        remedy = f"make it anew: `chmod u+w {path} && touch {path} && dvc repro download`"  # see token_files._damaged
         raise UserError(f"{path} is damaged: {what}; {remedy}") from None
 
 
 def end_of_piece(block: bytes) -> int:
-    """Where to cut what is longer than DOCUMENT_BYTES: after its last line end, else before a whole character."""
+    """Where to cut a block longer than DOCUMENT_BYTES: after the last line end, else between two characters."""
     if end := block.rfind(b"\n", 0, DOCUMENT_BYTES) + 1:
         return end
     end = DOCUMENT_BYTES
-    while block[end] & 0xC0 == 0x80:  # inside a character of UTF-8
+    while block[end] & 0xC0 == 0x80:  # inside a UTF-8 character
         end -= 1
     return end

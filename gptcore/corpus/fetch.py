@@ -1,4 +1,4 @@
-"""Files from the network, verified and kept: a package's source distribution, or what an http(s) address gives."""
+"""Download, verify and cache files: a package's source distribution, or the file at an http(s) address."""
 
 import os
 import re
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from pypi_simple import DistributionPackage, PyPISimple
     from requests import RequestException, Response
 
-TIMEOUT_SECONDS = (5.0, 30.0)  # to connect, and between two pieces of an answer
-CHUNK_BYTES = 1 << 14  # less than this is lost by a cut
+TIMEOUT_SECONDS = (5.0, 30.0)  # to connect, and to read the next bytes of a response
+CHUNK_BYTES = 1 << 14  # an interrupted download loses less than this
 RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
 PAGE = re.compile(rb"\s*(<!doctype html|<html)", re.IGNORECASE)
 
 
 def fetch_package(name: str, version: str, folder: Path) -> Path:
-    """The source distribution of a package: found by name and verified as `pip` does, but nothing of it is executed.
+    """Find the source distribution of a package by name and verify it as `pip` does, without executing its code.
 
-    The index is the one in PIP_INDEX_URL, else the public one. Raises UserError.
+    The index is PIP_INDEX_URL, else the public one. Raises UserError.
     """
     for kept in folder.glob(f"{name}-{version}-*.sdist"):
         if kept.stem == f"{name}-{version}-{sha256_file(kept)}":
@@ -53,13 +53,13 @@ def fetch_package(name: str, version: str, folder: Path) -> Path:
 
 
 def fetch_url(url: str, sha256: str, folder: Path) -> Path:
-    """The file of the given sha256 at an http(s) address; a kept one is not asked for again. Raises UserError."""
+    """The file with the given sha256 at an http(s) address; a cached file is used as is. Raises UserError."""
     store = Store(folder)
     return store.path(fetch(url, sha256, store, lambda offset, version: http_answer(url, offset, version)).sha256)
 
 
 def archive_files(archive: Path, pattern: str) -> dict[str, bytes]:
-    """The regular files of a tar archive whose path ends in `pattern`; read, never unpacked. Raises UserError."""
+    """Read the regular files of a tar archive whose path ends in `pattern`; nothing is extracted. Raises UserError."""
     try:
         with tarfile.open(archive) as tar:
             members = [member for member in tar if member.isfile() and PurePosixPath(member.name).match(pattern)]
@@ -70,10 +70,10 @@ def archive_files(archive: Path, pattern: str) -> dict[str, bytes]:
 
 @contextmanager
 def http_answer(url: str, offset: int, version: str) -> Iterator[Answer]:
-    """What is at `url` from byte `offset` on, if it is still `version`; else all. Raises UserError, Unavailable."""
+    """The content of `url` from byte `offset` on if it is still `version`, else all. Raises UserError, Unavailable."""
     import requests
 
-    # the bytes as they lie there, so that they can be counted
+    # request the stored bytes uncompressed, so that byte offsets are meaningful
     headers = {"Accept-Encoding": "identity", **authorization(url)}
     if offset:
         headers |= {"Range": f"bytes={offset}-", "If-Range": version}
@@ -87,7 +87,7 @@ def http_answer(url: str, offset: int, version: str) -> Iterator[Answer]:
             answer.raise_for_status()
             if answer.status_code == 206 and http_version(answer) in ("", version):
                 yield Answer(offset, whole, version, _chunks(answer, url))
-            elif answer.status_code == 206:  # it has changed, and the server knows no If-Range
+            elif answer.status_code == 206:  # the content changed, and the server does not support If-Range
                 with http_answer(url, 0, "") as anew:
                     yield anew
             else:
@@ -96,7 +96,7 @@ def http_answer(url: str, offset: int, version: str) -> Iterator[Answer]:
 
 
 def http_version(answer: "Response") -> str:
-    """What tells this content from another of the address; empty where it cannot be asked for again."""
+    """The version of the content (strong ETag or Last-Modified); empty if the download cannot be resumed."""
     if "Content-Encoding" in answer.headers:
         return ""
     tag = answer.headers.get("ETag", "")
@@ -105,7 +105,7 @@ def http_version(answer: "Response") -> str:
 
 @contextmanager
 def http_errors(where: str) -> Iterator[None]:
-    """Trouble of requests as Unavailable where a later try may help, as UserError where it cannot."""
+    """Raise errors of requests as Unavailable if a retry may help, else as UserError."""
     from requests import RequestException
 
     try:
@@ -124,7 +124,7 @@ def host(url: str) -> str:
 
 
 def without_query(url: str) -> str:
-    """The address without what may be secret in it: user name, password, query."""
+    """The address without its possibly secret parts: user name, password, query."""
     return host(url) + urlsplit(url).path
 
 
@@ -150,7 +150,7 @@ def _download_package(client: "PyPISimple", package: "DistributionPackage", path
 
 
 def _no_page(answer: "Response", url: str) -> Iterator[bytes]:
-    """The content; a page that says what went wrong, under status 200, is no data."""
+    """The content. Raises UserError for HTML, such as an error page with status 200."""
     chunks = _chunks(answer, url)
     first = next(chunks, b"")
     kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
@@ -171,7 +171,7 @@ def _size(text: str | None) -> int | None:
 
 
 def _reason(error: "RequestException") -> str:
-    """The last cause of a network error, without the address and what wraps it."""
+    """The root cause of a network error, without the address and the wrapping exceptions."""
     if error.response is not None:
         return f"HTTP {error.response.status_code} {error.response.reason}"
     cause = error.args[0] if error.args else error
@@ -181,7 +181,7 @@ def _reason(error: "RequestException") -> str:
 
 
 class _Received:
-    """Counts bytes as they come, shown as progress if the whole is known (pypi-simple's ProgressTracker)."""
+    """Counts received bytes and shows progress if the total is known (pypi-simple's ProgressTracker)."""
 
     def __init__(self, total_bytes: int | None) -> None:
         self.progress = Progress("download", total_bytes, "byte") if total_bytes else None

@@ -1,7 +1,8 @@
 """Data sets of the Hugging Face hub by name, streamed with the library `datasets`.
 
-hf://owner/name/config?split=train&revision=<commit>. Without a revision it is the newest, and held from then on.
-What comes is kept in pieces, each with the state of the stream after it, so that a killed download goes on at a piece.
+hf://owner/name/config?split=train&revision=<commit>. The revision defaults to the newest commit at first use, which is
+recorded and used from then on. Rows are cached in pieces, each with the stream state after it, so that a killed
+download resumes at the first missing piece.
 """
 
 import json
@@ -26,7 +27,7 @@ PIECE_BYTES = 64 << 20  # of JSON Lines
 
 
 class HubSource(NamedTuple):
-    """Which rows of the hub."""
+    """A parsed hf:// source: data set, config, split and revision."""
 
     name: str
     config: str | None
@@ -44,10 +45,7 @@ class HubSource(NamedTuple):
 
 
 def hub_files(source: str, fields: list[str], store: Store) -> Iterator[tuple[str, Kept]]:
-    """The rows' `fields` as files of JSON Lines; each comes when the one before it has been used.
-
-    Raises UserError, Unavailable.
-    """
+    """The rows' `fields` as JSON Lines files, each downloaded when it is requested. Raises UserError, Unavailable."""
     hub = HubSource.parse(source)
     commit = hub.revision if COMMIT.fullmatch(hub.revision) else _held_commit(source, hub, store)
     stream = _Stream(hub, commit, fields)
@@ -65,7 +63,7 @@ def hub_files(source: str, fields: list[str], store: Store) -> Iterator[tuple[st
 
 
 def newest_commit(hub: HubSource) -> str:
-    """What the revision that is asked for stands for now. Raises UserError, Unavailable."""
+    """The commit that the requested revision currently points to. Raises UserError, Unavailable."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the client is imported
     from huggingface_hub import HfApi
 
@@ -76,7 +74,7 @@ def newest_commit(hub: HubSource) -> str:
 
 
 def commit_path(source: str, store: Store) -> Path:
-    """Where the commit that `source` was first read at is recorded."""
+    """The file that records the commit at which `source` was first read."""
     return store.folder / f"{address_key(source)}.commit.json"
 
 
@@ -88,7 +86,7 @@ def _held_commit(source: str, hub: HubSource, store: Store) -> str:
 
 
 class _Stream:
-    """Rows in order; `state` says after which of them it is."""
+    """Rows in order; `state` is the position in the stream, in the form of `datasets`."""
 
     def __init__(self, hub: HubSource, commit: str, fields: list[str]) -> None:
         self.hub, self.commit, self.fields = hub, commit, fields
@@ -96,7 +94,7 @@ class _Stream:
         self.rows: Iterator[tuple[str, Any]] | None = None
 
     def receive(self, address: str, store: Store) -> Kept:
-        """The next piece, and the state after it, null after the last; when Unavailable it may be asked again."""
+        """Download the next piece and write the state after it, null after the last. Can be retried if Unavailable."""
         part, state, size = store.folder / f"{address_key(address)}.part", None, 0
         self.rows = self.rows or self._rows()
         try:
@@ -114,12 +112,12 @@ class _Stream:
         return store.add(address, part, "", self.commit)
 
     def _rows(self) -> Iterator[tuple[str, Any]]:
-        """A line of JSON for each row, and what tells the state of the stream after it."""
+        """A JSON line for each row, and a function that returns the stream state after it."""
         name = f"hf://{self.hub.name}"
         datasets = imported_datasets(self.hub)
-        newest_commit(self.hub._replace(revision=self.commit))  # says more clearly than the stream what is wrong
+        newest_commit(self.hub._replace(revision=self.commit))  # its error messages are clearer than the stream's
         with hub_errors(self.hub):
-            path = f"hf://datasets/{self.hub.name}"  # never a folder of this machine
+            path = f"hf://datasets/{self.hub.name}"  # never resolves to a local folder
             stream = datasets.load_dataset(
                 path, self.hub.config, split=self.hub.split, revision=self.commit, streaming=True
             )
@@ -139,7 +137,7 @@ def _state_path(store: Store, address: str) -> Path:
 
 
 def imported_datasets(hub: HubSource) -> Any:
-    """The library. Raises UserError."""
+    """The library `datasets`. Raises UserError if it is not installed."""
     try:
         import datasets
     except ImportError:
@@ -149,10 +147,10 @@ def imported_datasets(hub: HubSource) -> Any:
 
 @contextmanager
 def hub_errors(hub: HubSource) -> Iterator[None]:
-    """What the hub answers as UserError where the user can mend it, as Unavailable elsewhere."""
+    """Raise errors of the hub as UserError if the user can fix them, else as Unavailable."""
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
-    client_error: type[Exception] = HfHubHTTPError.__bases__[0]  # of httpx or requests, as the client's version has it
+    client_error: type[Exception] = HfHubHTTPError.__bases__[0]  # from httpx or requests, depending on the version
     try:
         yield
     except GatedRepoError:
@@ -161,7 +159,7 @@ def hub_errors(hub: HubSource) -> Iterator[None]:
         raise UserError(f"hf://{hub.name}: the hub has no such data set, or it is private: set HF_TOKEN") from None
     except RevisionNotFoundError:
         raise UserError(f"hf://{hub.name} has no revision {hub.revision}; take the commit from its history") from None
-    except ValueError as error:  # of the name of a config or a split; datasets lists those that are there
+    except ValueError as error:  # unknown config or split; the message of `datasets` lists the existing ones
         raise UserError(f"hf://{hub.name}: {_line(error)}") from None
     except (OSError, client_error) as error:
         raise Unavailable(f"hf://{hub.name} cannot be read: {_line(error)}; check the network and try again") from None

@@ -1,6 +1,6 @@
-"""A data set of the Hugging Face hub as the files that its rows lie in, for training that reads it as it comes.
+"""A data set of the Hugging Face hub as the list of files that hold its rows, for streaming.
 
-The library `datasets` says which files a config and a split are; they are fetched like any other from the web.
+The library `datasets` resolves a config and a split to files; they are downloaded like any other http(s) file.
 """
 
 import os
@@ -12,9 +12,9 @@ PUBLIC = "https://huggingface.co"
 
 
 def hub_addresses(source: str) -> list[str]:
-    """Of all files of the split, in the order of its rows. Raises UserError, also without a commit; Unavailable."""
+    """Addresses of the split's files, in row order. Raises Unavailable, and UserError, also if no commit is given."""
     hub = HubSource.parse(source)
-    newest = newest_commit(hub)  # says more clearly than `datasets` what is wrong
+    newest = newest_commit(hub)  # its error messages are clearer than those of `datasets`
     if not COMMIT.fullmatch(hub.revision):
         raise UserError(f"{source} moves on, and a stream must be pinned: give it a commit, now revision={newest}")
     datasets = imported_datasets(hub)
@@ -31,7 +31,7 @@ def hub_addresses(source: str) -> list[str]:
 
 
 def authorization(url: str) -> dict[str, str]:
-    """The header with the user's token, for an address of the hub; a redirect elsewhere does not take it along."""
+    """The header with the user's token if `url` is on the hub; a redirect to another host drops it."""
     if not url.startswith(os.environ.get("HF_ENDPOINT", PUBLIC) + "/"):
         return {}
     from huggingface_hub import get_token

@@ -1,6 +1,6 @@
-"""Files of every format to texts, one at a time: text, JSON Lines, Parquet, CSV, and gzip and zstd of these.
+"""Read texts one at a time from text, JSON Lines, Parquet and CSV files, plain or compressed with gzip or zstd.
 
-The memory needed is that of one record or one piece of a text, whatever the file weighs.
+Memory holds one record or one piece of a text, whatever the file size.
 """
 
 import csv
@@ -19,12 +19,12 @@ Format = Literal["text", "jsonl", "parquet", "csv"]
 SUFFIXES: dict[str, Format] = {
     ".txt": "text", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet", ".csv": "csv",
 }  # fmt: skip
-RECORD_BYTES = 64 << 20  # a longer line or field is no record but a file that is not what it is taken for
+RECORD_BYTES = 64 << 20  # a longer line or field means that the file has another format
 PARQUET_BATCH_ROWS = 64
 
 
 class Text(NamedTuple):
-    """A text of a source; `where` is the file and the record, for messages."""
+    """A text of a source; `where` names the file and the record, for error messages."""
 
     text: str
     language: str | None
@@ -33,15 +33,15 @@ class Text(NamedTuple):
 
 
 def known_format(name: str) -> Format | None:
-    """The format that the suffix of a file's name tells."""
+    """The format for the suffix of a file name; None if the suffix is unknown."""
     path = PurePosixPath(name.lower())
     return SUFFIXES.get(PurePosixPath(path.stem).suffix if path.suffix in PACKED_SUFFIXES else path.suffix)
 
 
 def read_texts(path: Path, address: str, form: Format, template: str, language_field: str) -> Iterator[Text]:
-    """The texts of one file. `template` is the name of the field that holds the text, or fields in a text: `{a}\\n{b}`.
+    """The texts of one file. `template` is the name of the text's field, or a format string such as `{a}\\n{b}`.
 
-    Raises UserError that names `address` and the record.
+    Raises UserError, which names `address` and the record.
     """
     with path.open("rb") as packed, unpacked(packed, address) as file:
         if form == "text":
@@ -59,7 +59,7 @@ def read_texts(path: Path, address: str, form: Format, template: str, language_f
 
 
 def template_fields(template: str) -> list[str]:
-    """The fields that a template names. Raises ValueError if it is none."""
+    """The fields that a template names. Raises ValueError if the template is invalid."""
     if "{" not in template:
         return [template]
     import string
@@ -71,7 +71,7 @@ def template_fields(template: str) -> list[str]:
 
 
 def _text_pieces(file: io.BufferedReader, address: str) -> Iterator[str]:
-    """A text of up to DOCUMENT_BYTES as it is, a longer one in pieces that end where lines end."""
+    """A text of up to DOCUMENT_BYTES as a whole, a longer one in pieces cut at line ends."""
     _refuse_binary(file, address)
     done, rest = 0, b""
     while block := rest + file.read(DOCUMENT_BYTES + 1 - len(rest)):
@@ -143,7 +143,7 @@ def _parquet_records(file: io.BufferedReader, address: str, fields: list[str]) -
 
     try:
         with seekable(file) as source:
-            # pages as they are needed, not whole row groups, which some writers make as long as the file
+            # read single pages, not whole row groups: some writers put the whole file into one row group
             table = pyarrow.parquet.ParquetFile(source, buffer_size=1 << 20, pre_buffer=False)
             names = table.schema_arrow.names
             _require(fields, names, address)
@@ -165,7 +165,7 @@ def _require(fields: list[str], names: list[str], where: str) -> None:
 
 
 def _string(record: dict[str, Any], field: str, where: str) -> str:
-    """A field's text; null is the empty text."""
+    """The text of a field; null becomes the empty string."""
     _require([field], list(record), where)
     value = record[field]
     if value is None or isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Which texts of a source become documents: by language, length and whether they came before, up to a limit."""
+"""Select which texts of a source become documents: by language, length and uniqueness, up to a limit."""
 
 import hashlib
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from gptcore.errors import UserError
 
 
 class Dropped(Metrics):
-    """How many texts were left out, and why; what comes after a limit is never read, so not counted."""
+    """How many texts were dropped, and why; texts after a limit are not read and so not counted."""
 
     language: int
     too_short: int
@@ -18,9 +18,9 @@ class Dropped(Metrics):
 
 
 class Selection:
-    """`documents(texts)`, and what it dropped.
+    """Filters texts into documents and counts the dropped ones.
 
-    The duplicates' memory is a digest of 16 bytes a document: about 100 MB of process memory a million documents.
+    Deduplication stores a 16-byte digest per document: about 100 MB of process memory per million documents.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Selection:
         return Dropped(**self.counts)
 
     def documents(self, texts: Iterator[Text]) -> Iterator[Document]:
-        """Whole documents until the next would be over a limit. Raises UserError."""
+        """Whole documents until the next one would exceed a limit. Raises UserError."""
         count = size = 0
         for text in texts:
             encoded = text.text.encode()
@@ -51,12 +51,12 @@ class Selection:
             count, size = count + 1, size + len(encoded)
             yield document(text.text, text.title)
             if count == self.max_documents:
-                return  # before the next file is asked for
+                return  # before the next file is downloaded
         if not count:
             raise UserError(f"data.source: no document is left of it; dropped were {self._counted()}")
 
     def takes(self, text: Text, encoded: bytes) -> bool:
-        """Whether a text, with its UTF-8, becomes a document; limits apart. Raises UserError."""
+        """Whether a text becomes a document, limits aside; `encoded` is its UTF-8. Raises UserError."""
         if self.languages and text.language not in self.languages:
             self.counts["language"] += 1
         elif len(encoded) < self.min_bytes or (self.min_bytes and not text.text.strip()):

@@ -1,6 +1,6 @@
-"""Where a corpus lies: a package of the package index, http(s), s3://, the Hugging Face hub, or this machine's files.
+"""Sources of a corpus: a package on the package index, http(s), s3://, the Hugging Face hub, or local files.
 
-A source is a sequence of files, each fetched when its turn comes.
+A source is a sequence of files, each downloaded when it is needed.
 """
 
 import configparser
@@ -28,7 +28,7 @@ FORMS = "package://name/version/pattern, http(s)://…, s3://bucket/…, hf://ow
 
 
 class Whole(NamedTuple):
-    """A file that lies here, and what it is."""
+    """A complete local file, with its size and sha256."""
 
     path: Path
     size: int
@@ -36,7 +36,7 @@ class Whole(NamedTuple):
 
 
 class SourceFile(NamedTuple):
-    """One file of a source. `fetch` brings it here; raises UserError, Unavailable."""
+    """One file of a source. `fetch` downloads it; raises UserError, Unavailable."""
 
     address: str
     form: Format
@@ -45,7 +45,7 @@ class SourceFile(NamedTuple):
 
 
 def check_source(source: str) -> str:
-    """Raises ValueError for what is no source."""
+    """Raises ValueError if `source` is not a valid source."""
     if source.startswith("hf://"):
         HubSource.parse(source)
     elif "://" in source and not PACKAGE.fullmatch(source) and not REMOTE.fullmatch(source):
@@ -56,9 +56,9 @@ def check_source(source: str) -> str:
 def locate(
     source: str, form: Format | None, root: Path, store: Store, fields: list[str] | None
 ) -> Iterator[SourceFile]:
-    """The files of `source` in order; a relative path counts from `root`. Without `form` the suffix tells it.
+    """The files of `source` in order. Relative paths are resolved against `root`; `form` defaults to the suffix's.
 
-    Of the hub's rows `fields` come, or with None the files they lie in. Raises UserError, Unavailable.
+    From the hub: the `fields` of the rows, or with None the files that hold the rows. Raises UserError, Unavailable.
     """
     if package := PACKAGE.fullmatch(source):
         yield from _package(package["name"], package["version"], package["pattern"], form, store)
@@ -107,7 +107,7 @@ def _kept(kept: Kept, store: Store) -> Whole:
 
 
 def _package(name: str, version: str, pattern: str, form: Format | None, store: Store) -> Iterator[SourceFile]:
-    """Files of a source distribution; their titles from a metadata.txt beside them (INI, a section a file), if any."""
+    """Files of a source distribution, with titles from a metadata.txt beside them, if any (INI, a section per file)."""
     archive = fetch_package(name, version, store.folder)
     try:
         with tarfile.open(archive) as tar:
@@ -134,7 +134,7 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
 
 
 def _local(root: Path, source: str) -> list[Path]:
-    """A file, what a pattern matches, or all files of a folder whose suffix tells a format."""
+    """A file, the files that match a pattern, or all files of a folder with a known suffix."""
     named = Path(source).expanduser()
     path = root / named
     if path.is_file():

@@ -1,7 +1,7 @@
-"""Which text trains the model and which measures it: the settings of the tokenize stage, and the split itself.
+"""The training, validation and test split, and the settings of the tokenize stage.
 
-Apart from the tokenizer's code, so that the download stage, which needs only the tokenizer's name, does not depend on
-it.
+Separate from the tokenizer's code, so that the download stage, which needs only the tokenizer's name, does not depend
+on that code.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 class TokenizerChoice(View):
-    """What the download stage must know of the tokenize section: a vocabulary is fetched only if asked for."""
+    """The fields of the tokenize section that the download stage needs to fetch the right vocabulary file."""
 
     tokenizer: TokenizerKind
     sentencepiece_model: str
@@ -52,18 +52,18 @@ class TokenizeConfig(Section):
 
 
 def draw(text: bytes, seed: int) -> int:
-    """Where a text stands in the shuffled order: 8 bytes of a hash, alike with every version of every generator."""
+    """The text's sort key in the shuffled order: 8 bytes of a hash, independent of any random generator's version."""
     return int.from_bytes(hashlib.sha256(f"{seed}\n".encode() + text).digest()[:8])
 
 
 def split_points(
     sizes: npt.NDArray[np.int32], draws: npt.NDArray[np.uint64], config: TokenizeConfig
 ) -> npt.NDArray[np.int64]:
-    """Where each document of `sizes` bytes is cut, shape (documents, 2): training text, validation text, test text.
+    """Two byte offsets per document, shape (documents, 2), that cut it into training, validation and test text.
 
-    `documents` gives whole texts, in the order of their draws, to validation until it holds `val_fraction` of the
-    bytes, then to the test; identical texts have one draw and go together, so none is on two sides. `tail` cuts the
-    concatenated text, as nanoGPT does. Raises UserError when a side would be empty.
+    `documents` assigns whole texts, in the order of their draws, to validation until it holds `val_fraction` of the
+    bytes, then to test. Identical texts have the same draw, so they land in the same split. `tail` cuts the
+    concatenated text, as nanoGPT does. Raises UserError when a split would be empty.
     """
     ends = np.cumsum(sizes, dtype=np.int64)
     total = int(ends[-1]) if len(ends) else 0
@@ -84,7 +84,7 @@ def split_points(
 
 
 def _first(sizes: npt.NDArray[np.int32], draws: npt.NDArray[np.uint64], wanted: float) -> npt.NDArray[np.bool_]:
-    """The documents first in the order of their draws, until they hold `wanted` bytes; equal draws go together."""
+    """Select documents in the order of their draws until they hold `wanted` bytes; equal draws stay together."""
     order = np.argsort(draws, kind="stable")
     before = np.cumsum(sizes[order], dtype=np.int64) - sizes[order]
     taken = int(np.count_nonzero(before < wanted))
@@ -92,7 +92,7 @@ def _first(sizes: npt.NDArray[np.int32], draws: npt.NDArray[np.uint64], wanted: 
 
 
 def split_text(text: bytes, points: npt.NDArray[np.integer]) -> list[bytes]:
-    """The training, validation and test part of a text, each cut at its point or at the character before."""
+    """The training, validation and test part of a text; a cut inside a character moves to the character's start."""
     first, second = (_character_start(text, int(point)) for point in points)
     return [text[:first], text[first:second], text[second:]]
 

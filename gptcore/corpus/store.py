@@ -1,6 +1,6 @@
-"""Fetched files, kept under their sha256, and a record of what each address gave when it was first used.
+"""A cache of downloaded files, stored under their sha256, with a record of what each address returned first.
 
-From then on an address must give the same, as long as nothing else says which file is meant.
+Later downloads from an address must match its record, unless a sha256 pins the file.
 """
 
 import fcntl
@@ -18,7 +18,7 @@ from gptcore.files import sha256_file, write_json
 
 
 class Kept(BaseModel):
-    """A file that came from `address` and lies here whole."""
+    """A complete cached file, downloaded from `address`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,8 +29,9 @@ class Kept(BaseModel):
 
 
 class Store:
-    """Kept files and records in `folder`. `hold`: an address must give what it gave first. `ask_again`: a kept file
-    counts only while its server has that version.
+    """The cached files and records in `folder`.
+
+    `hold`: an address must return what it returned first. `ask_again`: revalidate cached files with their servers.
     """
 
     def __init__(self, folder: Path, hold: bool = True, ask_again: bool = False) -> None:
@@ -45,7 +46,7 @@ class Store:
         return self.folder / f"{address_key(address)}.json"
 
     def recorded(self, address: str) -> Kept | None:
-        """What `address` gave first."""
+        """What `address` returned first, None if it was never downloaded. Raises UserError."""
         try:
             return Kept.model_validate_json(self.record_path(address).read_bytes())
         except FileNotFoundError:
@@ -54,7 +55,7 @@ class Store:
             raise UserError(f"{self.record_path(address)} is damaged; remove it") from None
 
     def forget(self, address: str) -> None:
-        """What `address` gives next is what it gave first."""
+        """Remove the record of `address`; the next download makes a new one."""
         self.record_path(address).unlink(missing_ok=True)
 
     def is_whole(self, sha256: str) -> bool:
@@ -62,7 +63,7 @@ class Store:
         return path.is_file() and sha256_file(path) == sha256
 
     def add(self, address: str, file: Path, sha256: str, version: str) -> Kept:
-        """Move a file that came from `address` in; it must have the given sha256, if one is given. Raises UserError."""
+        """Move a file downloaded from `address` into the cache; it must match `sha256`, if given. Raises UserError."""
         kept = Kept(address=address, size=file.stat().st_size, sha256=sha256_file(file), version=version)
         first = self.recorded(address)
         remedy = "nothing was kept"
@@ -79,7 +80,7 @@ class Store:
         return kept
 
     def add_stream(self, address: str, stream: IO[bytes]) -> Kept:
-        """The same with what a stream gives."""
+        """Like `add`, for the content of a stream."""
         with self.locked(address):
             part = self.folder / f"{address_key(address)}.part"
             with part.open("wb") as file:
@@ -88,7 +89,7 @@ class Store:
 
     @contextmanager
     def locked(self, address: str) -> Iterator[None]:
-        """Two runs of a machine never fetch the same at once: the second finds it kept."""
+        """Lock `address` across processes: of two concurrent runs, the second finds the file cached."""
         with (self.folder / f"{address_key(address)}.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

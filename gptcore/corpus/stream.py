@@ -1,9 +1,9 @@
-"""A corpus that is trained on as it comes, never whole on this machine: what it is, its documents from any place on.
+"""Train on a corpus while it is downloaded, never storing all of it; reading can start at any document.
 
-The first documents (`data.max_documents`, `data.max_bytes`) are downloaded as any corpus, for validation and the
-tokenizer; the stream is all that comes after them, again and again. `stream.json` says which files these are, each with
-its version, and which code reads them: it travels with the tokens, so whoever trains on a stream depends on it, and who
-trains on token files does not.
+The first documents (`data.max_documents`, `data.max_bytes`) are downloaded like any corpus, for validation and the
+tokenizer. The stream is everything after them, repeated endlessly. `stream.json` lists the files with their versions
+and the hash of the code that reads them. It is stored with the tokens, so training depends on that code only when it
+streams.
 """
 
 import os
@@ -28,7 +28,7 @@ from gptcore.prefetch import Prefetch
 
 
 class Place(NamedTuple):
-    """A document of the stream: its file's number, and its text's number in the file."""
+    """The position of a document in the stream: file number, and text number in that file."""
 
     file: int
     text: int
@@ -46,7 +46,7 @@ class StreamMeta(BaseModel):
 
 
 def pinned_files(corpus: Corpus) -> tuple[StreamedFile, ...]:
-    """The files of a stream. Raises UserError unless they are those that `data.sha256` pins."""
+    """The files of a stream. Raises UserError unless they match `data.sha256`."""
     files, wanted = streamed_files(corpus), corpus.data.sha256
     if (found := files_sha256(files)) != wanted:
         what = "are not those pinned any more" if wanted else "are not pinned, and a stream's must be"
@@ -58,17 +58,17 @@ def pinned_files(corpus: Corpus) -> tuple[StreamedFile, ...]:
 
 
 def write_stream(path: Path, corpus: Corpus, files: tuple[StreamedFile, ...]) -> None:
-    """Describe what comes after the documents that were taken from `corpus`."""
+    """Write stream.json for everything after the documents that were read from `corpus`."""
     code = code_sha256("gptcore.corpus.stream")
     meta = StreamMeta(data=corpus.data, files=files, start=Place(*corpus.end), code_sha256=code)
     write_json(path, meta.model_dump(mode="json"))
 
 
 class Stream:
-    """The documents of the stream that `path` describes, from any place on.
+    """The documents of the stream that `path` describes, starting at any place.
 
-    A file is fetched while the one before it is read, must be the pinned one, and is removed when it is read: three lie
-    on the disk at most, and one record of one of them in memory.
+    Each file is downloaded while the one before it is read, verified against its pinned version, and deleted after
+    reading. At most three files are on disk and one record is in memory.
     """
 
     def __init__(self, path: Path, paths: Paths) -> None:
@@ -78,13 +78,13 @@ class Stream:
         folder = _own_folder(paths.scratch / "stream")
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self.corpus = Corpus(self.meta.data, paths.root, folder)
-        self.corpus.store.shows_progress = False  # training shows its own
+        self.corpus.store.shows_progress = False  # training shows its own progress
         self.files = tuple(self.corpus.files_of_source())
         if [each.address for each in self.files] != [each.address for each in self.meta.files]:
             raise UserError("data.source names other files than when it was pinned; `gptcore data verify` tells which")
 
     def documents(self, place: tuple[int, int]) -> Iterator[tuple[Place, str]]:
-        """Endless: after the last file the first documents of the stream come again. Raises UserError, Unavailable."""
+        """Endless: after the last file, starts over at the stream's first document. Raises UserError, Unavailable."""
         data = self.meta.data
         selection = Selection(data.languages, data.min_bytes, False, 0, 0)
         barren_files = 0
@@ -108,7 +108,7 @@ class Stream:
             place = self.start
 
     def _fetch(self, number: int) -> Path:
-        """Where a file lies. Raises UserError if it is not the pinned one, Unavailable."""
+        """Download a file and return its path. Raises Unavailable, and UserError for another version."""
         file, pinned = self.files[number], self.meta.files[number]
         whole = file.fetch()
         kept = self.corpus.store.recorded(file.address)
@@ -119,13 +119,13 @@ class Stream:
             )
         if not file.address.startswith(FETCHED):
             return whole.path
-        # under a name of its own: the same file may be fetched again, for the next round, while this one is read
+        # a unique name: the next round may download the same file again while this one is being read
         self.fetched += 1
         return whole.path.rename(whole.path.with_name(f"{self.fetched}.read"))
 
 
 def _own_folder(parent: Path) -> Path:
-    """A folder of this process; those of processes that were killed are removed."""
+    """Create a folder for this process and remove the folders of processes that no longer exist."""
     parent.mkdir(parents=True, exist_ok=True)
     for each in parent.iterdir():
         if not Path("/proc", each.name.partition("-")[0]).exists():

@@ -1,4 +1,4 @@
-"""Files from elsewhere to this machine, whole: resumed after a cut or a kill, tried again, verified."""
+"""Download files completely: resume after an interruption, retry on errors, verify the result."""
 
 import random
 import time
@@ -12,15 +12,15 @@ from gptcore.errors import Unavailable
 from gptcore.files import write_text
 from gptcore.progress import Progress
 
-RETRY_WAITS_SECONDS = (1.0, 3.0, 6.0)  # give or take a half, so that workers do not march in step
+RETRY_WAITS_SECONDS = (1.0, 3.0, 6.0)  # jittered by up to half, so that workers do not retry in lockstep
 
 Result = TypeVar("Result")
 
 
 class Answer(NamedTuple):
-    """What a server gives: bytes from `offset` on, of a whole of `size`, if it says so.
+    """A server's response: the bytes from `offset` on; `size` is the total, if known.
 
-    `version` is its ETag or date: the same version is the same content. Empty where it names none.
+    `version` is the ETag or date, which identifies the content; empty if the server sends neither.
     """
 
     offset: int
@@ -29,12 +29,12 @@ class Answer(NamedTuple):
     chunks: Iterator[bytes]
 
 
-# (offset, version) -> what is there from `offset` on if it is still `version`, else all; raises Unavailable, UserError
+# (offset, version) -> the content from `offset` on if it is still `version`, else all; raises Unavailable, UserError
 Reader = Callable[[int, str], AbstractContextManager[Answer]]
 
 
 def fetch(address: str, sha256: str, store: Store, reader: Reader) -> Kept:
-    """The file at `address`, kept or fetched; with a `sha256` it must have it. Raises UserError, Unavailable."""
+    """The file at `address`, cached or downloaded; it must match `sha256`, if given. Raises UserError, Unavailable."""
     with store.locked(address):
         first = store.recorded(address)
         wanted = sha256 or (first.sha256 if first else "")
@@ -50,7 +50,7 @@ def fetch(address: str, sha256: str, store: Store, reader: Reader) -> Kept:
 
 
 def retry(action: Callable[[], Result]) -> Result:
-    """`action()`, tried again with growing waits while it is Unavailable."""
+    """Call `action`; while it raises Unavailable, retry up to three times with growing waits."""
     for wait in RETRY_WAITS_SECONDS:
         try:
             return action()
@@ -66,12 +66,12 @@ def pause(error: Unavailable, wait_seconds: float) -> None:
 
 
 def _is_still(version: str, reader: Reader) -> bool:
-    with reader(0, "") as answer:  # its content is not read
+    with reader(0, "") as answer:  # does not read the content
         return bool(version) and answer.version == version
 
 
 def _receive(address: str, part: Path, reader: Reader, shows_progress: bool) -> str:
-    """Bring all of `address` into `part`, beginning where an earlier attempt ended; returns the version."""
+    """Download `address` into `part`, resuming where an earlier attempt stopped; returns the version."""
     waits = list(RETRY_WAITS_SECONDS)
     while True:
         before = _size(part)
@@ -79,7 +79,7 @@ def _receive(address: str, part: Path, reader: Reader, shows_progress: bool) -> 
             return _receive_once(address, part, reader, shows_progress)
         except Unavailable as error:
             if _size(part) > before:
-                waits = list(RETRY_WAITS_SECONDS)  # it is getting on
+                waits = list(RETRY_WAITS_SECONDS)  # the download made progress
             if not waits:
                 raise
             pause(error, waits.pop(0))
@@ -103,7 +103,7 @@ def _receive_once(address: str, part: Path, reader: Reader, shows_progress: bool
 
 @contextmanager
 def _received(answer: Answer, shows_progress: bool) -> Iterator[Callable[[int], None]]:
-    """Shows progress if the size of the whole is known."""
+    """Shows progress if the total size is known."""
     done = answer.offset
     with (
         Progress("download", answer.size, "byte", done) if answer.size and shows_progress else nullcontext() as progress

@@ -1,4 +1,4 @@
-"""Packed files as what is in them: gzip and zstd, told by their first bytes whatever the file is called."""
+"""Decompress gzip and zstd files, detected by their first bytes, not by their names."""
 
 import gzip
 import io
@@ -16,7 +16,7 @@ PACKED_BLOCK_BYTES = 1 << 16
 
 
 def unpacked(file: BinaryIO, address: str) -> io.BufferedReader:
-    """What the first bytes say is packed comes unpacked, whatever the file is called."""
+    """The decompressed content if the first bytes are those of gzip or zstd, else the content as is."""
     magic = file.read(4)
     file.seek(0)
     if magic.startswith(GZIP_MAGIC):
@@ -36,7 +36,7 @@ def _gzip_blocks(file: BinaryIO, address: str) -> Iterator[bytes]:
 
 
 def _zstd_blocks(file: BinaryIO, address: str) -> Iterator[bytes]:
-    """Of all frames: the library's own reader stops after the first, and takes a cut one for whole."""
+    """Decompress all frames: the library's own reader stops after the first and accepts a truncated one as complete."""
     import zstandard
 
     frame = zstandard.ZstdDecompressor().decompressobj()
@@ -54,7 +54,7 @@ def _zstd_blocks(file: BinaryIO, address: str) -> Iterator[bytes]:
 
 
 class _Blocks(io.RawIOBase):
-    """Blocks of bytes as a file."""
+    """A readable file over an iterator of byte blocks."""
 
     def __init__(self, blocks: Iterator[bytes]) -> None:
         self.blocks, self.rest = blocks, memoryview(b"")
@@ -73,7 +73,10 @@ class _Blocks(io.RawIOBase):
 
 
 def seekable(file: io.BufferedReader) -> BinaryIO:
-    """Parquet begins at its end: what comes from a decompressor goes through a file that no kill leaves behind."""
+    """A seekable file with the content of `file`, for Parquet, which is read from its end.
+
+    Decompressed content goes to an anonymous temporary file, which disappears even if the process is killed.
+    """
     if file.seekable():
         return file
     unpacked = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it

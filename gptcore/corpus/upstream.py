@@ -1,4 +1,4 @@
-"""Whether the source of the corpus gives what it gave: asked by version, fetched again only where that differs."""
+"""Check whether the source of the corpus has changed: compare versions, and download again only where they differ."""
 
 import hashlib
 from contextlib import AbstractContextManager
@@ -16,7 +16,7 @@ FETCHED = ("http://", "https://", "s3://")
 
 
 class StreamedFile(BaseModel):
-    """A file of the source; its version is an ETag, a date, or the sha256 of what it holds."""
+    """A file of the source; its version is an ETag, a date, or the sha256 of its content."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,7 +25,7 @@ class StreamedFile(BaseModel):
 
 
 def pinned_text(data: DataConfig, paths: Paths) -> str:
-    """The sha256 of the text that params.yaml asks for, or without one, of what was downloaded. Raises UserError."""
+    """The sha256 that params.yaml pins, else that of the downloaded text. Raises UserError."""
     if data.sha256:
         return data.sha256
     if data.mode == "stream":
@@ -37,7 +37,7 @@ def pinned_text(data: DataConfig, paths: Paths) -> str:
 
 
 def present_text(data: DataConfig, paths: Paths) -> str:
-    """The sha256 of the text that the source gives now. What had to be fetched is kept for the next download.
+    """The sha256 of the text that the source has now. Downloads are cached for the next download stage.
 
     Raises UserError, Unavailable.
     """
@@ -52,9 +52,9 @@ def present_text(data: DataConfig, paths: Paths) -> str:
 
 
 def version_of(file: SourceFile) -> str:
-    """What tells this content of a file from another: the server's ETag or date, or what it holds.
+    """The version of a file's content: the server's ETag or date; for other files, the sha256 of the content.
 
-    Raises UserError for a server that names none, Unavailable.
+    Raises Unavailable, and UserError if the server sends neither.
     """
     if not file.address.startswith(FETCHED):
         return file.fetch().sha256
@@ -64,12 +64,12 @@ def version_of(file: SourceFile) -> str:
 
 
 def streamed_files(corpus: Corpus) -> tuple[StreamedFile, ...]:
-    """All files of the source and their versions; raises UserError for one that has none, Unavailable."""
+    """All files of the source and their versions. Raises Unavailable, and UserError if a file has none."""
     return tuple(StreamedFile(address=each.address, version=version_of(each)) for each in corpus.files_of_source())
 
 
 def files_sha256(files: tuple[StreamedFile, ...]) -> str:
-    """What `data.sha256` is for a stream."""
+    """The digest that `data.sha256` must equal for a stream."""
     return hashlib.sha256("".join(f"{each.address} {each.version}\n" for each in files).encode()).hexdigest()
 
 

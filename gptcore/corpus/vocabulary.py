@@ -1,6 +1,7 @@
-"""Vocabulary files are data: fetched once, of a known digest, and kept beside the corpus.
+"""Vocabulary files are data: downloaded once, verified against a known digest, and stored beside the corpus.
 
-tiktoken would download its own at run time, which workers without a way out cannot. Packages carry the same files.
+tiktoken would download them at run time, which fails on workers without internet access. Packages on the package index
+contain the same files.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ class Source(NamedTuple):
     sha256: str
 
 
-# litellm names them as tiktoken's own cache does: by the sha1 of the address that they come from
+# litellm names them as tiktoken's own cache does: by the sha1 of their download address
 SOURCES = {
     "gpt2": Source(
         "openai-whisper", "20250625", "whisper/assets/gpt2.tiktoken",
@@ -40,7 +41,7 @@ SOURCES = {
 
 
 def fetch_vocabulary(choice: TokenizerChoice, raw: Path, root: Path, scratch: Path) -> None:
-    """Write the vocabulary file of the tokenizer, if it has one, to `raw`. What is downloaded is kept in `scratch`.
+    """Write the vocabulary file of the tokenizer, if it has one, to `raw`. Downloads are cached in `scratch`.
 
     Raises UserError.
     """

@@ -1,4 +1,4 @@
-"""Encoded pieces, in their order, become the folder of token files: whole or not at all."""
+"""Join encoded pieces, in order, into the folder of token files. The folder is written atomically."""
 
 import hashlib
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ def assemble(
 ) -> TokensMeta:
     """Write the token files of `encoded` (number of the piece's first document in the corpus, its splits).
 
-    Memory holds one piece at a time. Raises UserError if a split is empty: train, val, and with `test` the test.
+    Memory holds one piece at a time. Raises UserError if train, val or, with `test`, test is empty.
     """
     with atomic_path(folder) as temporary:
         temporary.mkdir()
@@ -54,7 +54,7 @@ def assemble(
 
 
 class _Writer:
-    """One split as it grows."""
+    """Appends encoded pieces to the files of one split."""
 
     def __init__(self, folder: Path, split: Split, dtype: np.dtype[np.unsignedinteger], file_tokens: int) -> None:
         self.folder, self.split, self.dtype, self.file_tokens = folder, split, dtype, file_tokens
@@ -106,7 +106,7 @@ class _Writer:
 
 
 class _Index:
-    """An .npy file that grows: numpy leaves room in the header for more rows."""
+    """An .npy file that can be appended to: numpy reserves space in the header for a larger row count."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.file, self.rows = path, path.open("w+b"), 0
@@ -117,7 +117,7 @@ class _Index:
         self.rows += len(rows)
 
     def close(self) -> str:
-        """The sha256 of the file."""
+        """Finish the file and return its sha256."""
         self._header()
         self.file.close()
         return sha256_file(self.path)

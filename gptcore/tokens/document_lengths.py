@@ -1,4 +1,4 @@
-"""How long the documents of each split are, as a picture."""
+"""A histogram of the document lengths of each split."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ COLORS = {"train": "#888888", "val": "#c2410c", "test": "#1d4ed8"}
 
 
 def draw_document_lengths(folder: Path) -> None:
-    """Write document_lengths.png beside the token files: tokens per document. The same bytes each time."""
+    """Write document_lengths.png, tokens per document, beside the token files. The output is byte-reproducible."""
     from matplotlib.figure import Figure
 
     meta = read_meta(folder)

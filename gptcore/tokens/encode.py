@@ -1,6 +1,6 @@
-"""One piece of a corpus as tokens: a pure function, so pieces can be made anywhere, in any order, and only once.
+"""Encode one piece of a corpus: a pure function, so pieces can be encoded anywhere, in any order, and only once.
 
-What is made is kept in a file named by all that shaped it. Killed and started again, the stage finds it there.
+Each result is cached in a file whose name depends on all inputs, so a killed and restarted stage finds it.
 """
 
 import hashlib
@@ -26,7 +26,10 @@ Int32s = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Look:
-    """A first look at a piece. `draws` shuffle the documents; `characters` are those of char's vocabulary."""
+    """Statistics from a first pass over a piece.
+
+    `draws` define the shuffled order of the documents; `characters` go into the vocabulary of `char`.
+    """
 
     sizes: Int32s
     draws: npt.NDArray[np.uint64]
@@ -42,7 +45,7 @@ class LookJob:
 
 
 def look(job: LookJob) -> Look:
-    """Bytes, draw and characters of each document of a piece. Raises UserError."""
+    """The size in bytes and the draw of each document of a piece, and the piece's characters. Raises UserError."""
     _, documents = read_piece(job.corpus, job.piece)
     encoded = [document.text.encode() for document in documents]
     draws = np.array([draw(text, job.seed) for text in encoded], np.uint64)
@@ -52,7 +55,7 @@ def look(job: LookJob) -> Look:
 
 @dataclass(frozen=True)
 class EncodeJob:
-    """`points`: where each text is split. `folder` holds the tokenizer and takes the result."""
+    """`points`: where each text is split. `folder` contains the tokenizer and receives the result."""
 
     corpus: Path
     piece: Piece
@@ -62,7 +65,7 @@ class EncodeJob:
 
 @dataclass(frozen=True)
 class Encoded:
-    """One split of a piece. A row of `index` is a document: its start in `ids`, its bytes, its number in the piece.
+    """One split of a piece. Each row of `index` is a document: its start in `ids`, its bytes, its number in the piece.
 
     `digests` are the sha256 of each text, shape (documents, 32).
     """
@@ -73,7 +76,7 @@ class Encoded:
 
 
 def encode_piece(job: EncodeJob) -> Path:
-    """Where the tokens of a piece lie, for `read_encoded`; made unless they are there, whole. Raises UserError."""
+    """Encode a piece unless an undamaged result is cached; returns its path, for `read_encoded`. Raises UserError."""
     raw, documents = read_piece(job.corpus, job.piece)
     path = job.folder / f"{hashlib.sha256(raw + job.points.tobytes()).hexdigest()}.npz"
     if not _is_whole(path):
@@ -84,7 +87,7 @@ def encode_piece(job: EncodeJob) -> Path:
         try:
             with temporary.open("wb") as file:
                 np.savez(file, **arrays)
-            temporary.replace(path)  # not synced as results are: whoever finds it looks at every byte
+            temporary.replace(path)  # needs no fsync: readers verify the checksums
         finally:
             temporary.unlink(missing_ok=True)
     return path
@@ -98,7 +101,7 @@ def read_encoded(path: Path) -> dict[Split, Encoded]:
 
 
 def encode(tokenizer: Tokenizer, documents: list[Document], points: npt.NDArray[np.integer]) -> dict[Split, Encoded]:
-    """The splits of some documents. Raises UserError if decoding a text's tokens does not give the text back."""
+    """Encode documents into splits. Raises UserError if decoding a text's tokens does not return the text."""
     parts = [split_text(document.text.encode(), at) for document, at in zip(documents, points, strict=True)]
     encoded = {}
     for side, split in enumerate(SPLITS):
@@ -108,7 +111,7 @@ def encode(tokenizer: Tokenizer, documents: list[Document], points: npt.NDArray[
 
 
 def _encode_split(tokenizer: Tokenizer, documents: list[Document], texts: dict[int, bytes]) -> Encoded:
-    """`texts` are those of the documents of these numbers, or parts of them."""
+    """`texts` maps document numbers to their texts, or to parts of them."""
     ids = tokenizer.encode_documents([text.decode() for text in texts.values()])
     if not tokenizer.gives(ids, b"".join(END_OF_TEXT.encode() + text for text in texts.values())):
         titles = [documents[number].title for number, text in texts.items() if _is_lost(tokenizer, text)]
@@ -128,12 +131,12 @@ def _is_lost(tokenizer: Tokenizer, text: bytes) -> bool:
 
 
 def token_dtype(n_vocab: int) -> np.dtype[np.unsignedinteger]:
-    """nanoGPT's 16 bits, little-endian, or 32 where they do not hold every id."""
+    """16 bits little-endian, as in nanoGPT, or 32 bits if the vocabulary needs them."""
     return np.dtype("<u2" if n_vocab <= 1 << 16 else "<u4")
 
 
 def _is_whole(path: Path) -> bool:
-    """Every byte is looked at: numpy's archive carries checksums."""
+    """Whether the file is intact: verifies every byte against the checksums in numpy's archive."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None

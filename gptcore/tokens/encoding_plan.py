@@ -1,4 +1,4 @@
-"""What is decided before the first token: the pieces of a corpus, which text is for what, and the tokenizer."""
+"""Everything decided before encoding: the pieces of a corpus, the split, and the tokenizer."""
 
 import hashlib
 from collections.abc import Iterator
@@ -28,9 +28,9 @@ from gptcore.tokens.workers import in_order
 
 @dataclass(frozen=True)
 class Plan:
-    """A job a piece, each independent of the others; `first_documents` numbers each piece's first document.
+    """One independent job per piece; `first_documents` is the number of each piece's first document.
 
-    `folder` is named by all that shapes its pieces, so that clones can share it: a killed run's are found by the next.
+    The name of `folder` is a hash of all inputs, so clones can share it and a new run finds the pieces of a killed one.
     """
 
     tokenizer: Tokenizer
@@ -39,13 +39,13 @@ class Plan:
     first_documents: list[int]
 
     def save_tokenizer(self) -> None:
-        """Put it where the jobs look for it."""
+        """Save the tokenizer where the jobs load it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save(self.folder / "tokenizer.json")
 
 
 def make_plan(config: TokenizeConfig, paths: Paths) -> Plan:
-    """Reads the corpus once, and once more to train a bpe. Raises UserError."""
+    """Reads the corpus once, and a second time to train a bpe. Raises UserError."""
     corpus = paths.raw / "documents.jsonl"
     parts = list(pieces(corpus))
     if not parts:
@@ -61,7 +61,7 @@ def make_plan(config: TokenizeConfig, paths: Paths) -> Plan:
 
 
 def _training_text(corpus: Path, parts: list[Piece], points: list[Int32s], at_most: int) -> Iterator[str]:
-    """The training texts of every piece, or of every second, third... piece, so that the sample spans the corpus."""
+    """The training texts of every k-th piece, with k chosen so that the sample spans the corpus."""
     every = -(-parts[-1].end // at_most)
     for part, of_texts in list(zip(parts, points, strict=True))[::every]:
         for document, at in zip(read_piece(corpus, part)[1], of_texts, strict=True):
@@ -86,9 +86,9 @@ def _make_tokenizer(config: TokenizeConfig, raw: Path, looks: list[Look], traini
 
 
 def _identity(tokenizer: Tokenizer, texts: list[npt.NDArray[Any]]) -> str:
-    """Of all pieces together: the code, the tokenizer, and what was seen of the texts."""
+    """A hash of everything that determines the pieces: code, tokenizer, and statistics of the texts."""
     digest = hashlib.sha256(tokenizer.to_json().encode())
-    digest.update(code_sha256("gptcore.tokens.encode").encode())  # other code never takes what this one has made
+    digest.update(code_sha256("gptcore.tokens.encode").encode())  # changed code never reuses old results
     for each in texts:
         digest.update(each.tobytes())
     return digest.hexdigest()

@@ -1,8 +1,8 @@
-"""GPT-2's pattern at twice the speed: the same ids by a pattern without look-ahead.
+"""GPT-2's pattern at twice the speed: the same ids from a pattern without look-ahead.
 
-The pattern ends a run of white space one character early when a word follows: `\\s+(?!\\S)`. A look-ahead (and a
-possessive `++`) keeps tiktoken from its fast regular expressions, which run in linear time; it costs half of the speed.
-Here numpy finds those places first and marks them with a NUL; the rest of the pattern needs no look-ahead.
+GPT-2's pattern ends a run of white space one character early when a word follows: `\\s+(?!\\S)`. A look-ahead (or a
+possessive `++`) prevents tiktoken from using its fast linear-time regular expressions, which halves the speed.
+Here numpy first marks those places with a NUL; the rest of the pattern needs no look-ahead.
 """
 
 import re
@@ -13,7 +13,7 @@ import tiktoken
 
 MARK = 0
 PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}\x00]+|\s+|\x00"""
-# Texts that hold the mark itself or white space of several bytes are left to tiktoken's own pattern.
+# Texts that contain the mark itself or multi-byte white space are encoded with tiktoken's own pattern.
 UNFIT = re.compile("[\0\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 
 
@@ -29,9 +29,9 @@ class FastSplit:
         return "\0" not in text if text.isascii() else not UNFIT.search(text)
 
     def encode(self, text: str, ends: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.uint32]:
-        """The ids of a text that fits, shape (tokens,).
+        """The ids of a text for which `fits` is true, shape (tokens,).
 
-        `ends`: at these bytes a special token begins; without them, none is in the text, only what may look like one.
+        `ends`: byte offsets where special tokens begin; without it, <|endoftext|> in the text is ordinary text.
         """
         characters = np.frombuffer(text.encode(), np.uint8)
         space = (characters == ord(" ")) | ((characters >= ord("\t")) & (characters <= ord("\r")))

@@ -1,25 +1,40 @@
-"""A tokenizer in Hugging Face's form, so that transformers.AutoTokenizer reads an exported model's ids."""
+"""Export a tokenizer in Hugging Face's format, so that transformers.AutoTokenizer can load it with the model."""
 
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gptcore.errors import UserError
 from gptcore.files import write_json
-from gptcore.tokens.tokenizer import END_OF_TEXT, GPT2_PATTERN, Tokenizer, character_of_byte
+from gptcore.tokens.tokenizer import GPT2_PATTERN, Tokenizer, character_of_byte
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as Theirs
 
 
 def write_hugging_face_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
-    """tokenizer.json and tokenizer_config.json. Unlike here, <|endoftext|> in a text is then the special token.
+    """Write tokenizer.json and tokenizer_config.json. Unlike here, they read <|endoftext|> as the special token.
 
     Raises UserError for sentencepiece, whose models Hugging Face's library converts itself.
     """
+    if tokenizer.kind == "sentencepiece":
+        raise UserError("a sentencepiece tokenizer cannot be written in Hugging Face's form; convert your .model file")
+    if tokenizer.kind == "huggingface":
+        (folder / "tokenizer.json").write_bytes(tokenizer.model)
+    else:
+        _converted(tokenizer).save(str(folder / "tokenizer.json"))
+    roles = ("bos", "eos") if tokenizer.kind == "huggingface" else ("bos", "eos", "unk")
+    special = {f"{role}_token": tokenizer.end_of_text for role in roles if tokenizer.end_of_text}
+    # clean-up of spaces would make decoding lossy
+    plain = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    write_json(folder / "tokenizer_config.json", {**plain, **special})
+
+
+def _converted(tokenizer: Tokenizer) -> "Theirs":
     from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
     from tokenizers import Tokenizer as Theirs
 
-    if tokenizer.kind == "sentencepiece":
-        raise UserError("a sentencepiece tokenizer cannot be written in Hugging Face's form; convert your .model file")
     if tokenizer.kind == "char":
         theirs = Theirs(models.WordLevel({token.decode(): rank for rank, token in enumerate(tokenizer.tokens)}))
         theirs.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
@@ -38,16 +53,13 @@ def write_hugging_face_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
             split = pre_tokenizers.Split(Regex(_plain(tokenizer.pattern)), "isolated")
             theirs.pre_tokenizer = pre_tokenizers.Sequence([split, theirs.pre_tokenizer])
         theirs.decoder = decoders.ByteLevel()
-    theirs.add_special_tokens([AddedToken(END_OF_TEXT, special=True)])
-    theirs.save(str(folder / "tokenizer.json"))
-    special: dict[str, Any] = {f"{name}_token": END_OF_TEXT for name in ("bos", "eos", "unk")}
-    # clean-up of spaces would make decoding lossy
-    plain = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
-    write_json(folder / "tokenizer_config.json", {**plain, **special})
+    if tokenizer.end_of_text:
+        theirs.add_special_tokens([AddedToken(tokenizer.end_of_text, special=True)])
+    return theirs
 
 
 def _plain(pattern: str) -> str:
-    """The pattern without possessive `++`, which mean something else there; what it matches is the same."""
+    """An equivalent pattern without possessive quantifiers such as `++`, which mean something else there."""
     return re.sub(r"([+*?]|\{\d,\d\})\+", r"\1", pattern)
 
 

@@ -1,4 +1,4 @@
-"""A tokenizer of each kind: nothing to train, read from a vocabulary file, or trained on the corpus."""
+"""Make a tokenizer of each kind: built in, read from a vocabulary file, or trained on the corpus."""
 
 import base64
 from collections.abc import Iterable, Iterator
@@ -17,18 +17,18 @@ from gptcore.tokens.tokenizer import (
 
 
 def byte_tokenizer() -> Tokenizer:
-    """256 bytes."""
+    """One token per byte value, 256 in all."""
     return Tokenizer("byte", CHARACTER_PATTERN, BYTES)
 
 
 def char_tokenizer(texts: Iterable[str]) -> Tokenizer:
-    """The characters of `texts` in code point order, as nanoGPT's character-level data sets."""
+    """One token per character of `texts`, in code point order, as in nanoGPT's character-level data sets."""
     characters: set[str] = set().union(*texts)
     return Tokenizer("char", CHARACTER_PATTERN, tuple(character.encode() for character in sorted(characters)))
 
 
 def tiktoken_tokenizer(kind: TiktokenKind, path: Path) -> Tokenizer:
-    """OpenAI's tokens from a file of lines `base64 rank`. Raises UserError."""
+    """OpenAI's tokens, read from a file with lines `base64 rank`. Raises UserError."""
     try:
         ranks = dict(line.split() for line in path.read_bytes().splitlines())
     except FileNotFoundError:
@@ -38,7 +38,7 @@ def tiktoken_tokenizer(kind: TiktokenKind, path: Path) -> Tokenizer:
 
 
 def sentencepiece_tokenizer(path: Path) -> Tokenizer:
-    """A model that the library sentencepiece has trained, with an id more: <|endoftext|>. Raises UserError."""
+    """A model trained by the library sentencepiece, plus one id for <|endoftext|>. Raises UserError."""
     try:
         from sentencepiece import SentencePieceProcessor
     except ImportError:
@@ -56,7 +56,7 @@ def sentencepiece_tokenizer(path: Path) -> Tokenizer:
 def train_bpe(texts: Iterator[str], vocab_size: int) -> Tokenizer:
     """Byte-level BPE (Sennrich et al. 2016, bytes as in GPT-2) with `vocab_size` ids, <|endoftext|> included.
 
-    Raises UserError if the texts have too few repeated pairs for so many.
+    Raises UserError if the texts have too few repeated pairs for that vocabulary size.
     """
     from tokenizers import Tokenizer as Trained
     from tokenizers.models import BPE

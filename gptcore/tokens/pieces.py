@@ -1,4 +1,4 @@
-"""A corpus file in pieces of a few megabytes, each of whole lines, so that memory stays small whatever the file."""
+"""Cut a corpus file into pieces of a few megabytes at line ends, so that memory use does not grow with the file."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from gptcore.corpus.documents import Document
 from gptcore.errors import UserError
 
-PIECE_BYTES = 1 << 22  # a document may be longer, though not by much: documents.py cuts what is
+PIECE_BYTES = 1 << 22  # a document may be longer, up to the limit in documents.py
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Piece:
 
 
 def pieces(corpus: Path, piece_bytes: int = PIECE_BYTES) -> Iterator[Piece]:
-    """The pieces of a corpus file, in order, of about `piece_bytes` each. Raises UserError if there is no such file."""
+    """The pieces of a corpus file, in order, of about `piece_bytes` each. Raises UserError if the file is missing."""
     if not corpus.is_file():
         raise UserError(f"{corpus} is missing; the download stage makes it: `dvc repro download`")
     size, start = corpus.stat().st_size, 0
@@ -42,5 +42,6 @@ def read_piece(corpus: Path, piece: Piece) -> tuple[bytes, list[Document]]:
         return raw, [Document.model_validate_json(line) for line in raw.removesuffix(b"\n").split(b"\n")]
     except ValidationError as error:
         where, what = f"between bytes {piece.start:,} and {piece.end:,}", error.errors()[0]["msg"]
-        remedy = f"make it anew: `chmod u+w {corpus} && touch {corpus} && dvc repro download`"  # as for token files
+        # see token_files._damaged
+        remedy = f"make it anew: `chmod u+w {corpus} && touch {corpus} && dvc repro download`"
         raise UserError(f"{corpus} is damaged {where}: {what}; {remedy}") from None

@@ -1,4 +1,4 @@
-"""A folder that several processes may fill at once: the last of them to be done removes it, killed ones leave it."""
+"""A folder that several processes can fill at once: the last to finish removes it; a killed process leaves it."""
 
 import fcntl
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def shared_folder(path: Path) -> Iterator[None]:
-    """`path`, there until the block ends; then removed unless the block raises or another process is in its own."""
+    """Create `path` for the block; remove it afterwards unless the block raises or another process still uses it."""
     lock = _lock(path)
     try:
         yield
@@ -22,11 +22,11 @@ def shared_folder(path: Path) -> Iterator[None]:
 
 
 def _lock(path: Path) -> int:
-    """A descriptor that holds it."""
+    """A file descriptor that holds a shared lock on the folder."""
     while True:
         path.mkdir(parents=True, exist_ok=True)
         lock = os.open(path, os.O_RDONLY)
         fcntl.flock(lock, fcntl.LOCK_SH)
         if os.fstat(lock).st_nlink:
             return lock
-        os.close(lock)  # one that was done has removed it meanwhile
+        os.close(lock)  # a process that finished has removed the folder in the meantime

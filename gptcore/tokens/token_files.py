@@ -1,6 +1,6 @@
-"""Token files: raw little-endian ids, readable by nanoGPT, with what they are beside them.
+"""Token files: raw little-endian ids, readable by nanoGPT, described by meta.json.
 
-<|endoftext|> stands before each document, so that a model learns from it how a text begins. A split is one file,
+<|endoftext|> precedes each document, so that a model learns from it how a text begins. A split is one file,
 `train.bin`, or several if it is longer than `FILE_TOKENS`: `train-00000.bin`, ... `train.index.npy` indexes documents.
 """
 
@@ -19,14 +19,14 @@ from gptcore.errors import UserError
 from gptcore.files import sha256_file
 
 FILE_TOKENS = 1 << 32
-INDEX = ("start", "bytes", "line")  # where its <|endoftext|> stands, its text in UTF-8, its line in documents.jsonl
+INDEX = ("start", "bytes", "line")  # position of its <|endoftext|>, UTF-8 bytes of its text, line in documents.jsonl
 
 
 class SplitMeta(BaseModel):
-    """One split; `bytes` are those of its texts in UTF-8, `tokens` count <|endoftext|> too.
+    """One split; `bytes` counts the UTF-8 bytes of its texts, `tokens` includes <|endoftext|>.
 
-    `files` are its token files and their sha256. `text_sha256` is that of the sha256 of its texts, one after the other,
-    so it is the same for every tokenizer.
+    `files` maps its token files to their sha256. `text_sha256` hashes the concatenated sha256 digests of its texts, so
+    it is the same for every tokenizer.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,7 +40,7 @@ class SplitMeta(BaseModel):
 
     @property
     def sha256(self) -> str:
-        """Of all its tokens: the identity of what a model trains on."""
+        """A hash of all its tokens, which identifies the data that a model trains on."""
         return hashlib.sha256("".join(self.files.values()).encode()).hexdigest()
 
 
@@ -67,14 +67,14 @@ class TokensMeta(BaseModel):
 
 
 class Tokens(Protocol):
-    """Ids that need not be in memory: a mapped file, or several as if they were one."""
+    """Ids that need not be in memory: one mapped file, or several joined."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, positions: npt.NDArray[np.int64], /) -> npt.NDArray[np.unsignedinteger]: ...
 
 
 class TokenFiles:
-    """Several mapped files as one row of tokens."""
+    """Several mapped files as one sequence of tokens."""
 
     def __init__(self, files: Sequence[npt.NDArray[np.unsignedinteger]]) -> None:
         self.files = files
@@ -84,7 +84,7 @@ class TokenFiles:
         return int(self.ends[-1])
 
     def __getitem__(self, positions: npt.NDArray[np.int64] | slice) -> npt.NDArray[np.unsignedinteger]:
-        """The ids at `positions`, of the same shape; each at least 0."""
+        """The ids at `positions`, in the same shape; positions must not be negative."""
         if isinstance(positions, slice):
             positions = np.arange(*positions.indices(len(self)))
         which = np.searchsorted(self.ends, positions, side="right")
@@ -107,7 +107,7 @@ def read_meta(folder: Path) -> TokensMeta:
 
 
 def open_tokens(folder: Path, split: Split) -> Tokens:
-    """The ids of a split, shape (tokens,), mapped and not loaded. Raises UserError if there is no such split."""
+    """The ids of a split, shape (tokens,), memory-mapped. Raises UserError if the split does not exist."""
     meta = read_meta(folder)
     if split not in meta.splits():
         raise UserError(f"{folder} has no split {split}; set tokenize.test_fraction, then `dvc repro tokenize`")
@@ -116,7 +116,7 @@ def open_tokens(folder: Path, split: Split) -> Tokens:
 
 
 def read_index(folder: Path, split: Split) -> npt.NDArray[np.int64]:
-    """A row for each document of the split, shape (documents, 3): its columns are `INDEX`. Raises UserError."""
+    """A row for each document of the split, shape (documents, 3), with the columns of `INDEX`. Raises UserError."""
     path = folder / f"{split}.index.npy"
     try:
         index: npt.NDArray[np.int64] = np.load(path, mmap_mode="r")
@@ -131,12 +131,12 @@ def document_starts(folder: Path, split: Split) -> npt.NDArray[np.int64]:
 
 
 def stream_sha256(folder: Path) -> str:
-    """The identity of the stream that is trained on; empty where there is none."""
+    """A hash that identifies the training stream; empty if there is no stream."""
     return sha256_file(folder / STREAM) if (folder / STREAM).exists() else ""
 
 
 def verify_tokens(folder: Path) -> TokensMeta:
-    """The meta data, after a look at every byte of the token files. Raises UserError that names the damaged file."""
+    """Verify every byte of the token files and return meta.json. Raises UserError, which names the damaged file."""
     meta = read_meta(folder)
     for name, sha256 in expected_files(meta):
         verify_file(folder / name, sha256)
@@ -147,7 +147,7 @@ def verify_tokens(folder: Path) -> TokensMeta:
 
 
 def verify_file(path: Path, sha256: str) -> None:
-    """Raises UserError if a file of a token folder is missing or another than meta.json says."""
+    """Raises UserError if a file of a token folder is missing or differs from its sha256 in meta.json."""
     if not path.is_file():
         raise UserError(f"{path} is missing; the tokenize stage makes it: `dvc repro tokenize`")
     if (found := sha256_file(path)) != sha256:
@@ -155,7 +155,7 @@ def verify_file(path: Path, sha256: str) -> None:
 
 
 def expected_files(meta: TokensMeta) -> Iterator[tuple[str, str]]:
-    """Name and sha256 of each file that meta.json vouches for."""
+    """Name and sha256 of each file whose hash is in meta.json."""
     yield "tokenizer.json", meta.tokenizer_sha256
     for split, of_split in meta.splits().items():
         yield from of_split.files.items()
@@ -163,7 +163,7 @@ def expected_files(meta: TokensMeta) -> Iterator[tuple[str, str]]:
 
 
 def _damaged(path: Path, what: str) -> UserError:
-    # DVC believes a linked file to be whole while it is read-only and its time has not changed, and then restores the
-    # damaged one from its cache even under `dvc repro -f`; chmod and touch reach the cached file through the link.
+    # DVC assumes that a linked file is intact while it is read-only and its mtime is unchanged. It then restores the
+    # damaged file from its cache even under `dvc repro -f`; chmod and touch reach the cached file through the link.
     remedy = f"make it anew: `chmod u+w {path} && touch {path} && dvc repro tokenize`"
     return UserError(f"{path} is damaged: {what}; {remedy}")

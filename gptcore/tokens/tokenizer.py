@@ -1,11 +1,11 @@
-"""Text <-> token ids. Every tokenizer is one thing, described completely by one saved JSON file."""
+"""Text <-> token ids. One class covers every kind of tokenizer; one JSON file describes a tokenizer completely."""
 
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,17 +15,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, mod
 from gptcore.errors import UserError
 from gptcore.files import sha256_file, write_text
 from gptcore.tokens.fast_split import FastSplit
+from gptcore.tokens.libraries import HuggingFace, Library, SentencePiece
 
-if TYPE_CHECKING:
-    from sentencepiece import SentencePieceProcessor
-
-Kind = Literal["bpe", "gpt2", "cl100k_base", "o200k_base", "char", "byte", "sentencepiece"]
+Kind = Literal["bpe", "gpt2", "cl100k_base", "o200k_base", "char", "byte", "sentencepiece", "huggingface"]
 END_OF_TEXT: Final = "<|endoftext|>"
 BYTES = tuple(bytes([value]) for value in range(256))
 CHARACTER_PATTERN = r"(?s)."
-# tiktoken's form of GPT-2's own pattern: it splits alike, but without backtracking over long runs
+# tiktoken's version of GPT-2's pattern: it splits identically, but without backtracking over long runs
 GPT2_PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
-# Where OpenAI's vocabularies split; o200k's first two lines are words that end in small letters and in capitals
+# OpenAI's split patterns; the first two lines of o200k match words that end in lowercase letters and in capitals
 PATTERNS: Final = {
     "gpt2": GPT2_PATTERN,
     "cl100k_base": (
@@ -43,40 +41,51 @@ TiktokenKind = Literal["gpt2", "cl100k_base", "o200k_base"]
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Ids are ranks: `tokens[id]` is the token's bytes; <|endoftext|> has the id after the last.
+    """Ids are ranks: `tokens[id]` is the token's bytes; <|endoftext|> has the id after the last, or is no token.
 
-    Within each piece that `pattern` matches, neighbours whose bytes together are a token are merged, lowest id first.
-    sentencepiece goes by its `model` instead, a file of that library's, and by the settings inside.
+    Within each match of `pattern`, adjacent pieces whose joined bytes are a token are merged, lowest id first.
+    sentencepiece and huggingface use `model` instead: the content of that library's file, including its settings. The
+    `end_of_text` of huggingface is a token of the model under any name.
     """
 
     kind: Kind
     pattern: str
     tokens: tuple[bytes, ...]
     model: bytes = b""
+    end_of_text: str | None = END_OF_TEXT
 
     @property
     def n_vocab(self) -> int:
-        return self.eot_id + 1
+        return self._library.n_vocab if self._library else len(self.tokens) + (self.end_of_text is not None)
+
+    @property
+    def stop_id(self) -> int:
+        """Of the token that ends a text; -1, which is no id, where the vocabulary has none."""
+        if self._library:
+            return -1 if self._library.eot_id is None else self._library.eot_id
+        return -1 if self.end_of_text is None else len(self.tokens)
 
     @property
     def eot_id(self) -> int:
-        """The id of <|endoftext|>, which stands before each document."""
-        return self._sentences.vocab_size() if self.model else len(self.tokens)
+        """The id of <|endoftext|>, which precedes each document. Raises UserError if the vocabulary has none."""
+        if self.stop_id < 0:
+            raise UserError(f"the vocabulary has no {END_OF_TEXT} for a text to begin with; give it a text to continue")
+        return self.stop_id
 
     @cached_property
     def encoding(self) -> tiktoken.Encoding:
-        """Not of sentencepiece."""
+        """The tiktoken encoding; not available for sentencepiece and huggingface."""
         ranks = {token: rank for rank, token in enumerate(self.tokens)}
-        special = {END_OF_TEXT: self.eot_id}
+        special = {END_OF_TEXT: self.eot_id} if self.end_of_text else {}
         return tiktoken.Encoding(self.kind, pat_str=self.pattern, mergeable_ranks=ranks, special_tokens=special)
 
     def encode(self, text: str) -> npt.NDArray[np.uint32]:
         """The ids of `text`, shape (tokens,); <|endoftext|> in it is ordinary text.
 
-        Raises UserError for a character that char does not know, and for a run of a million newlines.
+        Raises UserError for a character outside the vocabulary of char, and for a run of a million newlines.
         """
-        if self.model:
-            return np.array(self._sentences.EncodeAsIds(text), np.uint32)
+        if self._library:
+            return np.array(self._library.encode(text), np.uint32)
         if self.kind == "byte":
             return np.frombuffer(text.encode(), np.uint8).astype(np.uint32)
         if self.kind == "char" and (unknown := set(text) - self._characters):
@@ -86,34 +95,31 @@ class Tokenizer:
         encoding = self.encoding
         try:
             return encoding.encode_to_numpy(text, disallowed_special=())
-        except ValueError as error:  # tiktoken's pattern needs stack for white space
+        except ValueError as error:  # a long run of white space exhausts the stack of tiktoken's pattern
             raise UserError(f"tiktoken cannot split a text of {len(text):,} characters: {error}") from None
 
     def encode_documents(self, texts: list[str]) -> npt.NDArray[np.uint32]:
-        """The ids of `texts` one after the other, <|endoftext|> before each: at once where that is faster.
+        """The concatenated ids of `texts`, with <|endoftext|> before each; encodes all at once where that is faster.
 
-        Raises UserError as `encode`.
+        Raises UserError like `encode`.
         """
+        eot = np.array([self.eot_id], np.uint32)
         joined = "".join(END_OF_TEXT + text for text in texts)
-        plain = joined.count(END_OF_TEXT) == len(texts)  # none of them holds the name of the special token
+        plain = joined.count(END_OF_TEXT) == len(texts)  # no text contains the special token's name
         if plain and self._fast_split and self._fast_split.fits(joined):
             sizes = np.array([len(END_OF_TEXT) + len(text.encode()) for text in texts], np.int64)
             return self._fast_split.encode(joined, np.cumsum(sizes) - sizes)
-        eot = np.array([self.eot_id], np.uint32)
         return np.concatenate([part for text in texts for part in (eot, self.encode(text))] or [eot[:0]])
 
     def decode(self, ids: Sequence[int] | npt.NDArray[np.unsignedinteger]) -> str:
-        """The text of `ids`; bytes that are no UTF-8 become U+FFFD."""
-        if self.model:
-            texts = [[]]  # type: list[list[int]]
-            for each in ids:
-                texts.append([]) if each == self.eot_id else texts[-1].append(int(each))
-            return END_OF_TEXT.join(self._sentences.DecodeIds(text) for text in texts)
+        """The text of `ids`; invalid UTF-8 bytes become U+FFFD."""
+        if self._library:
+            return self._library.decode(ids)
         return self.encoding.decode(list(ids), errors="replace")
 
     def gives(self, ids: npt.NDArray[np.unsignedinteger], text: bytes) -> bool:
-        """Whether `ids` decode to `text`, UTF-8, <|endoftext|> as its name: as `decode`, many times faster."""
-        if self.model:
+        """Whether `ids` decode to `text` in UTF-8, with <|endoftext|> by name; many times faster than `decode`."""
+        if self._library:
             return self.decode(ids).encode() == text
         joined, starts, lengths = self._table
         sizes = lengths[ids]
@@ -128,15 +134,15 @@ class Tokenizer:
 
     def to_json(self) -> str:
         saved = _Saved(
-            format_version=1, kind=self.kind, pattern=self.pattern, special_token=END_OF_TEXT,
+            format_version=1, kind=self.kind, pattern=self.pattern, special_token=self.end_of_text,
             tokens=[base64.b64encode(token).decode() for token in self.tokens],
             model=base64.b64encode(self.model).decode(),
         )  # fmt: skip
-        return saved.model_dump_json(indent=1, exclude_defaults=True) + "\n"  # no model, no word of it
+        return saved.model_dump_json(indent=1, exclude_defaults=True) + "\n"  # omits an empty `model`
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Raises UserError if the file is missing or no tokenizer."""
+        """Raises UserError if the file is missing or not a valid tokenizer."""
         try:
             saved = _Saved.model_validate_json(path.read_bytes())
         except FileNotFoundError:
@@ -146,7 +152,7 @@ class Tokenizer:
             where = ".".join(map(str, first["loc"]))
             raise UserError(f"{path} is no tokenizer or damaged: {where + ': ' * bool(where)}{first['msg']}") from None
         tokens = tuple(map(base64.b64decode, saved.tokens))
-        return cls(saved.kind, saved.pattern, tokens, base64.b64decode(saved.model))
+        return cls(saved.kind, saved.pattern, tokens, base64.b64decode(saved.model), saved.special_token)
 
     @cached_property
     def _characters(self) -> frozenset[str]:
@@ -158,21 +164,22 @@ class Tokenizer:
 
     @cached_property
     def _table(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """All tokens one after the other, <|endoftext|> last, where each starts there, and its length."""
+        """The concatenated bytes of all tokens, <|endoftext|> last, and the start and length of each token."""
         tokens = [*self.tokens, END_OF_TEXT.encode()]
         lengths = np.array([len(token) for token in tokens], np.int32)
         starts = np.cumsum(lengths, dtype=np.int32) - lengths
         return np.frombuffer(b"".join(tokens), np.uint8), starts, lengths
 
     @cached_property
-    def _sentences(self) -> "SentencePieceProcessor":
-        from sentencepiece import SentencePieceProcessor
-
-        return SentencePieceProcessor(model_proto=self.model)
+    def _library(self) -> Library | None:
+        if not self.model:
+            return None
+        library = HuggingFace if self.kind == "huggingface" else SentencePiece
+        return library(self.model, self.end_of_text)
 
 
 def require_tokenizer(tokens: Path, model: Path) -> None:
-    """A model takes only tokens of its own tokenizer: both folders hold the same tokenizer.json. Raises UserError."""
+    """Raises UserError unless tokens and model have the same tokenizer.json: a model reads only its own tokenizer's."""
     if sha256_file(tokens / "tokenizer.json") != sha256_file(model / "tokenizer.json"):
         raise UserError(
             f"{tokens} was made with another tokenizer than {model} learned, so the model cannot read it; "
@@ -181,7 +188,7 @@ def require_tokenizer(tokens: Path, model: Path) -> None:
 
 
 def character_of_byte() -> dict[int, str]:
-    """GPT-2's bytes_to_unicode: printable bytes are written as themselves, the others from U+0100 on."""
+    """GPT-2's bytes_to_unicode: printable bytes map to themselves, the others to U+0100 and up."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [value for value in range(256) if value not in printable]
     return {value: chr(value) for value in printable} | {value: chr(256 + i) for i, value in enumerate(others)}
@@ -200,7 +207,7 @@ class _Saved(BaseModel):
     format_version: Literal[1]
     kind: Kind
     pattern: str
-    special_token: Literal["<|endoftext|>"]
+    special_token: str | None
     tokens: list[Annotated[str, AfterValidator(_is_base64)]]
     model: Annotated[str, AfterValidator(_is_base64)] = ""
 
@@ -209,9 +216,12 @@ class _Saved(BaseModel):
         known = set(self.tokens)
         if len(known) < len(self.tokens):
             raise ValueError("a token is there twice")
-        if (self.kind == "sentencepiece") != bool(self.model):
-            raise ValueError("a model is there if, and only if, the kind is sentencepiece")
-        if self.kind not in ("char", "sentencepiece") and not known.issuperset(
+        libraries = ("sentencepiece", "huggingface")
+        if (self.kind in libraries) != bool(self.model):
+            raise ValueError("a model is there if, and only if, the kind is sentencepiece or huggingface")
+        if self.kind != "huggingface" and self.special_token not in (END_OF_TEXT, None):
+            raise ValueError(f"the special token is {self.special_token!r}, not {END_OF_TEXT}")
+        if self.kind not in ("char", *libraries) and not known.issuperset(
             base64.b64encode(byte).decode() for byte in BYTES
         ):
             raise ValueError("not every byte is a token")

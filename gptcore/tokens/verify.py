@@ -1,4 +1,4 @@
-"""Every hash of the corpus and its tokens, looked at again."""
+"""Verify every hash of the corpus and its tokens."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -41,9 +41,9 @@ def read_sources(raw: Path) -> Sources:
 
 
 def checks(paths: Paths) -> Iterator[tuple[Path, Callable[[], None]]]:
-    """Each file of data/raw and data/tokens that has a hash, and what reads every byte of it and raises UserError.
+    """Each hashed file of data/raw and data/tokens, with a function that verifies all of it and raises UserError.
 
-    Raises UserError if a file with hashes cannot be read.
+    Raises UserError if a file that lists hashes cannot be read.
     """
     try:
         sums = read_sums(paths.raw)
@@ -64,5 +64,5 @@ def _verify_raw(path: Path, sha256: str) -> None:
 
 
 def _damaged(path: Path, what: str) -> UserError:
-    remedy = f"make it anew: `chmod u+w {path} && touch {path} && dvc repro download`"  # as for token files
+    remedy = f"make it anew: `chmod u+w {path} && touch {path} && dvc repro download`"  # see token_files._damaged
     return UserError(f"{path} is damaged: {what}; {remedy}")

@@ -1,4 +1,4 @@
-"""One function over many jobs on all cores, results in order, in processes that end with the one that started them."""
+"""Map a function over jobs on all cores, with results in order; worker processes exit with their parent."""
 
 import multiprocessing
 import os
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 class WorkerSettings(BaseSettings):
-    """Apart from config/settings.py: a stage reruns when what it imports changes, and training needs none of this."""
+    """Separate from config/settings.py: a stage reruns when its imports change, and training does not need this."""
 
     model_config = SettingsConfigDict(env_prefix="GPTCORE_", frozen=True)
 
@@ -27,7 +27,7 @@ class WorkerSettings(BaseSettings):
 
     @classmethod
     def count(cls) -> int:
-        """Raises UserError that names the variable."""
+        """The number of workers. Raises UserError, which names the variable."""
         try:
             return cls().workers or len(os.sched_getaffinity(0))  # type: ignore[call-arg]
         except ValidationError as error:
@@ -36,12 +36,12 @@ class WorkerSettings(BaseSettings):
 
 
 def in_order(function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
-    """`function(job)` of each job, in their order. Raises what `function` raises, and Unavailable if a worker dies."""
+    """`function(job)` for each job, in order. Raises what `function` raises, and Unavailable if a worker dies."""
     workers = min(WorkerSettings.count(), len(jobs))
     if workers < 2:
         yield from map(function, jobs)
         return
-    # spawned, not forked: a terminal's progress bar is a thread, and a fork of a process with threads can hang
+    # spawn, not fork: the terminal progress bar runs in a thread, and forking a process with threads can deadlock
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
         try:
@@ -51,12 +51,12 @@ def in_order(function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator
 
 
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed closes no queue, and its workers would wait for the next job for ever."""
+    """Exit when the parent dies: a killed parent closes no queue, so workers would wait forever for the next job."""
     parent = multiprocessing.parent_process()
     assert parent
     parent.join()

@@ -74,6 +74,7 @@ class Run:
         self.checkpoints = Checkpoints(place, self.identity)
         self._resume()
         make_ready(self.state)
+        self.micro_batch = self.state.micro_batch
 
     def _resume(self) -> None:
         """Restore the first rank's checkpoint on every rank."""
@@ -118,6 +119,10 @@ class Run:
         here = self.progressed
         for each in report.skipped:
             print(f"{self.name}: {each}", flush=True)
+        if report.micro_batch < self.micro_batch:
+            now = f"{report.micro_batch} sequences go through the model at once instead of {self.micro_batch}"
+            print(f"{self.name}: out of memory before step {report.step:,} was done: {now}", flush=True)
+            self.micro_batch = report.micro_batch
         here.step, here.seconds, here.loss_sum = report.step, here.seconds + seconds, here.loss_sum + report.loss
         evaluates = _is_due(report.step, self.train.steps, self.curve.points)
         samples = _is_due(report.step, self.train.steps, self.train.samples)

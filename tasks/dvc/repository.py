@@ -1,7 +1,7 @@
-"""DVC's view of a workspace, opened in this process: a question takes 0.1 s, while each `dvc` takes 0.7 s to start.
+"""DVC's repository opened in this process: a query takes 0.1 s, while each `dvc` command takes 0.7 s to start.
 
-With the modules that import this one (probe, restore, record, remote) the only importer of dvc. What is private to
-DVC 3.67 there has a canary in tests/tasks/test_probe.py.
+Only this module and those that import it (probe, restore, record, remote) import dvc. tests/tasks/test_probe.py checks
+the private API of DVC 3.67 that they use.
 """
 
 import gc
@@ -31,7 +31,7 @@ def opened(root: Path) -> Iterator[Any]:
     from dvc.repo import Repo
     from scmrepo.exceptions import SCMError
 
-    logging.getLogger("dvc").setLevel(logging.WARNING)  # what it tells otherwise, the tasks' states say
+    logging.getLogger("dvc").setLevel(logging.WARNING)  # the tasks' states already say the rest
     try:
         # DVC reads stage names and prints paths relative to the current folder, which is the checkout
         with chdir(root), Repo(str(root), _wait_for_lock=True) as repo:
@@ -43,7 +43,7 @@ def opened(root: Path) -> Iterator[Any]:
 
 @cache
 def _import_dvc() -> None:
-    """From then on the garbage collector passes over all that imports have made: half a second of a run."""
+    """Import DVC, then exclude all imported objects from garbage collection, which saves half a second per run."""
     import dvc.repo
     import dvc.rwlock
     import dvc.stage.cache  # noqa: F401
@@ -61,7 +61,7 @@ def locked(root: Path) -> Iterator[Any]:
 
 @contextmanager
 def _params_read_once() -> Iterator[None]:
-    """What is asked and what is then recorded are of the same params.yaml; and DVC would parse it 30 times a stage."""
+    """Verdict and record use the same params.yaml; DVC would otherwise parse it 30 times per stage."""
     from dvc.dependency import param
 
     load = param.load_path
@@ -73,13 +73,13 @@ def _params_read_once() -> Iterator[None]:
 
 
 def cache_folder(root: Path) -> Path:
-    """Where DVC keeps objects and runs, as its configuration in and outside of the repository says."""
+    """The folder of DVC's cache, according to its configuration inside and outside the repository."""
     with opened(root) as repo:
         return Path(repo.cache.legacy.path)
 
 
 def is_remote_set(root: Path) -> bool:
-    """Whether DVC has a default remote there."""
+    """Whether DVC has a default remote."""
     with opened(root) as repo:
         return has_remote(repo)
 

@@ -1,4 +1,4 @@
-"""`gptcore data`: what is there, and whether it is what its hashes say."""
+"""`gptcore data` lists the data that exists and verifies its hashes."""
 
 import contextlib
 import hashlib

@@ -1,4 +1,4 @@
-"""Clones of the checkout: what travels into them, who holds them, and what is left of them."""
+"""Clones of the checkout: what is copied into them, which process holds them, and how they are cleaned up."""
 
 import os
 import shutil
@@ -36,7 +36,7 @@ def command(root: Path, *arguments: str, code: int = 0) -> str:
 
 @flow(name="open", validate_parameters=False)
 def open_one(overrides: Sequence[str] = (), then: str = "") -> dict[str, str]:
-    """What is in the clone, by file."""
+    """Open a clone and return its content by file."""
     with open_workspace(list(overrides), is_apart=True) as workspace:
         files = {name: (workspace.root / name).read_text() for name in ("code.py", "dvc.lock", ".dvc/config.local")}
         (found,) = find(workspace.checkout)
@@ -65,7 +65,7 @@ def test_what_travels(finished: Path, caplog: pytest.LogCaptureFixture) -> None:
 def test_experiments_go_to_the_repository_that_is_named(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    """As in a container, where the checkout is a clone that the pull step has made."""
+    """As in a container, where the pull step cloned the checkout."""
     scratch.run(tmp_path, "git", "clone", "--quiet", "--bare", str(finished), "origin.git")
     monkeypatch.setenv("GPTCORE_REPOSITORY", f"file://{tmp_path}/origin.git")
     settings.cache_clear()

@@ -1,4 +1,4 @@
-"""`gptcore configure`: what people write, and what it makes of params.yaml."""
+"""`gptcore configure`: the overrides people write, and the params.yaml that results."""
 
 import re
 import shutil
@@ -20,7 +20,7 @@ PRESETS = [f"{group}={choice}" for group, choices in CHOICES.items() for choice 
 
 @pytest.fixture
 def params(tmp_path: Path) -> Path:
-    """params.yaml as conf/ composes it, in a folder of its own."""
+    """params.yaml as composed from conf/, in its own folder."""
     shutil.copytree(ROOT / "conf", tmp_path / "conf")
     path = tmp_path / "params.yaml"
     write(compose([], path), path)
@@ -58,7 +58,7 @@ def test_model_architecture_and_optimizer_combine(params: Path, model: str, arch
 
 
 def test_adamws_rates_follow_one_field(params: Path) -> None:
-    """nanoGPT has one for all; GPT-3's falls with the size."""
+    """nanoGPT uses one rate for all sizes; GPT-3's falls with the size."""
     optim = compose(["optim=adamw_gpt2", "optim.matrix_learning_rate=2e-4"], params)["optim"]
     assert {each for name, each in optim.items() if name.endswith("learning_rate")} == {2e-4}
     sizes = ("gpt2-124m", "gpt2-350m", "gpt2-774m", "gpt2-1558m")

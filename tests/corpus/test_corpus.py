@@ -1,4 +1,4 @@
-"""Which texts of a source become documents, and what is said of those that do not."""
+"""Which texts of a source become documents, and how dropped ones are reported."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ ROWS = [
 
 
 def kept(folder: Path, rows: list[dict[str, Any]] = ROWS, **values: Any) -> tuple[list[str], dict[str, int]]:
-    """The texts taken, and the counts of those dropped."""
+    """The texts kept, and the counts of those dropped."""
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     made = corpus(folder, "rows.jsonl", **values)
     found = [each.text for each in made.documents()]

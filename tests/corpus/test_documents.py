@@ -1,4 +1,4 @@
-"""The corpus file: what is written is read, another text is refused, damage is named."""
+"""The corpus file: it reads back as written, other text is refused, damage is reported."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Downloads from a real server on loopback: verified, kept, tried again, and refused in one line."""
+"""Downloads from a real server on loopback: verified, cached, retried, and refused with a one-line error."""
 
 import tarfile
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Data sets by name, from a hub on loopback, through the real library datasets."""
+"""Data sets by name, from a hub on loopback, through the real `datasets` library."""
 
 import json
 import os
@@ -31,7 +31,7 @@ ROWS = [{"query": f"Question {n}?", "answer": f"Answer {n}.", "language": "en" i
 READ = """
 import json, sys
 from pathlib import Path
-from gptcore.corpus.corpus import hub, transfer
+from gptcore.corpus import hub, transfer
 from gptcore.corpus.corpus import Corpus, DataConfig
 from gptcore.errors import UserError
 hub.PIECE_BYTES, transfer.RETRY_WAITS_SECONDS = 2000, (0.01,)
@@ -68,7 +68,7 @@ QUERIES = [row["query"] for row in ROWS]
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    """Two Parquet files of the data set owner/name, as its card says."""
+    """A hub with the data set owner/name: two Parquet files, listed in its card."""
     folder = tmp_path_factory.mktemp("hub")
     (folder / "en").mkdir()
     (folder / "README.md").write_text(CARD)
@@ -80,7 +80,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 
 
 def start(root: Path, hub: Hub, *data: dict[str, Any]) -> "subprocess.Popen[str]":
-    """In a process of its own: datasets and the hub's client read the environment when they are imported."""
+    """Use a separate process: datasets and the hub's client read the environment at import."""
     asked = json.dumps([config(**each).model_dump(mode="json") for each in data])
     return run(root, hub, READ, asked)
 
@@ -100,7 +100,7 @@ def run(root: Path, hub: Hub, *code: str, **settings: str) -> "subprocess.Popen[
 
 
 def ask(root: Path, hub: Hub, *data: dict[str, Any]) -> list[Any]:
-    """The texts of each, or the error."""
+    """The texts of each data set, or the error."""
     output, trouble = start(root, hub, *data).communicate(timeout=120)
     answers = [json.loads(line.removeprefix("answer ")) for line in output.splitlines() if line.startswith("answer ")]
     assert len(answers) == len(data), trouble
@@ -141,7 +141,7 @@ def test_a_killed_download_goes_on(hub: Hub, tmp_path: Path) -> None:
 
 
 def stream(root: Path, hub: Hub, source: str, count: int = 0, **settings: str) -> Any:
-    """The kept head, `count` documents that are streamed after it, and the files' addresses; or the error."""
+    """The stored head, the next `count` streamed documents and the file URLs; or the error."""
     data = config(source=source, text="query", mode="stream", max_documents=7)
     output, trouble = run(root, hub, STREAM, data.model_dump_json(), str(count), **settings).communicate(timeout=120)
     assert output, trouble

@@ -1,4 +1,4 @@
-"""Files of every format to texts, and one line for each way in which a file is not what it is taken for."""
+"""Read texts from files of every format; a file that does not match its format gives a one-line error."""
 
 import gzip
 import json

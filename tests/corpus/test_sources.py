@@ -1,4 +1,4 @@
-"""Where a corpus may lie on this machine, on the web and in a bucket, and how a wrong address is told."""
+"""Corpus sources on this machine, on the web and in a bucket, and the errors for wrong addresses."""
 
 import hashlib
 import json
@@ -46,7 +46,7 @@ def s3() -> Iterator[S3Server]:
 
 @pytest.fixture
 def bucket(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
-    """Empty at the start of each test."""
+    """A bucket that is empty at the start of each test."""
     for name, value in s3.environment.items():
         monkeypatch.setenv(name, value)
     for name in s3.objects():

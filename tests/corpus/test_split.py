@@ -1,4 +1,4 @@
-"""The split loses no text, shares none between its sides, and is the same each time."""
+"""The split loses no text, has no overlap between its sides, and is deterministic."""
 
 import numpy as np
 import pytest
@@ -81,7 +81,7 @@ def test_the_tail_is_the_end_of_the_text(texts: list[str], val: float, test: flo
 
 @pytest.mark.parametrize("val_split", ["documents", "tail"])
 def test_no_window_of_50_bytes_is_on_two_sides(val_split: str) -> None:
-    """Of a text that does not repeat itself, with characters of several bytes, cut at every place near the boundary."""
+    """For a non-repeating text with multi-byte characters, cut at every position near the boundary."""
     for fraction in np.linspace(0.2, 0.21, 12):
         texts = [prose(seed, 500) for seed in range(12)]
         sides = parts(texts, val_split=val_split, val_fraction=float(fraction), test_fraction=0.2)

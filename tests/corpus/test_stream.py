@@ -1,4 +1,4 @@
-"""Training straight from a source: pinned, in constant memory, and exact when it goes on after a kill."""
+"""Training directly from a source: pinned, in constant memory, and resumed exactly after a kill."""
 
 import csv
 import gzip
@@ -41,7 +41,7 @@ def texts() -> list[str]:
 
 
 def files() -> dict[str, bytes]:
-    """The texts in order, in three files of different forms."""
+    """The texts in order, in three files of different formats."""
     table = io.BytesIO()
     pq.write_table(pa.table({"text": texts()[40:]}), table, row_group_size=7)
     jsonl = ["".join(json.dumps({"text": text}) + "\n" for text in part) for part in (texts()[:15], texts()[15:40])]
@@ -60,7 +60,7 @@ def source(web: Web) -> list[str]:
 
 
 def workspace(root: Path, source: Any, **params: Any) -> Path:
-    """With documents and tokens of the head of a stream that is pinned as it is now."""
+    """A workspace with the documents and tokens of a stream's head; the stream is pinned to its current version."""
     data = {**DATA, "source": source, "mode": "stream", "max_documents": HEAD, "shuffle_tokens": 2000}
     optim = {**MUON, "cooldown_fraction": 0.0}
     sections = {"data": data, "tokenize": HALF, "train": {**TRAIN, "steps": 120}, "optim": optim,
@@ -133,7 +133,7 @@ def test_a_batch_is_a_function_of_seed_and_step(root: Path, order: str) -> None:
         again = batches(root, order=order)
         again.load_tensors(ours.tensors(step))
         assert len(again.places) == step // ours.steps + 1
-        for each in (step, step - step % ours.steps, 199):  # on, back within what is known, and on
+        for each in (step, step - step % ours.steps, 199):  # forward, back to a known place, and forward
             assert torch.equal(again[each][0], seen[each][0]) and torch.equal(again[each][1], seen[each][1])
     assert not torch.equal(batches(root, order=order, seed=4)[0][0], seen[0][0])
 
@@ -223,7 +223,7 @@ def val_losses(root: Path) -> list[float]:
 
 
 def test_stream_json_names_the_code_that_reads_a_stream(root: Path) -> None:
-    """It takes the place of dvc.yaml's code dependencies."""
+    """It replaces dvc.yaml's code dependencies."""
     assert read_json(root / "data/raw/stream.json")["code_sha256"] == code_sha256("gptcore.corpus.stream")
 
 

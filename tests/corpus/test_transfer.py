@@ -1,4 +1,4 @@
-"""Downloads from a web server that misbehaves: whole and right, or one line that says why not."""
+"""Downloads from a faulty web server: complete and correct, or a one-line error."""
 
 import hashlib
 import os
@@ -78,7 +78,7 @@ def test_a_killed_download_goes_on(web: Web, tmp_path: Path) -> None:
     web.faults, web.stall_seconds = ["stall"], 20.0
     process = subprocess.Popen([sys.executable, "-c", FETCH, web.url("a.txt")], cwd=tmp_path)
     try:
-        # all that was sent has been written: the file is at the half or above what buffers hold
+        # the download has written everything sent: half the file, more than buffers hold
         wait_until(lambda: any(part.stat().st_size > len(TEXT) // 4 for part in tmp_path.glob("*.part")))
     finally:
         os.kill(process.pid, signal.SIGKILL)

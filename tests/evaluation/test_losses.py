@@ -1,4 +1,4 @@
-"""Loss over a whole split, and what is derived from it."""
+"""Loss over a whole split, and the metrics derived from it."""
 
 import math
 
@@ -38,7 +38,7 @@ def test_the_sum_is_that_of_each_window_alone() -> None:
 
 
 def test_a_uniform_model_of_bytes_needs_eight_bits_per_byte() -> None:
-    gpt = GPT(model_config(MODERN), 256)  # its head starts at zero
+    gpt = GPT(model_config(MODERN), 256)  # its head is initialized to zero
     losses, counts = window_losses(gpt, some_tokens(1001, 256), 16)
     measured = score(losses, counts, 1000)
     assert measured.bits_per_byte == pytest.approx(8, rel=1e-6)

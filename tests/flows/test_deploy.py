@@ -1,8 +1,7 @@
-"""`make deploy` and what it puts on a real server."""
+"""`make deploy` and what it creates on a real server."""
 
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from prefect.automations import AutomationCore
@@ -37,8 +36,13 @@ def test_deploying_again_changes_nothing_but_what_differs(cluster: Cluster) -> N
     with cluster.client() as client:
         wanted = client.read_work_pool("gpu")
         client.update_work_pool("gpu", WorkPoolUpdate(description="by hand", base_job_template={}))
+        refresh = client.read_deployment_by_name("refresh-data/local")
+        client.update_deployment_schedule(refresh.id, refresh.schedules[0].id, active=True)
         said = cluster.deploy().splitlines()
         assert client.read_work_pool("gpu").base_job_template == wanted.base_job_template
+        (schedule,) = client.read_deployment_by_name("refresh-data/local").schedules
+        assert schedule.active, "what somebody has switched on stays on"
+        client.update_deployment_schedule(refresh.id, schedule.id, active=False)
     assert "work pool gpu: updated" in said
     assert all(
         "unchanged" in line
@@ -55,18 +59,6 @@ def test_schedules_wait_to_be_switched_on(cluster: Cluster) -> None:
     assert not any(each.active for each in schedules)
 
 
-def test_what_somebody_has_switched_on_stays_on(cluster: Cluster) -> None:
-    with cluster.client() as client:
-        deployment = client.read_deployment_by_name("refresh-data/local")
-        client.update_deployment_schedule(deployment.id, deployment.schedules[0].id, active=True)
-        cluster.deploy()
-        (schedule,) = client.read_deployment_by_name("refresh-data/local").schedules
-        assert schedule.active
-        client.update_deployment_schedule(deployment.id, schedule.id, active=False)
-        cluster.deploy()
-        assert not client.read_deployment_by_name("refresh-data/local").schedules[0].active
-
-
 def test_without_a_server_it_is_one_line(cluster: Cluster) -> None:
     elsewhere = Cluster(cluster.home)
     said = elsewhere.command(scratch.CHECKOUT, *elsewhere.deploy_command, code=2)
@@ -79,7 +71,7 @@ def test_without_a_server_it_is_one_line(cluster: Cluster) -> None:
 
 @pytest.fixture
 def told(cluster: Cluster) -> Iterator[Webhook]:
-    """A webhook that the automations know."""
+    """A webhook that the automations notify."""
     with webhook() as receiver:
         cluster.environment["GPTCORE_WEBHOOK"] = receiver.address
         cluster.deploy()
@@ -106,28 +98,29 @@ def test_webhook_hears_of_failures_and_promotions(cluster: Cluster, told: Webhoo
 
 @pytest.fixture
 def impatient(cluster: Cluster) -> Iterator[None]:
-    """The automations wait for 10 s, the least that Prefect allows, instead of minutes."""
+    """The automations wait for 10 s, Prefect's minimum, instead of minutes."""
     with cluster.client() as client:
-        for automation in client.read_automations():
-            wanted = AutomationCore(**automation.model_dump(exclude={"id", "owner_resource"}))
-            wanted.trigger.within = timedelta(seconds=10)
-            client.update_automation(automation.id, wanted)
-    yield
-    cluster.deploy()
+        found = {each.id: AutomationCore(**each.model_dump(exclude={"id", "owner_resource"}))
+                 for each in client.read_automations()}  # fmt: skip
+        for number, automation in found.items():
+            hasty = automation.model_copy(deep=True)
+            hasty.trigger.within = timedelta(seconds=10)
+            client.update_automation(number, hasty)
+        yield
+        for number, automation in found.items():
+            client.update_automation(number, automation)
 
 
 @pytest.mark.usefixtures("impatient", "server")
-def test_lost_run_has_crashed_and_run_that_never_started_is_started(cluster: Cluster, project: Path) -> None:
+def test_lost_run_has_crashed_and_run_that_never_started_is_back_in_the_queue(cluster: Cluster) -> None:
     with cluster.client() as client:
         lost = client.create_flow_run(flow(lambda: None, name="train-gpt"), state=Running()).id
         emit_event("prefect.flow-run.heartbeat", {"prefect.resource.id": f"prefect.flow-run.{lost}"})
         taken = cluster.submit("train-gpt/local")
-        client.set_flow_run_state(taken, Pending())  # as a worker does, which then dies
+        client.set_flow_run_state(taken, Pending())  # like a worker that dies after taking the run
     found = cluster.wait(lost, "Crashed").state
     assert found
     assert "No heartbeat" in str(found.message)
-    cluster.wait(taken, "Scheduled")
-    with cluster.client() as client:  # the next run sends a heartbeat every 30 s only
-        client.pause_automation(client.read_automations_by_name("lost runs")[0].id)
-    with cluster.worker(project):
-        cluster.wait(taken, "Completed")
+    cluster.wait(taken, "Scheduled")  # from where the next worker takes it
+    with cluster.client() as client:
+        client.delete_flow_run(taken)

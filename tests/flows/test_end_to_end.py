@@ -1,4 +1,4 @@
-"""The real flow with the real stages, on a small invented text: what a stranger gets from `make train`, in a minute."""
+"""The real flow with the real stages on a small synthetic text: what a new user gets from `make train`, in a minute."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ def sentences(rng: random.Random) -> str:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of this checkout as it is now, set to a small text and few steps."""
+    """A copy of the current checkout, configured for a small text and few steps."""
     root = tmp_path_factory.mktemp("end-to-end") / "checkout"
     tracked = subprocess.run(["git", "ls-files"], cwd=scratch.CHECKOUT, capture_output=True, text=True, check=True)
     for name in tracked.stdout.split():

@@ -1,4 +1,4 @@
-"""One cache under both doors, workspaces, and what a person sees in the terminal."""
+"""One cache for the flow and `dvc repro`, workspaces, and the terminal output."""
 
 import json
 import sys
@@ -27,7 +27,7 @@ def verdicts(report: str) -> list[str]:
 
 
 def experiments(project: Path) -> dict[str, Any]:
-    """Name -> what `dvc exp show` says of it."""
+    """Each experiment's name -> its data from `dvc exp show`."""
     shown = json.loads(scratch.run(project, "dvc", "exp", "show", "--json"))
     found = [each for commit in shown for each in commit.get("experiments") or []]
     return {each["name"]: each["revs"][0]["data"] for each in found}
@@ -39,11 +39,11 @@ def test_flow_then_flow_then_dvc(finished: Path) -> None:
     report = scratch.run(finished, sys.executable, "-c", CACHED_RUN)
     assert verdicts(report) == [f"{stage} Cached up to date" for stage in STAGES]
     assert "gpt version 1 is the new champion" in report
-    assert report.splitlines()[-1] == "set()"  # each takes 2 s to import
+    assert report.splitlines()[-1] == "set()"  # each import takes 2 s
     assert (finished / "dvc.lock").read_text() == lock
     assert scratch.run(finished, "git", "status", "--short") == status
     assert "Data and pipelines are up to date" in scratch.run(finished, "dvc", "repro")
-    ((_, experiment),) = experiments(finished).items()  # of the first run; the second, in which nothing ran, is none
+    ((_, experiment),) = experiments(finished).items()  # from the first run; the second ran nothing and adds none
     metrics = experiment["metrics"]["data/evaluation/metrics.json"]["data"]
     assert metrics["model"]["bits_per_byte"] == 2 + 1 / scratch.STEPS
 
@@ -53,16 +53,19 @@ def test_dvc_then_flow(project: Path) -> None:
     assert verdicts(train_gpt()) == [f"{stage} Cached up to date" for stage in STAGES]
 
 
-def test_two_runs_with_overrides_at_once(project: Path) -> None:
+def test_runs_with_overrides_at_once(project: Path) -> None:
+    """Three clones side by side; the two that would train the same train once."""
     (project / "code.py").write_text("edited = 'not committed'\n")
     scratch.run(project, "dvc", "repro", "tokenize")
     before = scratch.run(project, "git", "status", "--short"), (project / "dvc.lock").read_bytes()
-    runs = [scratch.start(project, *scratch.flow_command(f"train.steps={steps}")) for steps in (30, 40)]
+    runs = [scratch.start(project, *scratch.flow_command(f"train.steps={steps}")) for steps in (30, 40, 40)]
     outputs = [run.communicate()[0] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], "\n".join(outputs)
+    assert [run.returncode for run in runs] == [0, 0, 0], "\n".join(outputs)
     assert all("restored from run-cache" in output for output in outputs)  # so the uncommitted edit travelled
     steps = sorted(each["params"]["params.yaml"]["data"]["train"]["steps"] for each in experiments(project).values())
-    assert steps == [30, 40]
+    assert steps == [30, 40, 40]
+    assert sorted(scratch.steps_taken(project)) == sorted([*range(1, 31), *range(1, 41)])
+    assert any("another run is doing just this" in output for output in outputs)
     assert before == (scratch.run(project, "git", "status", "--short"), (project / "dvc.lock").read_bytes())
     assert not (project / "data/model").exists()
     assert list((project / "data/scratch/workspaces").iterdir()) == []

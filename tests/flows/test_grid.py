@@ -1,4 +1,4 @@
-"""Which runs a sweep is made of."""
+"""Which runs a sweep consists of."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_random_ones_are_the_same_for_a_seed() -> None:
 
 def test_values_of_every_kind_survive() -> None:
     grid = {"optim.adam_betas": [[0.9, 0.95]], "model.bias": [True], "optim.adam_eps": [1e-9], "train.seed": [5, "5"]}
-    (member,) = choose(grid, None, 0, PARAMS)  # 5 and "5" are the same
+    (member,) = choose(grid, None, 0, PARAMS)  # 5 and "5" are equal
     assert member.params["optim.adam_betas"] == [0.9, 0.95]
     assert member.params["model.bias"] is True
     assert member.params["optim.adam_eps"] == 1e-9

@@ -17,5 +17,5 @@ def test_several_workers_on_postgresql(project: Path, tmp_path: Path) -> None:
         with cluster_in(tmp_path / "cluster", settings) as cluster, cluster.worker(project), cluster.worker(project):
             runs = [cluster.submit("train-gpt/local") for _ in range(2)]
             done = [cluster.wait(run, "Completed") for run in runs]
-    assert max(run.start_time for run in done) < min(run.end_time for run in done)  # at once, one on each worker
+    assert max(run.start_time for run in done) < min(run.end_time for run in done)  # in parallel, one on each worker
     assert not (tmp_path / "cluster" / "prefect.db").exists()

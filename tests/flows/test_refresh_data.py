@@ -1,4 +1,4 @@
-"""A corpus that changes where it comes from starts one training on what it is now."""
+"""A corpus that changes at its source starts one training run on the new version."""
 
 import hashlib
 from collections.abc import Iterator
@@ -28,14 +28,14 @@ def web() -> Iterator[Web]:
 
 @pytest.fixture
 def checkout(project: Path, web: Web) -> Path:
-    """A project whose corpus is the file on the web as it was before."""
+    """A project whose corpus is the old version of the file on the web."""
     scratch.set_param(project, "data", "source", web.url("corpus.txt"))
     scratch.set_param(project, "data", "sha256", sha256(BEFORE))
     return project
 
 
 def runs(cluster: Cluster) -> list[FlowRun]:
-    """What refresh-data has started."""
+    """The runs that refresh-data started."""
     with cluster.client() as client:
         return [run for run in client.read_flow_runs() if "refresh-data" in run.tags]
 
@@ -44,7 +44,7 @@ def test_a_change_upstream_starts_one_run_on_the_new_text(checkout: Path, cluste
     assert refresh_data().startswith("unchanged")
     before = web.sent_bytes
     assert refresh_data().startswith("unchanged")
-    assert web.sent_bytes - before <= len(BEFORE)  # asked for its version: the file lies here already
+    assert web.sent_bytes - before <= len(BEFORE)  # asks only for the version: the file is cached
     assert runs(cluster) == []
     web.files["corpus.txt"] = AFTER
     sentence = refresh_data()
@@ -52,7 +52,7 @@ def test_a_change_upstream_starts_one_run_on_the_new_text(checkout: Path, cluste
     (run,) = runs(cluster)
     assert run.parameters["overrides"] == [f"data.sha256={sha256(AFTER)}"]
     assert f"changed: the corpus was the text of sha256 {sha256(BEFORE)}" in sentence and run.name in sentence
-    scratch.set_param(checkout, "data", "sha256", sha256(AFTER))  # accepted
+    scratch.set_param(checkout, "data", "sha256", sha256(AFTER))  # accept the new version
     assert refresh_data().startswith("unchanged")
 
 

@@ -1,4 +1,4 @@
-"""A sweep on a real server and worker: the scratch project's model is the better the more steps it takes."""
+"""A sweep on a real server and worker: the scratch project's model improves with the number of steps."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ GRID = f"train.steps=[{scratch.STEPS},{scratch.STEPS_FAIL},{scratch.STEPS_BETTER
 
 
 def ranking(output: str) -> list[list[str]]:
-    """The cells of the rows of runs, as the terminal shows them."""
+    """The cells of the table rows that list runs in the terminal output."""
     rows = [re.split(r"  +", line.strip()) for line in output.splitlines()]
     return [row for row in rows if len(row) > 2 and row[0].isdigit()]
 
@@ -32,7 +32,7 @@ def ranking(output: str) -> list[list[str]]:
 def test_sweep_ranks_promotes_and_runs_only_what_is_missing(cluster: Cluster, finished: Path) -> None:
     with cluster.worker(finished, limit=2):
         said = cluster.command(finished, *SWEEP, GRID)
-    assert "3 runs, of which 1 are there already" in said  # that of the finished project
+    assert "3 runs, of which 1 are there already" in said  # the finished project's run
     (best, known, failed) = ranking(said)
     assert best[2:4] == [str(scratch.STEPS_BETTER), "2.0200"]
     assert known[2:4] == [str(scratch.STEPS), "2.0500"]

@@ -1,4 +1,4 @@
-"""What a run gets from each work pool, rendered by Prefect's own workers; manifests against Kubernetes' schema."""
+"""The configuration of a run in each work pool, rendered by Prefect's workers; manifests match Kubernetes' schema."""
 
 import asyncio
 import copy
@@ -9,7 +9,7 @@ from uuid import uuid4
 import kubernetes_validate
 import pytest
 from prefect.client.schemas.objects import FlowRun
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from prefect.workers.base import BaseJobConfiguration
 from prefect.workers.process import ProcessJobConfiguration
 from prefect_docker.worker import DockerWorkerJobConfiguration
@@ -32,19 +32,19 @@ def load(path: Path) -> Any:
 
 
 def render(pool: str, **job_variables: Any) -> Any:
-    """The configuration that `pool`'s worker would start a run with."""
+    """The configuration with which `pool`'s worker would start a run."""
     wanted = load(FOLDER / "pools" / f"{pool}.yaml")
     kind = CONFIGURATIONS[wanted["type"]]
-    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):  # nothing is asked, so no server is needed
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):  # never called, so no server is needed
         configuration = asyncio.run(kind.from_template_and_values(wanted["base_job_template"], job_variables))
     configuration.prepare_for_flow_run(FlowRun(id=uuid4(), name="swift-otter", flow_id=uuid4()))
     return configuration
 
 
 def valid(manifest: dict[str, Any]) -> dict[str, Any]:
-    """`manifest`, after a check that knows every field there is."""
+    """Return `manifest` after a strict check of every field."""
     manifest = copy.deepcopy(manifest)
-    for field in ("parallelism", "completions"):  # prefect-kubernetes asks for them in the pod too; clusters drop them
+    for field in ("parallelism", "completions"):  # prefect-kubernetes requires them in the pod too; clusters drop them
         manifest["spec"]["template"]["spec"].pop(field, None)
     kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
     return manifest
@@ -98,7 +98,7 @@ def test_pod_has_gpus_memory_cache_secrets_and_time_for_a_checkpoint() -> None:
 
 @pytest.mark.parametrize(("backoff_limit", "behaviour"), [(0, "reschedule"), (3, "relinquish")])
 def test_evicted_pod_gives_its_run_back(backoff_limit: int, behaviour: str) -> None:
-    """To Prefect, which starts another pod, or to Kubernetes, which starts this one again."""
+    """To Prefect, which starts another pod, or to Kubernetes, which restarts this one."""
     manifest = valid(render("gpu-kubernetes", backoff_limit=backoff_limit).job_manifest)
     (container,) = manifest["spec"]["template"]["spec"]["containers"]
     assert {"name": "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR", "value": behaviour} in container["env"]
@@ -126,7 +126,7 @@ def test_training_over_several_machines_finds_its_pods() -> None:
     assert spec["completionMode"] == "Indexed"
     assert spec["parallelism"] == machines
     assert f"--nnodes={machines}" in container["args"]
-    assert service["spec"]["selector"] == {"job-name": name}  # a label that Kubernetes gives the Job's pods
+    assert service["spec"]["selector"] == {"job-name": name}  # Kubernetes labels the Job's pods with it
     assert pod["subdomain"] == service["metadata"]["name"]
     port = service["spec"]["ports"][0]["port"]
     assert f"--rdzv-endpoint={name}-0.{service['metadata']['name']}:{port}" in container["args"]
@@ -135,7 +135,7 @@ def test_training_over_several_machines_finds_its_pods() -> None:
 
 
 def test_the_stack_is_whole() -> None:
-    """What `docker compose config` would refuse: names that lead nowhere."""
+    """No undefined names, which `docker compose config` would reject."""
     stack = load(FOLDER / "compose.yaml")
     services, pools = stack["services"], {path.stem for path in (FOLDER / "pools").glob("*.yaml")}
     assert {"postgres", "s3", "prefect", "mlflow", "worker-gpu"} <= set(services)
@@ -151,3 +151,12 @@ def test_the_stack_is_whole() -> None:
     (gpus,) = services["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert gpus["capabilities"] == ["gpu"]
     assert (FOLDER / services["prefect"]["build"]["context"] / services["prefect"]["build"]["dockerfile"]).is_file()
+
+
+def test_a_run_from_a_terminal_is_not_taken_for_lost() -> None:
+    """The automation expects heartbeats of any flow run; here too they come often enough for it to miss two."""
+    automations = YAML(typ="safe").load(CHECKOUT / "deployments" / "automations.yaml")
+    (lost,) = (each for each in automations if each["name"] == "lost runs")
+    frequency = get_current_settings().flows.heartbeat_frequency
+    assert frequency
+    assert 3 * frequency < lost["trigger"]["within"]

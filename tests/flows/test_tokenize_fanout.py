@@ -1,4 +1,4 @@
-"""The pieces that a Dask cluster encodes are those of the stage, which then only puts them together."""
+"""A Dask cluster encodes the same pieces as the stage, which then only joins them."""
 
 from pathlib import Path
 

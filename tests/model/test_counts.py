@@ -14,7 +14,7 @@ from tests.support.closure import ROOT
 from tests.support.engine import GPT2, MODERN, model_config
 
 GPT2_VOCAB = 50257
-PUBLISHED = {  # Radford et al. 2019, as OpenAI's released weights have them
+PUBLISHED = {  # Radford et al. 2019, counted in OpenAI's released weights
     "gpt2-124m": 124_439_808,
     "gpt2-350m": 354_823_168,
     "gpt2-774m": 774_030_080,
@@ -54,10 +54,10 @@ def test_modern_has_as_many_parameters_as_its_parts(name: str) -> None:
 @pytest.mark.parametrize("values", [GPT2, MODERN], ids=["gpt2", "modern"])
 @pytest.mark.parametrize("changes", [{}, {"n_layer": 3, "n_embd": 48, "block_size": 24}], ids=["small", "wider"])
 def test_flops_are_those_that_torch_counts(values: dict[str, Any], changes: dict[str, Any]) -> None:
-    """Forward and backward of whole rows. Attention counts all pairs, causal or not, as PaLM's appendix B does."""
+    """Forward and backward of whole rows. Attention counts all pairs, causal or not, as in PaLM's appendix B."""
     model = GPT(model_config(values, **changes), 50)
     rows = torch.zeros(3, model.config.block_size, dtype=torch.int64)
-    # the math kernel is plain matrix products; the fused ones recompute some in the backward pass, which is no use
+    # the math kernel is plain matrix products; the fused ones recompute some in the backward pass, which must not count
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model(rows, rows).backward()
     assert counter.get_total_flops() == model.flops_per_token() * rows.numel()

@@ -1,4 +1,4 @@
-"""Dropout: the share, the scale, the gradient, and that torch's seed decides."""
+"""Dropout: its rate, scale and gradient, and its dependence on torch's seed."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The chunked loss is plain cross-entropy, whatever the chunks."""
+"""The chunked loss equals plain cross-entropy for any chunk size."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The model: what a paper or nanoGPT would let you expect of it."""
+"""The model has the properties that papers and nanoGPT lead you to expect."""
 
 import math
 
@@ -18,7 +18,7 @@ def ids(seed: int = 0, batch: int = 4, time: int = 16) -> torch.Tensor:
 
 
 def trained(values: dict, steps: int = 60) -> GPT:
-    """A model that has seen one batch `steps` times."""
+    """A model trained on one batch for `steps` steps."""
     model = GPT(model_config(values), VOCAB)
     optimizer = Optimizer(optim_config(MUON if values is MODERN else ADAMW, warmup_steps=0), model, 4 * steps)
     rows = ids(batch=4, time=17)
@@ -88,7 +88,7 @@ def test_sampling_is_repeatable_and_greedy_at_temperature_zero() -> None:
     assert model.sample(row[:4], 12, temperature=0, top_k=0, seed=1) == row[4:16]
     first, again, other = (model.sample([1], 30, 1.5, 0, seed) for seed in (1, 1, 2))
     assert first == again != other
-    assert len(first) == 30  # goes on past block_size
+    assert len(first) == 30  # continues past block_size
 
 
 def test_sampling_ends_at_the_stop_id() -> None:

@@ -1,6 +1,6 @@
 """The gpt2 architecture against transformers.GPT2LMHeadModel: logits, loss, every gradient, steps of AdamW.
 
-Sizes are drawn at random; weights, biases and norms too are random, so that a transposed or swapped one shows.
+Sizes, weights, biases and norms are random, so that a transposed or swapped tensor shows.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from gptcore.weights.huggingface import read_hugging_face
 from tests.support.engine import ADAMW, optim_config
 
 LEARNING_RATE, DECAY = 3e-3, 0.1
-EPS = 1e-3  # with AdamW's usual 1e-8 a gradient that is zero but for rounding moves its weight by a whole step
+EPS = 1e-3  # with AdamW's usual 1e-8, a gradient of pure rounding error moves its weight by a whole step
 CLOSE: dict[str, float] = {"rtol": 1e-4, "atol": 1e-5}
 
 tiny = st.fixed_dictionaries(
@@ -46,12 +46,12 @@ def pair(folder: Path, tiny: dict[str, Any]) -> tuple[GPT, GPT2LMHeadModel, Tens
 
 
 def losses(ours: GPT, theirs: GPT2LMHeadModel, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Theirs shifts the labels itself."""
+    """Transformers shifts the labels itself."""
     return ours(ids[:, :-1], ids[:, 1:]), theirs(ids, labels=ids).loss
 
 
 def in_our_form(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Names without their prefix; linear layers (in, out) become (out, in)."""
+    """Strip the prefix from names; transpose linear layers from (in, out) to (out, in)."""
     linear = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
     named = {name.removeprefix("transformer."): each for name, each in theirs.items()}
     return {name: each.t() if name.endswith(linear) else each for name, each in named.items()}
@@ -90,7 +90,7 @@ def gradients(model: torch.nn.Module) -> dict[str, Tensor]:
 @examples
 @given(tiny=tiny)
 def test_steps_of_adamw(tmp_path_factory: pytest.TempPathFactory, tiny: dict[str, Any]) -> None:
-    """The first, and two more that see its moments: clipped gradient, matrices and tables alone decay."""
+    """The first step and two more that use its moments: gradients are clipped, only matrices and tables decay."""
     ours, theirs, ids = pair(tmp_path_factory.mktemp("parity"), tiny)
     rates = {f"{group}_learning_rate": LEARNING_RATE for group in ("matrix", "embedding", "head", "scalar")}
     decays = {"matrix_weight_decay": DECAY, "embedding_weight_decay": DECAY}

@@ -1,4 +1,4 @@
-"""`python -m tests.support.closure` writes each stage's code dependencies into dvc.yaml: the imports of its module."""
+"""`python -m tests.support.closure` writes each stage's code dependencies, its module's imports, into dvc.yaml."""
 
 from pathlib import Path
 
@@ -13,12 +13,12 @@ ROOT = Path(__file__).parents[2]
 
 
 def code_of(stage: str) -> list[str]:
-    """Paths from the repository's root of every module that shapes the stage's result."""
+    """Paths, relative to the repository's root, of every module that affects the stage's result."""
     return closure(f"gptcore.stages.{stage}")
 
 
 def with_code(dvc_yaml: CommentedMap) -> CommentedMap:
-    """The content of dvc.yaml, each stage's code dependencies replaced by its closure, one a line."""
+    """Return dvc.yaml's content with each stage's code dependencies replaced by its closure, one per line."""
     for stage in STAGES:
         dependencies = dvc_yaml["stages"][stage]["deps"]
         dependencies[:] = code_of(stage) + [each for each in dependencies if not each.endswith(".py")]

@@ -1,5 +1,6 @@
-"""A Prefect server and process workers of their own, as `make ui` starts them: what deployments run on."""
+"""A private Prefect server and process workers, as `make ui` starts them, for running deployments."""
 
+import fcntl
 import os
 import signal
 import socket
@@ -32,7 +33,7 @@ def free_port() -> int:
 
 
 class Cluster:
-    """`prefect server start` with pools and deployments of deployments/; `environment` leads programs to it."""
+    """`prefect server start` with the pools and deployments of deployments/; `environment` points programs to it."""
 
     def __init__(self, home: Path, settings: dict[str, str] | None = None) -> None:
         self.home, self.port = home, free_port()
@@ -64,7 +65,7 @@ class Cluster:
             return False
 
     def launch(self, folder: Path, module: str, *words: str, log: str) -> "subprocess.Popen[bytes]":
-        """`python -m MODULE WORDS` in `folder`, in a process group of its own, output in `log` of the home folder."""
+        """Run `python -m MODULE WORDS` in `folder` in a new process group, with output to `log` in the home folder."""
         with (self.home / log).open("ab") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", module, *words], cwd=folder, env=self.environment,
@@ -72,15 +73,14 @@ class Cluster:
             )  # fmt: skip
 
     def twin(self, home: Path) -> "Cluster":
-        """Another one in `home`, not started yet, whose server finds everything deployed: migrations take 10 s."""
+        """Another cluster in `home`, not started yet, with everything deployed: migrations take 10 s."""
         home.mkdir(parents=True)
-        with closing(connect(self.home / "prefect.db")) as here, closing(connect(home / "prefect.db")) as there:
-            here.backup(there)
+        copy_database(self.home / "prefect.db", home / "prefect.db")
         return Cluster(home)
 
     @contextmanager
     def launched(self, folder: Path, module: str, *words: str, log: str) -> Iterator["subprocess.Popen[bytes]"]:
-        """As `launch`; ended with the block."""
+        """Like `launch`; the process ends with the block."""
         process = self.launch(folder, module, *words, log=log)
         try:
             yield process
@@ -88,7 +88,7 @@ class Cluster:
             end(process, signal.SIGTERM)
 
     def on_host(self, home: Path, settings: dict[str, str]) -> "Cluster":
-        """This one, as seen from another machine with its own home folder and settings."""
+        """This cluster, as seen from another machine with its own home folder and settings."""
         other = copy(self)
         other.home = home
         private = {"PREFECT_HOME": "prefect", "DVC_GLOBAL_CONFIG_DIR": "dvc", "DVC_SITE_CACHE_DIR": "dvc-site"}
@@ -106,7 +106,7 @@ class Cluster:
         return self.command(scratch.CHECKOUT, *self.deploy_command)
 
     def command(self, folder: Path, *command: str, code: int = 0) -> str:
-        """What `command` prints, run in `folder` against this server; it must end with `code`."""
+        """Run `command` in `folder` against this server and return its output; it must exit with `code`."""
         done = subprocess.run(
             command, cwd=folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             check=False,
@@ -116,7 +116,7 @@ class Cluster:
 
     @contextmanager
     def worker(self, folder: Path, pool: str = "cpu", limit: int = 1) -> Iterator["subprocess.Popen[bytes]"]:
-        """A worker started in `folder`, where its runs then work; ready to take them, ended with the block."""
+        """Start a worker in `folder`, where its runs work. It is ready to take runs and ends with the block."""
         name = f"{pool}-{time.monotonic_ns()}"
         words = ("--no-prompt", "worker", "start", "--pool", pool, "--limit", str(limit), "--name", name)
         with self.launched(folder, "prefect", *words, log="worker.log") as process:
@@ -133,7 +133,7 @@ class Cluster:
             yield client
 
     def submit(self, deployment: str, **parameters: Any) -> UUID:
-        """Ask for a run of `deployment`, as `prefect deployment run` does; its id."""
+        """Submit a run of `deployment`, like `prefect deployment run`, and return its id."""
         with self.client() as client:
             found = client.read_deployment_by_name(deployment)
             return client.create_flow_run_from_deployment(found.id, parameters=parameters).id
@@ -143,13 +143,13 @@ class Cluster:
             return client.read_flow_run(run)
 
     def state(self, run: UUID) -> str:
-        """The name of the state it is in now: `Running`, `Completed`, ..."""
+        """The name of the run's current state: `Running`, `Completed`, ..."""
         state = self.flow_run(run).state
         assert state
         return str(state.name)
 
     def wait(self, run: UUID, *names: str, seconds: float = 120) -> FlowRun:
-        """Until the run's state is one of `names` (by default: any final one)."""
+        """Wait until the run's state is one of `names` (default: any final state)."""
         give_up = time.monotonic() + seconds
         while True:
             found = self.flow_run(run)
@@ -162,13 +162,13 @@ class Cluster:
         return found
 
     def logs(self, run: UUID) -> str:
-        """All that was logged of the run, its tasks included."""
+        """All logs of the run and its tasks."""
         with self.client() as client:
             wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
             return "\n".join(line.message for line in client.read_logs(wanted, limit=200))
 
     def promoted(self) -> list[str]:
-        """The flow runs that made a champion, as the server was told, of all tests that use it."""
+        """The flow runs that promoted a champion, from the server's events, across all tests that use the server."""
         wanted = {"event": {"name": ["gptcore.model.promoted"]}, "resource": {"id": ["gptcore.model.gpt"]}}
         with self.client() as client:
             events = client.request("POST", "/events/filter", json={"filter": wanted}).json()["events"]
@@ -176,7 +176,7 @@ class Cluster:
 
 
 def end(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
-    """Signal the process alone, and wait; what is left of its group after 40 s is killed."""
+    """Signal the process alone, and wait; kill what is left of its group after 40 s."""
     try:
         process.send_signal(number)
         process.wait(40)
@@ -186,13 +186,33 @@ def end(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
         process.wait()
 
 
+def copy_database(source: Path, target: Path) -> None:
+    """Copy an SQLite database that a server may be writing to."""
+    with closing(connect(source)) as here, closing(connect(target)) as there:
+        here.backup(there)
+
+
 @contextmanager
-def cluster_in(home: Path, settings: dict[str, str] | None = None) -> Iterator[Cluster]:
-    """A cluster that is up, with everything deployed; gone when the block ends."""
+def cluster_in(home: Path, settings: dict[str, str] | None = None, deployed: Path | None = None) -> Iterator[Cluster]:
+    """A running cluster with everything deployed, stopped when the block ends.
+
+    `deployed`: a database that the first of several processes leaves for the others, which wait for it.
+    """
     cluster = Cluster(home, settings)
-    cluster.start()
     try:
-        cluster.deploy()
+        if deployed is None:
+            cluster.start()
+            cluster.deploy()
+        else:
+            with deployed.with_suffix(".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if deployed.exists():
+                    copy_database(deployed, home / "prefect.db")
+                    cluster.start()
+                else:
+                    cluster.start()
+                    cluster.deploy()
+                    copy_database(home / "prefect.db", deployed)
         yield cluster
     finally:
         cluster.stop()

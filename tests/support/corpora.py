@@ -1,4 +1,4 @@
-"""Corpora for the tests of tokenizing, and the texts that token files hold."""
+"""Corpora for the tests of tokenizing, and the texts in token files."""
 
 import json
 import random
@@ -24,7 +24,7 @@ def write_corpus(root: Path, corpus: dict[str, str], **tokenize: object) -> Path
 
 
 def texts(root: Path, titles: list[str]) -> Texts:
-    """Title and text of each document of each split, from the token files alone; each begins with <|endoftext|>."""
+    """Title and text of each document per split, decoded from the token files; each starts with <|endoftext|>."""
     folder = root / "data/tokens"
     tokenizer, meta = Tokenizer.load(folder / "tokenizer.json"), read_meta(folder)
     found: Texts = {split: [] for split in SPLITS}
@@ -40,7 +40,7 @@ def texts(root: Path, titles: list[str]) -> Texts:
 
 
 def prose(seed: int, characters: int) -> str:
-    """Words that never repeat for long, with accents, Chinese, escapes of JSON, and white space of all kinds."""
+    """Words without long repetitions, with accents, Chinese, JSON escapes, and white space of all kinds."""
     words = random.Random(seed)
     alphabet = 'abcdefghijklmnopqrstuvwxyzéñ仁義\\"0123'
     found, length = [], 0

@@ -1,4 +1,4 @@
-"""A hub of data sets on loopback: as much of it as the libraries datasets and huggingface_hub ask when they stream."""
+"""A data set hub on loopback, with the endpoints that datasets and huggingface_hub use for streaming."""
 
 import hashlib
 import json
@@ -11,17 +11,17 @@ from urllib.parse import unquote, urlsplit
 
 
 class Hub:
-    """Serves the files of `repositories` (owner/name -> folder), all at the one revision `commit`.
+    """Serves the files of `repositories` (owner/name -> folder), all at the single revision `commit`.
 
-    Each of `faults` spoils one request for content: a status to answer, or "cut".
+    Each of `faults` breaks one content request: a status to answer, or "cut".
     """
 
     def __init__(self, repositories: dict[str, Path], commit: str) -> None:
         self.repositories, self.commit = repositories, commit
         self.faults: list[int | str] = []
         self.requests: list[str] = []
-        self.authorizations: set[str] = set()  # that came with the files' contents
-        self.address = "http://127.0.0.1:9"  # nobody
+        self.authorizations: set[str] = set()  # sent with requests for file contents
+        self.address = "http://127.0.0.1:9"  # nothing listens there
 
     def info(self, repository: str) -> dict[str, object]:
         files = [{"rfilename": each["path"]} for each in self.tree(repository)]

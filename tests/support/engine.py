@@ -15,6 +15,7 @@ import gptcore.stages.run_stage
 from gptcore.files import write_json
 from gptcore.model.config import ModelConfig
 from gptcore.training.config import OptimConfig, TrainConfig
+from tests.support.forked import Forked
 
 REPOSITORY = Path(__file__).parents[2]
 SIZE: dict[str, Any] = {"n_layer": 2, "n_head": 2, "n_embd": 32, "block_size": 16, "dropout": 0.0}
@@ -100,24 +101,37 @@ def make_workspace(root: Path, **params: Any) -> Path:
 
 
 def start_stage(stage: str, root: Path, **environment: str) -> subprocess.Popen[str]:
-    return start_module(f"gptcore.stages.{stage}", root, **environment)
-
-
-def start_module(module: str, root: Path, **environment: str) -> subprocess.Popen[str]:
-    env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "GPTCORE_CHECKPOINT_SECONDS": "0.1", **environment}
-    command = [sys.executable, "-m", module]
+    """Start the stage as a person does, `python -m`: for what launches ranks or workers of its own."""
+    env = _environment(environment)
+    command = [sys.executable, "-m", f"gptcore.stages.{stage}"]
     return subprocess.Popen(command, cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+def start_training(root: Path, module: str = "gptcore.stages.train", **environment: str) -> Forked:
+    """Start a training in a process of its own, which has torch from the start."""
+    return Forked(module, root, _environment(environment))
+
+
+def train(root: Path, **environment: str) -> tuple[int, str]:
+    """Train in a process of its own; return its exit code and output."""
+    process = start_training(root, **environment)
+    output, _ = process.communicate(timeout=120)
+    return process.wait(), output
+
+
+def _environment(environment: dict[str, str]) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "GPTCORE_CHECKPOINT_SECONDS": "0.1", **environment}
+
+
 def run_stage(stage: str, root: Path, **environment: str) -> tuple[int, str]:
-    """Exit code and output, in a process of its own."""
+    """Run the stage in a separate process; return its exit code and output."""
     process = start_stage(stage, root, **environment)
     output, _ = process.communicate(timeout=120)
     return process.returncode, output
 
 
 def run_stage_here(stage: str, root: Path) -> int:
-    """Exit code, in this process: no seconds for importing torch."""
+    """Run the stage in this process, which saves importing torch; return its exit code."""
     function = getattr(importlib.import_module(f"gptcore.stages.{stage}"), stage)
     with contextlib.chdir(root):
         try:

@@ -1,4 +1,4 @@
-"""A proxy before an HTTP server that fails when a test says so: refuses, stalls, or drops the connection half-way."""
+"""A proxy for an HTTP server that fails on demand: it refuses, stalls, or drops the connection half-way."""
 
 import re
 import threading
@@ -17,7 +17,7 @@ REFUSAL = b"<Error><Code>%s</Code><Message>the test says so</Message></Error>"
 
 @dataclass
 class Plan:
-    """Which requests fail: of those like `pattern` (`PUT /bucket/.*`), the next `left`."""
+    """Which requests fail: the next `left` that match `pattern` (`PUT /bucket/.*`)."""
 
     fault: Fault = "500"
     pattern: str = ""
@@ -40,7 +40,7 @@ class Plan:
 
 @contextmanager
 def faulty_proxy(address: str) -> Iterator[tuple[str, Plan]]:
-    """Its address, and the plan that a test sets. It is gone when the block ends."""
+    """The proxy's address, and the plan that a test sets. The proxy stops when the block ends."""
     plan = Plan()
     upstream = urlsplit(address).netloc
 

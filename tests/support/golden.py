@@ -1,6 +1,6 @@
-"""Golden curves: the losses that a refactor has to reproduce. `python -m tests.support.golden` writes them anew.
+"""Golden curves: losses that a refactor has to reproduce. `python -m tests.support.golden` regenerates them.
 
-Write them anew only when a change of the numbers is meant, in the commit that means it.
+Regenerate them only for an intended change of the numbers, in the commit that makes it.
 """
 
 import csv
@@ -21,7 +21,7 @@ STEPS = 40
 
 
 def golden_state(name: str) -> TrainState:
-    """A tiny model on sums, in float32, so that processors differ by the order of additions alone."""
+    """A tiny model on sums, in float32, so that processors differ only in the order of additions."""
     architecture, recipe, order = RECIPES[name]
     text = "".join(f"{one} and {other} are {one + other}\n" for one, other in product(range(20), range(20)))
     tokens = np.frombuffer(text.encode(), np.uint8)
@@ -29,7 +29,7 @@ def golden_state(name: str) -> TrainState:
     state = TrainState(model_config(architecture), optim_config(recipe), train, tokens, 128, torch.device("cpu"))
     for each in state.optimizer.optimizers:
         if isinstance(each, Muon):
-            each.dtype = torch.float32  # bfloat16 where the processor has it
+            each.dtype = torch.float32  # it defaults to bfloat16 where the processor supports it
     return state
 
 

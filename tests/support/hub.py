@@ -1,4 +1,4 @@
-"""A model hub on loopback: as much of it as huggingface_hub asks when it downloads a file."""
+"""A model hub on loopback, with the endpoints that huggingface_hub uses to download a file."""
 
 import hashlib
 import threading

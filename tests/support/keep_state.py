@@ -1,4 +1,4 @@
-"""The stage train, which leaves its last state behind: `python -m tests.support.keep_state` in a workspace."""
+"""The train stage, keeping its final state: `python -m tests.support.keep_state` in a workspace."""
 
 from safetensors.torch import save_file
 

@@ -1,4 +1,4 @@
-"""A package index on loopback that can misbehave."""
+"""A package index on loopback that can inject faults."""
 
 import hashlib
 import io
@@ -12,10 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class PackageIndex:
-    """Serves `files` (name -> content) at /files/, and at /simple/ the packages that they belong to (PEP 503 and 691).
+    """Serves `files` (name -> content) at /files/ and their packages at /simple/ (PEP 503 and 691).
 
-    Each of `faults` spoils one request: a status to answer, "cut" to close the connection half way, "late" to
-    answer after a second; None lets it be.
+    Each of `faults` breaks one request: a status to answer, "cut" to close the connection half way, "late" to
+    answer after a second; None is no fault.
     """
 
     def __init__(self, files: dict[str, bytes]) -> None:
@@ -68,7 +68,7 @@ def serve(index: PackageIndex) -> Iterator[PackageIndex]:
                 self.send_header("Content-Type", content[0])
                 self.send_header("Content-Length", str(len(content[1])))
                 self.end_headers()
-                with suppress(BrokenPipeError):  # who was kept waiting has gone
+                with suppress(BrokenPipeError):  # the client gave up waiting
                     self.wfile.write(content[1][: len(content[1]) // 2] if fault == "cut" else content[1])
 
         def log_message(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""The stage train with one batch of targets that no text has: a spike. `python -m tests.support.poisoned`."""
+"""The train stage with one batch of impossible targets, a loss spike: `python -m tests.support.poisoned`."""
 
 import torch
 from torch import Tensor

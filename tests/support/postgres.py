@@ -1,4 +1,4 @@
-"""A PostgreSQL server on this machine, reached through a socket: what a database in the cluster is to Prefect."""
+"""A PostgreSQL server on this machine, reached through a socket: it stands in for a cluster's database."""
 
 import os
 import shutil
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # Debian's package postgresql
-USER = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
+USER = "postgres" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
 
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """The address of an empty database, in SQLAlchemy's form; gone when the block ends."""
+    """The SQLAlchemy URL of an empty database; the server stops when the block ends."""
     folder = Path(tempfile.mkdtemp(prefix="gptcore-postgres-"))
     if USER:
         shutil.chown(folder, USER)

@@ -1,4 +1,4 @@
-"""An S3 server on this machine, over HTTP: what a bucket in a cloud or a MinIO beside the cluster is to gptcore."""
+"""An S3 server on this machine, over HTTP: it stands in for a cloud bucket or a cluster's MinIO."""
 
 import logging
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ BUCKET = "bucket"
 
 
 class S3Server:
-    """`environment` makes programs find it, and the bucket in it."""
+    """`environment` points programs to the server and its bucket."""
 
     def __init__(self, address: str) -> None:
         self.environment = {
@@ -32,7 +32,7 @@ class S3Server:
 
 @contextmanager
 def s3_server() -> Iterator[S3Server]:
-    """It is gone when the block ends."""
+    """Run an S3 server until the block ends."""
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -41,5 +41,5 @@ def s3_server() -> Iterator[S3Server]:
         address = f"http://{host}:{port}"
         yield S3Server(address)
     finally:
-        requests.post(f"{address}/moto-api/reset", timeout=10)  # its buckets outlive it in this process
+        requests.post(f"{address}/moto-api/reset", timeout=10)  # buckets outlive the server in this process
         server.stop()

@@ -1,4 +1,4 @@
-"""A scratch project: git, DVC and presets as in the checkout, with stages (scratch_stages.py) that take no time."""
+"""A scratch project: git, DVC and presets as in the checkout, with instant stages (scratch_stages.py)."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from tasks.process.group import child_environment
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parents[1]
-STEPS_WORSE, STEPS, STEPS_BETTER = 5, 20, 50  # than the baseline; than it; than the model of 20 steps
+STEPS_WORSE, STEPS, STEPS_BETTER = 5, 20, 50  # worse than the baseline; better than it; better than 20 steps
 STEPS_FAIL = 13
 FILES = ("params.yaml", ".dvcignore", ".dvc/config")
 IGNORED = "/data/*\n/mlflow.db\n/mlartifacts\n/trouble-*\n/steps-*\n__pycache__\n"
@@ -39,7 +39,7 @@ def make(root: Path) -> Path:
 
 
 def _write_stages(root: Path) -> None:
-    """The real dvc.yaml with little stages in place of the real ones, and code.py in place of the real code."""
+    """Write the real dvc.yaml with the scratch stages in place of the real ones, and code.py in place of the code."""
     dvc = YAML().load(CHECKOUT / "dvc.yaml")
     for name, stage in dvc["stages"].items():
         stage["cmd"] = f"python stages.py {name}"
@@ -48,7 +48,7 @@ def _write_stages(root: Path) -> None:
 
 
 def set_steps(root: Path, steps: int) -> None:
-    """Change train.steps in params.yaml: the more steps, the fewer bits per byte has the scratch model."""
+    """Change train.steps in params.yaml: more steps give the scratch model fewer bits per byte."""
     set_param(root, "train", "steps", steps)
 
 
@@ -65,7 +65,7 @@ def commit(root: Path) -> None:
 
 
 def run(root: Path, *command: str, code: int = 0) -> str:
-    """What `command` prints, run in `root`, where it must end with `code`."""
+    """Run `command` in `root` and return its output; it must exit with `code`."""
     done = start(root, *command)
     output, _ = done.communicate()
     assert done.returncode == code, output
@@ -73,7 +73,7 @@ def run(root: Path, *command: str, code: int = 0) -> str:
 
 
 def start(root: Path, *command: str) -> "subprocess.Popen[str]":
-    """`command` in `root`, in a process group of its own, with a PYTHONPATH that leads here."""
+    """Start `command` in `root` in a new process group, with this checkout on PYTHONPATH."""
     environment = {**child_environment(), "PYTHONPATH": str(CHECKOUT)}
     return subprocess.Popen(
         command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -86,7 +86,7 @@ def flow_command(*overrides: str) -> list[str]:
 
 
 def steps_taken(root: Path) -> list[int]:
-    """The steps that the scratch stage `train` really took, over all its runs."""
+    """The steps that the scratch stage `train` actually took, over all its runs."""
     log = root / "steps-train"
     return [int(line) for line in log.read_text().split()] if log.exists() else []
 
@@ -99,12 +99,12 @@ def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def processes_in(root: Path) -> list[str]:
-    """The command lines of all living processes that work in `root`, this one apart."""
+    """The command lines of all running processes whose working directory is in `root`, except this one."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if process.name != str(os.getpid()) and (process / "cwd").readlink().is_relative_to(root):
                 found.append((process / "cmdline").read_text().replace("\0", " "))
         except OSError:
-            continue  # it ended meanwhile, or is another user's
+            continue  # it has exited, or belongs to another user
     return found

@@ -1,7 +1,7 @@
-"""The five stages in little, for the tests of tasks/ and flows/: same files, same exit codes, no torch.
+"""Miniatures of the five stages, for the tests of tasks/ and flows/: same files, same exit codes, no torch.
 
-`python stages.py train`. The file `trouble-train`, no dependency, says what goes wrong once; `steps-train` is
-the log of steps that were really taken. Both lie in the checkout, also for runs that work in a clone of it.
+`python stages.py train`. The file `trouble-train`, not a dependency, names a fault that happens once; `steps-train`
+logs the steps actually taken. Both stay in the checkout, even for runs in a clone of it.
 """
 
 import json
@@ -26,7 +26,7 @@ with lock_repo(Repo()):
 """
 HERE = Path(__file__).parent
 SCRATCH = HERE / "data" / "scratch" / "train"
-CHECKOUT = SCRATCH.resolve().parents[2]  # clones share its scratch folders by links
+CHECKOUT = SCRATCH.resolve().parents[2]  # clones link to its scratch folders
 FOLDERS = {"download": "raw", "tokenize": "tokens", "train": "model", "baseline": "baseline", "evaluate": "evaluation"}
 
 
@@ -51,7 +51,7 @@ def tokenize(params: dict, folder: Path) -> dict:
 
 
 def train(params: dict, folder: Path) -> dict:
-    """Goes on from a count of steps in a scratch file. The weights are the model's bits per byte: better with steps."""
+    """Resume from a step count in a scratch file. The weights are the bits per byte, which improve with steps."""
     if params["train"]["steps"] == 13:
         print("error: train: 13 steps bring bad luck; take 14", file=sys.stderr)
         raise SystemExit(MISTAKE_EXIT_CODE)
@@ -74,7 +74,7 @@ def train(params: dict, folder: Path) -> dict:
 
 
 def happen(step: int) -> None:
-    """What the test has asked for: `kill 3`, `edit 2`, `wait 2` (until the file is gone), each once."""
+    """Inject the fault that the test requests: `kill 3`, `edit 2`, `wait 2` (until the file is gone), each once."""
     path = CHECKOUT / "trouble-train"
     if not path.exists():
         return

@@ -1,4 +1,4 @@
-"""A file system of its own that a test can fill."""
+"""A separate file system that a test can fill."""
 
 import errno
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 
 @contextmanager
 def mounted(folder: Path) -> Iterator[Path]:
-    """8 MB at `folder`; the test is skipped where mounting is not allowed."""
+    """Mount 8 MB at `folder`; skip the test where mounting is not allowed."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
@@ -23,7 +23,7 @@ def mounted(folder: Path) -> Iterator[Path]:
 
 
 def fill(folder: Path) -> None:
-    """To the last byte, with the file `filler`."""
+    """Fill the disk to the last byte with the file `filler`."""
     with (folder / "filler").open("wb", buffering=0) as file:
         try:
             while True:

@@ -1,4 +1,4 @@
-"""A web server on loopback with ranges, versions and misbehaviour."""
+"""A web server on loopback with range requests, ETags and faults."""
 
 import hashlib
 import threading
@@ -9,10 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Web:
-    """Serves `files` (name -> content). Each of `faults` spoils one request: a status to answer, "cut" to close the
-    connection half way, "stall" to go silent half way, "page" to answer a page under status 200; None lets it be.
+    """Serves `files` (name -> content). Each of `faults` breaks one request: a status to answer, "cut" to close the
+    connection half way, "stall" to go silent half way, "page" to answer a page with status 200; None is no fault.
 
-    `ranges` and `etags` switch these off. `requests` are the (path, Range) that came.
+    `ranges` and `etags` switch these features. `requests` are the (path, Range) received.
     """
 
     def __init__(self, files: dict[str, bytes]) -> None:
@@ -71,7 +71,7 @@ def serve(web: Web) -> Iterator[Web]:
         def _send(self, content: bytes, fault: int | str | None) -> None:
             if fault in ("cut", "stall"):
                 content = content[: len(content) // 2]
-            with suppress(BrokenPipeError, ConnectionResetError):  # who was kept waiting has gone
+            with suppress(BrokenPipeError, ConnectionResetError):  # the client gave up waiting
                 self.wfile.write(content)
                 web.sent_bytes += len(content)
                 self.wfile.flush()

@@ -1,4 +1,4 @@
-"""A web server on this machine that keeps what is posted to it, as Slack would."""
+"""A web server on this machine that stores what is posted to it, in place of Slack."""
 
 import json
 import threading
@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Webhook:
-    """`texts` are what the messages said that came to `address`."""
+    """`texts` are the texts of the messages posted to `address`."""
 
     def __init__(self, address: str, texts: list[str]) -> None:
         self.address, self.texts = address, texts
@@ -16,7 +16,7 @@ class Webhook:
 
 @contextmanager
 def webhook() -> Iterator[Webhook]:
-    """It is gone when the block ends."""
+    """Run a webhook until the block ends."""
     texts: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -26,7 +26,7 @@ def webhook() -> Iterator[Webhook]:
             self.end_headers()
 
         def log_message(self, *words: object) -> None:
-            """Not on the terminal."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

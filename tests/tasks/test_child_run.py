@@ -1,4 +1,4 @@
-"""With `gpu_pool`, the stages that want a GPU are runs of their own on another machine's worker, and only if needed."""
+"""With `gpu_pool`, GPU stages are separate runs on another machine's worker, only if needed."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ def children(cluster: Cluster) -> list[FlowRun]:
 
 @pytest.fixture
 def remote(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The project with a DVC remote on a shared disk, in which tokenize has run but was never pushed."""
+    """The project with a DVC remote on a shared disk; tokenize has run but was never pushed."""
     monkeypatch.setattr("tasks.process.child_run.POLL_SECONDS", 0.2)
     scratch.run(project, "dvc", "remote", "add", "--default", "disk", str(tmp_path / "disk"))
     scratch.commit(project)

@@ -1,4 +1,4 @@
-"""A command as a process group: nothing of it may stay behind."""
+"""A command as a process group: none of its processes may stay behind."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ def test_python_of_the_child_is_this_one(tmp_path: Path) -> None:
 
 
 class TooLong(BaseException):
-    """Like Prefect's TerminationSignal: no Exception."""
+    """Like Prefect's TerminationSignal: not an Exception."""
 
 
 @pytest.mark.parametrize("handler", ["echo saving; exit", "sleep 0.3; echo saving; exit"])
@@ -65,9 +65,9 @@ def test_deaf_group_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 FLOW = """
 import sys
 from pathlib import Path
-from tasks.process.group import group as process
-process.LEASH = sys.argv[1]
-process.run_group(["bash", "-c", sys.argv[2]], Path.cwd(), print)
+from tasks.process import group
+group.WATCHDOG = sys.argv[1]
+group.run_group(["bash", "-c", sys.argv[2]], Path.cwd(), print)
 """
 
 

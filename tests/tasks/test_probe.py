@@ -1,4 +1,4 @@
-"""What DVC says, and that the private names of DVC behind it still mean what they did."""
+"""DVC's verdicts, and the behaviour of the private DVC names they rely on."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def test_before_any_run_everything_is_to_do(project: Path) -> None:
     verdicts = probe(project)
     assert sorted(verdicts) == sorted(STAGES)
     assert verdicts["download"].why == ("first run",)
-    assert verdicts["train"].key is None  # its dependency data/tokens is not there
+    assert verdicts["train"].key is None  # its dependency data/tokens is missing
     assert not list(project.glob("dvc.lock")), "a question must write nothing"
 
 

@@ -1,4 +1,4 @@
-"""Which model becomes champion, and that asking again changes nothing."""
+"""Which model becomes champion; promoting again changes nothing."""
 
 import shutil
 from pathlib import Path
@@ -49,8 +49,8 @@ def test_promotion_over_several_models(cluster: Cluster, finished: Path) -> None
     assert names[3] not in cluster.promoted()
     assert (aliases, n_runs) == ({"champion": 2, "challenger": 3}, 3)
 
-    scratch.set_steps(finished, scratch.STEPS)  # the first model again, out of the run-cache
-    assert "version 1 is the new champion" in train_gpt()  # what was said then
+    scratch.set_steps(finished, scratch.STEPS)  # the first model again, from the run-cache
+    assert "version 1 is the new champion" in train_gpt()  # the message of the first run
     assert registry(finished) == before
 
 
@@ -70,7 +70,7 @@ def test_version_leads_to_all_that_made_it(finished: Path) -> None:
 
 
 def test_promotion_broken_off_is_gone_on_with(finished: Path) -> None:
-    """As if killed between the run and its version: neither the run nor its curve is there twice afterwards."""
+    """As if killed between creating the run and its version: afterwards neither the run nor its curve is duplicated."""
     client(finished).delete_model_version("gpt", "1")
     train_gpt()
     aliases, n_runs, versions = registry(finished)

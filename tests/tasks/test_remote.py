@@ -1,4 +1,4 @@
-"""DVC's remote on S3-compatible storage, over HTTP: a fresh clone runs nothing, a faulty server costs retries alone."""
+"""DVC's remote on S3-compatible storage, over HTTP: a fresh clone runs nothing, a faulty server costs only retries."""
 
 import hashlib
 import os
@@ -17,7 +17,7 @@ from tests.support import scratch
 from tests.support.faulty_proxy import Fault, Plan, faulty_proxy
 from tests.support.s3 import BUCKET, S3Server, s3_server
 
-OBJECTS = f"/{BUCKET}/dvc/files/md5/../[0-9a-f]+$"  # files, not the listing of a folder
+OBJECTS = f"/{BUCKET}/dvc/files/md5/../[0-9a-f]+$"  # files, not folder listings
 
 
 @dataclass
@@ -27,13 +27,13 @@ class Remote:
     plan: Plan
 
     def use(self, root: Path) -> None:
-        """Make it the remote of the DVC project in `root`."""
+        """Set this as the remote of the DVC project in `root`."""
         transfer(root, "remote", "add", "--default", "store", f"s3://{BUCKET}/dvc")
         for option in (f"endpointurl={self.address}", "read_timeout=1", "verify=true"):
             transfer(root, "remote", "modify", "store", *option.split("="))
 
     def damage(self, file: Path) -> str:
-        """Change a byte of the object that holds `file`; its key."""
+        """Change a byte of the object that holds `file`; return the object's key."""
         content = file.read_bytes()
         (key,) = (each for each in self.server.objects() if each.endswith(object_name(content)))
         self.server.client.put_object(Bucket=BUCKET, Key=key, Body=content[:-1] + b"#")
@@ -53,7 +53,7 @@ def remote() -> Iterator[Remote]:
 
 @pytest.fixture(autouse=True)
 def bucket(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Credentials as a person has them, and nothing that fails unless the test says so."""
+    """Set a user's credentials; nothing fails unless the test requests it."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, remote.server.environment[name])
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
@@ -79,7 +79,7 @@ def transfer(root: Path, *command: str) -> int:
 
 
 def pulled(root: Path) -> dict[str, bytes]:
-    """The files that a pull brings to an empty cache."""
+    """The files that a pull downloads to an empty cache."""
     shutil.rmtree(root / ".dvc/cache")
     shutil.rmtree(root / "data")
     assert transfer(root, "pull") == 0
@@ -104,7 +104,7 @@ def test_a_fault_costs_retries_and_no_data(fault: Fault, files: Path, remote: Re
 
 
 def whole(files: dict[str, bytes]) -> dict[str, bytes]:
-    """Key of the object -> what it must hold."""
+    """Each object's key -> its expected content."""
     return {f"dvc/{object_name(content)}": content for content in files.values()}
 
 
@@ -129,7 +129,7 @@ def test_a_damaged_object_is_refused_named_and_mended(
     assert dvc(["--cd", str(elsewhere), "pull", "--verbose"]) != 0
     assert f"corrupted cache file '{elsewhere}/.dvc/cache/{key.removeprefix('dvc/')}'" in caplog.text
     assert not (elsewhere / "data").exists()
-    good = files / ".dvc/cache" / key.removeprefix("dvc/")  # copied over it, as docs/versions.md says
+    good = files / ".dvc/cache" / key.removeprefix("dvc/")  # overwrite the object with it, as docs/versions.md says
     remote.server.client.put_object(Bucket=BUCKET, Key=key, Body=good.read_bytes())
     assert transfer(elsewhere, "pull") == 0
     assert contents(elsewhere / "data") == before
@@ -137,7 +137,7 @@ def test_a_damaged_object_is_refused_named_and_mended(
 
 @pytest.fixture(scope="module")
 def pushed(remote: Remote, finished_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project through which the flow went, with its data on the remote."""
+    """A project in which the flow has run, with its data on the remote."""
     root = shutil.copytree(finished_template, tmp_path_factory.mktemp("pushed") / "project", symlinks=True)
     remote.use(root)
     scratch.commit(root)
@@ -150,7 +150,7 @@ def pushed(remote: Remote, finished_template: Path, tmp_path_factory: pytest.Tem
 
 @pytest.fixture
 def clone(pushed: Path, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What another machine has: git's files, and an empty cache."""
+    """A clone as on another machine: git's files, and an empty cache."""
     scratch.run(tmp_path, "git", "clone", "--quiet", str(pushed), "clone")
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site-cache"))
     return settle(tmp_path / "clone", server, monkeypatch)

@@ -1,4 +1,4 @@
-"""A stage's outputs come back from DVC's cache or its remote; what is missing or damaged there makes the stage run."""
+"""A stage's outputs are restored from DVC's cache or remote; if they are missing or damaged there, the stage runs."""
 
 import shutil
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def restore(root: Path, stage: str) -> bool:
 
 
 def record(root: Path) -> Path:
-    """Of the stage train, in the run-cache."""
+    """The train stage's entry in the run-cache."""
     (found,) = (root / ".dvc/cache/runs").glob(f"*/{probe(root)['train'].key}/*")
     return found
 
@@ -75,7 +75,7 @@ def test_what_the_run_cache_names(made: Path) -> None:
     assert all(restore(made, stage) for stage in STAGES)
     assert not any(verdict.why for verdict in probe(made).values())
     assert (made / "dvc.lock").read_bytes() == lock
-    assert scratch.steps_taken(made) == list(range(1, scratch.STEPS + 1))  # those of the fixture
+    assert scratch.steps_taken(made) == list(range(1, scratch.STEPS + 1))  # the fixture's steps
 
 
 def test_other_parameters_run(made: Path) -> None:
@@ -140,7 +140,7 @@ def test_remote_in_trouble(
     assert will_retry == (kind is Unavailable)
     shutil.rmtree(made / ".dvc/cache")
     shutil.rmtree(made / "data/model")
-    if "no-such-bucket" in url:  # to DVC this is a remote that has nothing
+    if "no-such-bucket" in url:  # DVC treats it as an empty remote
         assert not restore(made, "train")
         return
     with pytest.raises(UserError, match=rf"^train cannot be fetched from DVC's remote: .*{words}.*$") as caught:

@@ -1,4 +1,4 @@
-"""What people find in Prefect's UI after a run: names, tags, artifacts, log lines, events."""
+"""What Prefect's UI shows after a run: names, tags, artifacts, log lines, events."""
 
 import logging
 import re
@@ -26,7 +26,7 @@ def artifacts(flow_run_id: str) -> dict[str, dict[str, Any]]:
 
 
 def test_pages_of_a_run(finished: Path) -> None:
-    scratch.commit(finished)  # dvc.lock as well: what later runs are compared with
+    scratch.commit(finished)  # includes dvc.lock, which later runs are compared with
     override = f"train.steps={scratch.STEPS_BETTER}"
     state = train_gpt([override], return_state=True)
     run = str(state.state_details.flow_run_id)
@@ -53,7 +53,7 @@ def test_pages_of_a_run(finished: Path) -> None:
     commit = scratch.run(finished, "git", "rev-parse", "HEAD")[:10]
     assert f"git show {commit}" in report
     assert f"exp diff {commit} {name}" in report
-    assert "data:image" not in state.result()  # the terminal's
+    assert "data:image" not in state.result()  # the terminal's report
 
 
 def test_reasons_are_summed_up() -> None:

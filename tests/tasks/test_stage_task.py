@@ -1,4 +1,4 @@
-"""What happens to a stage that goes wrong: each fault is a real one, on real DVC and a real Prefect server."""
+"""What happens to a failing stage: real faults, on real DVC and a real Prefect server."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ ALL_STEPS = list(range(1, scratch.STEPS + 1))
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries without a delay."""
+    """Retry without a delay."""
     monkeypatch.setattr(train, "retry_delay_seconds", 0)
 
 
@@ -29,7 +29,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_killed_trainer_is_retried_and_goes_on(project: Path) -> None:
     (project / "trouble-train").write_text("kill 3")
     assert "| train | Completed |" in train_gpt()
-    assert scratch.steps_taken(project) == ALL_STEPS  # each step once: nothing lost, nothing taken twice
+    assert scratch.steps_taken(project) == ALL_STEPS  # each step once: none lost, none repeated
 
 
 def test_killed_before_its_result_is_recorded_it_need_not_train_again(
@@ -69,7 +69,7 @@ def test_code_edited_while_it_runs_is_not_bound_to_its_result(finished: Path) ->
 
 
 def test_a_dvc_push_meanwhile_costs_nothing_but_waiting(project: Path) -> None:
-    (project / "trouble-train").write_text("push 2")  # it begins in the middle of the training and outlasts it
+    (project / "trouble-train").write_text("push 2")  # the push begins during the training and outlasts it
     assert "| train | Completed |" in train_gpt()
     assert scratch.steps_taken(project) == ALL_STEPS
     assert not probe(project)["train"].why
@@ -81,18 +81,18 @@ def test_stopped_flow_leaves_a_checkpoint_and_no_process(
 ) -> None:
     if "embedded" in how:
         monkeypatch.delenv("PREFECT_API_URL")
-        monkeypatch.setenv("PREFECT_SERVER_API_PORT", "1")  # where none listens, whatever else this machine runs
+        monkeypatch.setenv("PREFECT_SERVER_API_PORT", "1")  # nothing listens there, whatever else this machine runs
     (project / "trouble-train").write_text("wait 4")
     flow = scratch.start(project, *scratch.flow_command())
     scratch.wait_until(lambda: scratch.steps_taken(project) == [1, 2, 3, 4])
-    if "Ctrl-C" in how:  # a terminal sends it to the flow's whole process group, its server included
+    if "Ctrl-C" in how:  # a terminal signals the flow's whole process group, its server included
         os.killpg(flow.pid, signal.SIGINT)
     else:
         flow.terminate()
     output, _ = flow.communicate(timeout=30)
     assert flow.returncode == 75
     assert "stopped; run it again and it goes on from the last checkpoint" in output.splitlines()
-    assert "train: stopped" in output  # the trainer was asked, not killed
+    assert "train: stopped" in output  # the trainer was asked to stop, not killed
     assert scratch.processes_in(project) == []
     (project / "trouble-train").unlink()
     scratch.run(project, "dvc", "repro", "train")

@@ -1,4 +1,4 @@
-"""A tokenizer in Hugging Face's form gives the same ids."""
+"""A tokenizer in Hugging Face's format gives the same ids."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Pieces hold the corpus once, in order."""
+"""Pieces contain the whole corpus once, in order."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The stage as DVC runs it: documents in, token files out, or one line and nothing."""
+"""The stage as DVC runs it: documents in, token files out, or a one-line error and no files."""
 
 import json
 import os
@@ -82,7 +82,7 @@ def test_bpe_learns_from_the_training_split_alone(tmp_path: Path) -> None:
     assert read_meta(tmp_path / "data/tokens").vocab_size == 300
     only_training = {title: text for title, text in CORPUS.items() if (title, text) not in val}
     (tmp_path / "b").mkdir()
-    # a tail of one byte leaves all training documents whole and in the same order
+    # a one-byte tail keeps all training documents whole and in the same order
     tail = 0.5 / sum(len(text.encode()) for text in only_training.values())
     run_stage_here(
         "tokenize", workspace(tmp_path / "b", {**only_training, "end": "x"}, val_split="tail", val_fraction=tail)
@@ -210,7 +210,7 @@ def test_the_sample_that_a_bpe_learns_from(tmp_path: Path) -> None:
 
 
 def test_nanogpts_batches_come_from_our_files(tmp_path: Path) -> None:
-    """A flat file of 16 bits per id, and rows of it at random places: all that its train.py asks of a data set."""
+    """Its train.py needs only a flat file of 16-bit ids, from which it reads rows at random places."""
     run_stage_here("tokenize", workspace(tmp_path))
     data = np.memmap(tmp_path / "data/tokens/train.bin", dtype=np.uint16, mode="r")
     assert len(data) == read_meta(tmp_path / "data/tokens").train.tokens
@@ -253,7 +253,7 @@ def test_what_cannot_be_is_said_in_one_line(
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
-    """On a file system of 1 MiB of its own, which needs no root where user namespaces are allowed."""
+    """On a separate 1 MiB file system, which needs no root where user namespaces are allowed."""
     corpus = workspace(tmp_path / "corpus", {"a": "a" * 300_000, "b": "b" * 300_000}, tokenizer="byte")
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -273,7 +273,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
 
 
 def test_the_advice_for_a_damaged_file_mends_it_under_dvc(tmp_path: Path) -> None:
-    """Damage that DVC does not see: content changed, time and mode not, in a file linked to DVC's cache."""
+    """Damage that DVC does not detect: a file linked to DVC's cache changes its content, but not its time and mode."""
     workspace(tmp_path, tokenizer="byte")
     stage = {"cmd": f"{sys.executable} -m gptcore.stages.tokenize", "params": ["tokenize"], "outs": ["data/tokens"]}
     write_json(tmp_path / "dvc.yaml", {"stages": {"tokenize": stage}})

@@ -1,4 +1,4 @@
-"""Token files say all of the text, in nanoGPT's format, and damage to them is found."""
+"""Token files contain the whole text in nanoGPT's format, and damage to them is detected."""
 
 import hashlib
 import json
@@ -112,7 +112,7 @@ def test_a_split_without_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_pieces_one_after_the_other(tmp_path: Path) -> None:
-    """A piece may lack a split."""
+    """A piece may have no part of a split."""
     texts: list[tuple[Split, str, str]] = [("train", "a", "to be"), ("val", "b", "nothing"), ("train", "c", "again")]
     parts = [(0, encoded(BPE, texts[:2])), (2, encoded(BPE, texts[2:]))]
     assert assemble(tmp_path / "two", BPE, parts) == write(tmp_path / "one", BPE, texts)

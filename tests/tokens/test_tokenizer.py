@@ -1,4 +1,4 @@
-"""Every tokenizer gives back every text, and its file says all of it."""
+"""Every tokenizer round-trips every text, and its file fully describes it."""
 
 import base64
 import json
@@ -33,14 +33,14 @@ TEXT = (
 BPE = train_bpe(iter([TEXT]), 300)
 
 any_text = st.text(st.characters(codec="utf-8"), max_size=60)
-# words, contractions, numbers and white space of all kinds beside each other: where the pattern splits
+# words, contractions, numbers and white space of all kinds next to each other: where the pattern splits
 tricky_text = st.lists(st.sampled_from(["sun", " ", "\n", "\t", "\r\n", "'s", "'ll", "'", "7", "é", "!", "　", "\x1c"]))
 texts = any_text | tricky_text.map("".join)
 
 
 @pytest.fixture(scope="module")
 def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    """GPT-2's kind from a file as the package index gives it, with other ranks."""
+    """A GPT-2 tokenizer from a file in the package index's format, with different ranks."""
     path = tmp_path_factory.mktemp("ranks") / "gpt2.tiktoken"
     path.write_text("".join(f"{base64.b64encode(token).decode()} {i}\n" for i, token in enumerate(BPE.tokens)))
     return tiktoken_tokenizer("gpt2", path)
@@ -120,7 +120,7 @@ def test_an_unknown_character_is_named() -> None:
 
 
 def test_a_text_that_tiktoken_cannot_split() -> None:
-    """tiktoken's own pattern needs stack for white space; ours does not, but does without white space of two bytes."""
+    """tiktoken's own pattern needs stack for white space. Ours does not, but it excludes multi-byte white space."""
     assert BPE.decode(BPE.encode("\n" * 1_000_000 + "a")) == "\n" * 1_000_000 + "a"
     with pytest.raises(UserError, match="tiktoken cannot split a text of 1,000,002 characters"):
         BPE.encode("\xa0" + "\n" * 1_000_000 + "a")
@@ -139,7 +139,7 @@ def trained() -> tokenizers.Tokenizer:
 @settings(deadline=None)  # the first example builds tokenizers, and machines are busy
 @given(texts)
 def test_trained_bpe_splits_text_as_the_library_that_trained_it(trained: tokenizers.Tokenizer, text: str) -> None:
-    theirs = [len(token) for token in trained.encode(text).tokens]  # a character of its alphabet is a byte
+    theirs = [len(token) for token in trained.encode(text).tokens]  # one character of its alphabet is one byte
     assert [len(BPE.tokens[token_id]) for token_id in BPE.encode(text)] == theirs
 
 
@@ -156,7 +156,7 @@ def test_bpe_of_too_little_text_says_what_it_can() -> None:
 
 @pytest.fixture(scope="module")
 def sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of sentencepiece's own trainer that loses nothing."""
+    """A lossless model from sentencepiece's own trainer."""
     from sentencepiece import SentencePieceTrainer
 
     folder = tmp_path_factory.mktemp("sentencepiece")

@@ -1,4 +1,4 @@
-"""Which tokens a step sees."""
+"""Which tokens each step trains on."""
 
 import itertools
 import threading
@@ -20,7 +20,7 @@ def test_an_epoch_shows_every_window_once(n: int, block: int, batch: int, seed: 
         starts = [batches._start(index) for index in range(epoch * batches.windows, (epoch + 1) * batches.windows)]
         assert len({start // block for start in starts}) == batches.windows or len(set(starts)) == batches.windows
         gaps = np.diff(sorted(starts))
-        assert (gaps == block).all()  # no overlap, no hole
+        assert (gaps == block).all()  # no overlap, no gap
         assert min(starts) >= 0 and max(starts) + block < n
 
 
@@ -50,7 +50,8 @@ def test_crops_stay_inside(seed: int, step: int) -> None:
 def test_prepared_batches_are_the_batches_and_the_thread_ends() -> None:
     before, batches, indices = threading.active_count(), Batches(some_tokens(500), 8, 5, "epochs", 3), [0, 1, 3, 4, 30]
     ready = prepared(batches, indices, pin_memory=False)
-    for index, (ids, targets) in zip(indices, ready, strict=True):
+    for expected, (index, ids, targets) in zip(indices, ready, strict=True):
+        assert index == expected
         expected_ids, expected_targets = Batches(some_tokens(500), 8, 5, "epochs", 3)[index]
         assert torch.equal(ids, expected_ids) and torch.equal(targets, expected_targets)
     assert threading.active_count() == before

@@ -1,4 +1,4 @@
-"""Resume state: whole, checked, the best apart, written in the background, free of pickle."""
+"""Checkpoints: complete, verified, the best kept separately, written in the background, free of pickle."""
 
 import io
 import resource
@@ -60,7 +60,7 @@ def test_state_comes_back_to_the_bit(tmp_path: Path) -> None:
 
 
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:
-    (tmp_path / ".step-000000007.99.tmp").mkdir(parents=True)  # of a process that was killed
+    (tmp_path / ".step-000000007.99.tmp").mkdir(parents=True)  # left by a killed process
     save(checkpoints(tmp_path), 8, 9, 10, 100)
     assert entries(tmp_path) == ["step-000000010", "step-000000100"]
 
@@ -72,7 +72,7 @@ def test_the_sums_are_those_of_sha256sum(tmp_path: Path) -> None:
 
 
 def test_the_best_are_kept_apart_and_belong_to_their_time(tmp_path: Path) -> None:
-    """The best of each checkpoint that is kept is there, however many came in between."""
+    """Each kept checkpoint has its best weights, however many saves came in between."""
     ours = checkpoints(tmp_path)
     for step, val_loss in enumerate([3.0, 2.0, 2.5, 2.0, 1.0, 1.5], 1):
         ours.keep_best(step, val_loss, tensors(step))
@@ -132,7 +132,7 @@ def test_without_one_of_its_files_it_is_passed_over(
 
 
 def test_a_save_after_damage_is_not_taken_for_the_older_one(tmp_path: Path) -> None:
-    """A damaged entry of a later step must not push out what is written now."""
+    """A damaged entry of a later step must not evict new checkpoints."""
     save(checkpoints(tmp_path), 1, 5)
     (tmp_path / "step-000000005/state.json").write_text("{")
     again = checkpoints(tmp_path)
@@ -148,7 +148,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
 
 
 class SlowFolder(Folder):
-    """Entries are finished when `go` says so, as at a place far away."""
+    """Finishes entries when `go` is set, like slow remote storage."""
 
     go = threading.Event()
 
@@ -164,8 +164,8 @@ def test_training_does_not_wait_for_a_slow_place(tmp_path: Path) -> None:
     ours = Checkpoints(place, IDENTITY)
     weights = torch.ones(3)
     ours.save({"w": weights}, progressed(1))
-    weights.zero_()  # training goes on
-    ours.save({"w": weights}, progressed(2))  # the one before is still being written
+    weights.zero_()  # training continues
+    ours.save({"w": weights}, progressed(2))  # the previous one is still being written
     assert not [each for each in entries(tmp_path) if not each.startswith(".")]
     place.go.set()
     ours.save({"w": weights * 3}, progressed(3), wait=True)
@@ -194,7 +194,7 @@ def test_a_full_disk_costs_a_warning_and_no_checkpoint_that_was_there(
     ours = checkpoints(small_disk / "run")
     save(ours, 1)
     fill(small_disk)
-    for step in (2, 3):  # said once
+    for step in (2, 3):  # warned once
         ours.save(tensors(step, n=1_000_000), progressed(step), wait=True)
     (warning,) = capsys.readouterr().out.splitlines()
     assert warning.startswith(f"warning: step 2 could not be written to {small_disk}/run: ")
@@ -208,7 +208,7 @@ def test_a_full_disk_costs_a_warning_and_no_checkpoint_that_was_there(
 
 
 def test_a_file_that_may_not_grow_costs_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The same without a file system of its own: the kernel refuses to write on."""
+    """The same without a separate file system: the kernel refuses further writes."""
     ours = checkpoints(tmp_path)
     save(ours, 1)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

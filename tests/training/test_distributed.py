@@ -1,4 +1,4 @@
-"""Several ranks, one result: shares and shardings, two hosts, deaths and stop signals. gloo on CPU throughout."""
+"""Several ranks give one result: batch shares, sharding, two hosts, crashes and stop signals. All on CPU with gloo."""
 
 import csv
 import os
@@ -19,7 +19,7 @@ from gptcore.stages.run_stage import run_stage
 from gptcore.stages.train import train
 from gptcore.training.distributed import start_ranks
 from tests.support.engine import REPOSITORY, TRAIN, make_workspace, run_stage_here, start_stage
-from tests.support.ranks import CASES, trained
+from tests.support.ranks import CASES, name_of, trained, wrapped
 from tests.support.scratch import wait_until
 
 STEPS = 60
@@ -27,7 +27,7 @@ STEPS = 60
 
 @pytest.fixture(autouse=True)
 def fresh_settings() -> Iterator[None]:
-    """Settings are read from the environment once a process; tests change it."""
+    """Settings are read from the environment once per process; tests change it."""
     settings.cache_clear()
     yield
     settings.cache_clear()
@@ -35,7 +35,7 @@ def fresh_settings() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What two ranks wrote for every case of tests/support/ranks.py."""
+    """The output of two ranks for every case of tests/support/ranks.py."""
     folder = tmp_path_factory.mktemp("ranks")
     command = [sys.executable, "-m", "tests.support.ranks", str(folder)]
     environment = {**os.environ, "GPTCORE_RANKS": "2", "PYTHONPATH": str(REPOSITORY)}
@@ -46,13 +46,35 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("case", CASES)
 def test_two_ranks_are_one_within_float_order(two_ranks: Path, case: str) -> None:
-    """Three rows over two ranks, micro-batches, a resume under way: losses, weights and moments."""
+    """Three rows over two ranks, micro-batches, a resume midway: losses, weights and moments agree."""
     together, alone = load_file(two_ranks / f"{case}.safetensors"), trained(case)
     assert together.keys() == alone.keys()
     for name, tensor in alone.items():
         torch.testing.assert_close(
             together[name], tensor, atol=2e-4, rtol=1e-3, equal_nan=True, msg=lambda text, n=name: f"{n}: {text}"
         )
+
+
+@pytest.fixture(scope="module")
+def plain() -> dict[int, torch.Tensor]:
+    """By window: one rank, nothing recomputed, nothing compiled."""
+    found = {window: wrapped(False, window, None) for window in (0, 8)}
+    assert not torch.allclose(found[0], found[8], atol=2e-4)
+    return found
+
+
+@pytest.mark.parametrize("recomputes", [False, True])
+@pytest.mark.parametrize("window", [0, 8])
+@pytest.mark.parametrize("compiler", [None, "aot_eager"])
+@pytest.mark.parametrize("ranks", ["one", "ddp", "fsdp"])
+def test_whatever_wraps_the_blocks_the_weights_are_the_same(
+    two_ranks: Path, plain: dict[int, torch.Tensor], ranks: str, compiler: str | None, window: int, recomputes: bool
+) -> None:
+    if ranks == "one":
+        found = wrapped(recomputes, window, compiler)
+    else:
+        found = load_file(two_ranks / "wrapped.safetensors")[name_of((ranks, recomputes, window, compiler))]
+    torch.testing.assert_close(found, plain[window], atol=2e-5, rtol=1e-3)
 
 
 def test_fewer_rows_than_ranks_get_one_line_on_each(two_ranks: Path) -> None:
@@ -93,7 +115,7 @@ def wait_for_checkpoint(root: Path) -> None:
 
 
 def process_of_rank(root: Path, rank: int) -> int:
-    """The number of the process that works in `root` as `rank`."""
+    """The process id of `rank` in `root`."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if (process / "cwd").readlink() == root and f"RANK={rank}".encode() in (
@@ -101,7 +123,7 @@ def process_of_rank(root: Path, rank: int) -> int:
             ).read_bytes().split(b"\0"):
                 return int(process.name)
         except OSError:
-            continue  # it ended meanwhile, or is another user's
+            continue  # it has exited, or belongs to another user
     pytest.fail(f"no process is rank {rank}")
 
 
@@ -115,7 +137,7 @@ def test_a_killed_rank_takes_the_others_down_and_one_rank_goes_on(tmp_path: Path
     wait_for_checkpoint(root)
     os.kill(process_of_rank(root, 1), signal.SIGKILL)
     output, _ = process.communicate(timeout=15)
-    said = [line for line in output.splitlines() if not line.startswith("train ")]  # progress apart
+    said = [line for line in output.splitlines() if not line.startswith("train ")]  # without progress lines
     assert process.returncode == 128 + signal.SIGKILL
     assert said == [
         "error: train: rank 1 died (signal 9); the others were stopped; run it again to go on from the last checkpoint"
@@ -139,7 +161,7 @@ def test_a_stop_signal_that_comes_twice_stops_all_ranks_at_one_step(tmp_path: Pa
 
 
 def start_hosts(roots: list[Path]) -> list[subprocess.Popen[str]]:
-    """torchrun on two hosts that share nothing but a network: here the loopback."""
+    """Start torchrun on two hosts that share only a network: here loopback."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     options = ["--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={port}"]

@@ -1,4 +1,4 @@
-"""A refactor reproduces the golden curves; whoever means to change them runs `python -m tests.support.golden`."""
+"""A refactor reproduces the golden curves; run `python -m tests.support.golden` to change them deliberately."""
 
 import pytest
 
@@ -7,5 +7,5 @@ from tests.support import golden
 
 @pytest.mark.parametrize("name", golden.RECIPES)
 def test_the_losses_are_the_golden_ones(name: str) -> None:
-    # float32 additions in another order, as other processors and torch versions do them, stay fifty times below this
+    # other processors and torch versions reorder float32 additions: the differences stay fifty times below this
     assert golden.curve(name) == pytest.approx(golden.read(name), rel=1e-4)

@@ -1,4 +1,4 @@
-"""A bad batch leaves no trace: the run is the one without it, to the bit, also when it is killed on the way."""
+"""A bad batch leaves no trace: the run is bit-identical to one without it, even if killed midway."""
 
 import json
 import math
@@ -20,7 +20,7 @@ from tests.support.engine import (
     model_config,
     optim_config,
     some_tokens,
-    start_module,
+    start_training,
     train_config,
 )  # fmt: skip
 from tests.support.poisoned import BATCH
@@ -36,7 +36,7 @@ def new_state(**train: object) -> TrainState:
 
 
 def poison(state: TrainState, batch: int, factor: float = math.nan, only_gradient: bool = False) -> None:
-    """Make the loss of one batch bad, whatever the weights."""
+    """Make the loss of one batch bad for any weights."""
     bad_ids, _ = state.batches[batch]
 
     def hook(module: object, arguments: tuple[Tensor, ...], loss: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ def test_a_bad_batch_is_as_if_it_had_never_been(batch: int, kind: dict[str, Any]
     reports, expected = list(fit(poisoned)), list(fit(without))
     assert_same(poisoned, without)
     assert [each.loss for each in reports] == [each.loss for each in expected]
-    assert [each.step for each in reports] == list(range(1, 61))  # what was done again is not reported again
+    assert [each.step for each in reports] == list(range(1, 61))  # repeated steps are not reported again
     (told,) = [skipped for each in reports for skipped in each.skipped]
     assert (told.step, told.batch) == (batch + 1, batch) and told.back_to <= batch
 
@@ -111,7 +111,7 @@ def test_a_spike_is_measured_from_the_mean_of_twenty_losses() -> None:
     guard = Guard(1.0, 9)
     for _ in range(19):
         guard.losses.append(2.0)
-    assert guard.accepts(100.0, 0.0)  # too few losses to know
+    assert guard.accepts(100.0, 0.0)  # too few losses to judge
     guard.losses.append(2.0)
     assert guard.accepts(2.9, 0.0) and not guard.accepts(3.1, 0.0) and not guard.accepts(2.0, math.nan)
     guard.spike_nats = 0
@@ -121,14 +121,14 @@ def test_a_spike_is_measured_from_the_mean_of_twenty_losses() -> None:
 def test_killed_after_going_back_it_ends_the_same_to_the_bit(tmp_path: Path) -> None:
     params = {"train": {**TRAIN, "steps": 250, "spike_nats": 2.0}, "model": {**MODERN, "dropout": 0.1}}
     whole, killed = (make_workspace(tmp_path / name, **params) for name in ("whole", "killed"))
-    output, _ = start_module("tests.support.poisoned", whole, GPTCORE_CHECKPOINT_SECONDS="1000").communicate(
+    output, _ = start_training(whole, "tests.support.poisoned", GPTCORE_CHECKPOINT_SECONDS="1000").communicate(
         timeout=120
     )
     assert f"at step {BATCH + 1}: went back to step 0 and on without batch {BATCH}\n" in output
-    process = start_module("tests.support.poisoned", killed)
+    process = start_training(killed, "tests.support.poisoned")
     wait_for_checkpoint(killed, process, after=BATCH + 10)
     process.kill()
     process.communicate()
-    output, _ = start_module("tests.support.poisoned", killed).communicate(timeout=120)
+    output, _ = start_training(killed, "tests.support.poisoned").communicate(timeout=120)
     assert "train: resumed at step" in output and hashes(killed) == hashes(whole)
     assert json.loads((killed / "data/model/metrics.json").read_text())["skipped_batches"] == 1

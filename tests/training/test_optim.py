@@ -13,7 +13,7 @@ from tests.support.engine import ADAMW, GPT2, MODERN, MUON, model_config, optim_
 
 
 def nanogpt_rate(it: int, rate: float, low: float, warmup: int, decay: int) -> float:
-    """nanoGPT's schedule, from its description: linear warm-up, then a cosine to the minimum."""
+    """nanoGPT's schedule, from its description: linear warm-up, then cosine decay to the minimum."""
     if it < warmup:
         return rate * (it + 1) / (warmup + 1)
     return low + 0.5 * (1 + math.cos(math.pi * (it - warmup) / (decay - warmup))) * (rate - low)

@@ -1,4 +1,4 @@
-"""`gptcore overfit`: a sound model knows one batch by heart, and nothing is written."""
+"""`gptcore overfit`: a correct model memorizes one batch, and nothing is written."""
 
 import contextlib
 import math

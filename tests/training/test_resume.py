@@ -1,19 +1,15 @@
-"""A run that was broken off ends as one that was not: weights, optimizer, random stream, curve, to the bit.
+"""An interrupted run ends bit-identical to an uninterrupted one: weights, optimizer, random state, curve.
 
-Killed at random steps and in the middle of a write, gone on with on another machine through S3, with its disk full.
+Runs are killed at random steps and during a write, resumed on another machine through S3, and run with a full disk.
 """
 
 import csv
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import Popen
 
 import pytest
 import torch
@@ -23,7 +19,8 @@ from gptcore.evaluation.losses import window_losses
 from gptcore.files import sha256_file
 from gptcore.model.folder import load_export
 from gptcore.tokens.token_files import open_tokens
-from tests.support.engine import CURVE, MODERN, MUON, REPOSITORY, TRAIN, make_workspace, run_stage, start_stage
+from tests.support.engine import CURVE, MODERN, MUON, TRAIN, make_workspace, start_training, train
+from tests.support.forked import Forked
 from tests.support.s3 import BUCKET, s3_server
 from tests.support.small_disk import fill
 
@@ -31,8 +28,8 @@ RESULTS = ("export/model.safetensors", "best/model.safetensors", "curve.csv", "s
 
 
 def workspace(root: Path) -> Path:
-    """Of the same identity each time; on a disk of its own it is the same run on another machine."""
-    # a learning rate that stays high: the best weights are not the last ones
+    """A workspace with the same run identity each time; on a separate disk it is the same run on another machine."""
+    # the learning rate stays high, so the best weights are not the last ones
     optim = {**MUON, "cooldown_fraction": 0.0, "matrix_learning_rate": 0.1}
     return make_workspace(
         root,
@@ -43,13 +40,11 @@ def workspace(root: Path) -> Path:
     )
 
 
-def start(root: Path, **environment: str) -> Popen[str]:
-    env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "GPTCORE_CHECKPOINT_SECONDS": "0.05", **environment}
-    command = [sys.executable, "-m", "tests.support.keep_state"]
-    return Popen(command, cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def start(root: Path, **environment: str) -> Forked:
+    return start_training(root, "tests.support.keep_state", **{"GPTCORE_CHECKPOINT_SECONDS": "0.05", **environment})
 
 
-def finish(process: Popen[str]) -> str:
+def finish(process: Forked) -> str:
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     return output
@@ -63,13 +58,13 @@ def assert_same(root: Path, other: Path) -> None:
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
 
 
-def pause_when(process: Popen[str], condition: Callable[[], bool]) -> None:
-    """Stop the process at a moment at which the condition holds."""
+def pause_when(process: Forked, condition: Callable[[], bool]) -> None:
+    """Stop the process at a moment when the condition holds."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         if condition():
             process.send_signal(signal.SIGSTOP)
-            time.sleep(0.02)  # until it has
+            time.sleep(0.02)  # until it has stopped
             if condition():
                 return
             process.send_signal(signal.SIGCONT)
@@ -152,7 +147,7 @@ def test_a_server_that_is_gone_costs_a_warning(tmp_path: Path, uninterrupted: Pa
 
 
 def test_a_disk_that_is_full_costs_a_warning(tmp_path: Path, small_disk: Path, uninterrupted: Path) -> None:
-    """The run ends as ever; had it been killed, the checkpoint from before would have served."""
+    """The run ends as usual, and a killed run could have resumed from the earlier checkpoint."""
     root = workspace(tmp_path / "full")
     process = start(root, GPTCORE_CHECKPOINTS=str(small_disk))
     pause_when(process, lambda: last_step(small_disk) > 0 and not is_writing(small_disk))
@@ -170,18 +165,18 @@ def test_a_disk_that_is_full_costs_a_warning(tmp_path: Path, small_disk: Path, u
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
 def test_killed_on_a_gpu_it_ends_the_same_to_the_bit(tmp_path: Path) -> None:
-    """The bits of a GPU repeat with GPTCORE_DETERMINISTIC alone."""
+    """GPU results are bit-identical only with GPTCORE_DETERMINISTIC."""
     environment = {"GPTCORE_DETERMINISTIC": "1", "GPTCORE_DEVICE": "cuda"}
     found = []
     for name in ("whole", "killed"):
         root = make_workspace(tmp_path / name, train={**TRAIN, "steps": 200, "precision": "auto"})
         if name == "killed":
-            process = start_stage("train", root, **environment)
+            process = start_training(root, **environment)
             while not list(root.glob("data/scratch/train/*/step-*")) and process.poll() is None:
                 time.sleep(0.02)
             process.kill()
             process.communicate()
-        code, output = run_stage("train", root, **environment)
+        code, output = train(root, **environment)
         assert code == 0 and ("resumed" in output) == (name == "killed"), output
         found.append(sha256_file(root / "data/model/export/model.safetensors"))
     assert found[0] == found[1]

@@ -1,4 +1,4 @@
-"""Training as a process: killed, stopped, edited under way; the result is the same to the bit."""
+"""Training as a process: killed, stopped or edited midway; the result is bit-identical."""
 
 import csv
 import json
@@ -14,12 +14,12 @@ import torch
 from gptcore.config.settings import settings
 from gptcore.files import sha256_file
 from gptcore.training.state_store import clear_state_stores
-from tests.support.engine import GPT2, MODERN, TRAIN, make_workspace, run_stage, run_stage_here, start_stage
+from tests.support.engine import GPT2, MODERN, TRAIN, make_workspace, run_stage_here, start_training, train
 
 
 @pytest.fixture(autouse=True)
 def fresh_settings() -> Iterator[None]:
-    """Settings are read from the environment once a process; tests change it."""
+    """Settings are read from the environment once per process; tests change it."""
     settings.cache_clear()
     yield
     settings.cache_clear()
@@ -49,7 +49,7 @@ def workspace(root: Path, **model: object) -> Path:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     root = workspace(tmp_path_factory.mktemp("uninterrupted"))
-    code, output = run_stage("train", root, GPTCORE_CHECKPOINT_SECONDS="1000")
+    code, output = train(root, GPTCORE_CHECKPOINT_SECONDS="1000")
     assert code == 0, output
     return hashes(root)
 
@@ -57,7 +57,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_its_state_stays_until_the_result_is_recorded(tmp_path: Path, uninterrupted: dict[str, str]) -> None:
     root, finished = workspace(tmp_path / "kept"), tmp_path / "finished"
     for resumes in (False, True):
-        code, output = run_stage("train", root, GPTCORE_CHECKPOINT_SECONDS="0.1", GPTCORE_FINISHED_STATES=str(finished))
+        code, output = train(root, GPTCORE_CHECKPOINT_SECONDS="0.1", GPTCORE_FINISHED_STATES=str(finished))
         assert code == 0, output
         assert ("train: resumed at step " in output) == resumes
         assert hashes(root) == uninterrupted
@@ -70,31 +70,31 @@ def test_a_stop_signal_leaves_a_checkpoint_and_exit_code_75(
     tmp_path: Path, uninterrupted: dict[str, str], number: signal.Signals
 ) -> None:
     root = workspace(tmp_path / "stopped")
-    process = start_stage("train", root)
+    process = start_training(root)
     wait_for_checkpoint(root, process)
     process.send_signal(number)
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 75 and "run it again to go on" in output and "Traceback" not in output
-    code, output = run_stage("train", root)
+    code, output = train(root)
     assert code == 0 and "resumed" in output and hashes(root) == uninterrupted
 
 
 def test_another_identity_starts_anew(tmp_path: Path) -> None:
     root = workspace(tmp_path / "changed")
-    process = start_stage("train", root)
+    process = start_training(root)
     wait_for_checkpoint(root, process)
     process.kill()
     process.communicate()
     params = json.loads((root / "params.yaml").read_text())
     params["train"] |= {"seed": 8, "steps": 20}
     (root / "params.yaml").write_text(json.dumps(params))
-    code, output = run_stage("train", root)
+    code, output = train(root)
     assert code == 0 and "resumed" not in output
 
 
 def test_a_checkpoint_put_where_another_runs_belongs_is_refused(tmp_path: Path) -> None:
     root = workspace(tmp_path / "mixed")
-    process = start_stage("train", root)
+    process = start_training(root)
     wait_for_checkpoint(root, process)
     process.kill()
     process.communicate()
@@ -102,7 +102,7 @@ def test_a_checkpoint_put_where_another_runs_belongs_is_refused(tmp_path: Path) 
     params = json.loads((root / "params.yaml").read_text())
     params["model"]["n_layer"] = 3
     (root / "params.yaml").write_text(json.dumps(params))
-    process = start_stage("train", root)
+    process = start_training(root)
     deadline = time.monotonic() + 60
     while len(others := [each for each in root.glob("data/scratch/train/*") if each != folder]) == 0:
         assert time.monotonic() < deadline
@@ -111,7 +111,7 @@ def test_a_checkpoint_put_where_another_runs_belongs_is_refused(tmp_path: Path) 
     process.communicate()
     shutil.rmtree(others[0])
     folder.rename(others[0])
-    code, output = run_stage("train", root)
+    code, output = train(root)
     assert code == 2 and "belongs to another run (its model.n_layer is 2, this run's is 3)" in output
     assert "Traceback" not in output
 
@@ -136,7 +136,7 @@ def test_baseline_gets_the_models_token_budget_and_evaluate_compares(tmp_path: P
     assert metrics["validation"] == {"tokens": val["tokens"] - 1, "bytes": val["bytes"]}
     difference = metrics["model"]["bits_per_byte"] - metrics["baseline"]["bits_per_byte"]
     assert metrics["difference"]["bits_per_byte"] == pytest.approx(difference)
-    assert metrics["baseline_loss_reached"]["steps"] <= 120  # the modern recipe gets there
+    assert metrics["baseline_loss_reached"]["steps"] <= 120  # the modern recipe reaches it
     assert (root / "data/evaluation/loss.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -160,7 +160,7 @@ BAD_PARAMS = {
     "train.steps: input should be a valid integer": {"train": {**TRAIN, "steps": "many"}},
     "batch_tokens 100 is not a multiple of block_size 16": {"train": {**TRAIN, "batch_tokens": 100}},
     "n_embd 32 is not a multiple of n_head 5": {"model": {**GPT2, "n_head": 5}},
-    "train.precision float16 needs a GPU": {"train": {**TRAIN, "precision": "float16"}},
+    "train.precision float16 needs a CUDA GPU": {"train": {**TRAIN, "precision": "float16"}},
     "too long for": {"model": {**GPT2, "block_size": 16384}, "train": {**TRAIN, "batch_tokens": 16384}},
 }
 

@@ -1,4 +1,4 @@
-"""Where checkpoints lie: the same promises in a folder and on an S3 server that speaks HTTP."""
+"""Checkpoint storage: the same guarantees in a folder and on an S3 server over HTTP."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ def s3_environment() -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def s3(s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
-    """An address on the server where nothing lies."""
+    """An empty location on the server."""
     for name, value in s3_environment.items():
         monkeypatch.setenv(name, value)
     address = f"s3://{BUCKET}/test"
@@ -103,7 +103,7 @@ def test_a_damaged_object_makes_the_one_before_it_count(
     save(s3, 1, 2)
     path = f"{s3}/step-000000002/{name}"
     content = files.cat_file(path)
-    if fault == "missing":  # the last: an upload that was broken off
+    if fault == "missing":  # an interrupted upload: the last object is missing
         files.rm_file(path)
     else:
         files.pipe_file(path, content[: len(content) // 2] + (b"" if fault == "cut" else b"#" + content[-10:]))
