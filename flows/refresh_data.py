@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, cast
 from prefect import flow, get_run_logger
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import temporary_settings
 
-from flows.terminal import end_with, running_server
+from flows.terminal import end_with, server
 from gptcore.errors import UserError
 from tasks.upstream import upstream
 
@@ -52,7 +51,7 @@ def _start(deployment: str, sha256: str) -> str:
 
 if __name__ == "__main__":
     try:
-        with temporary_settings(running_server()):
+        with server():
             print(refresh_data())
     except UserError as error:
         end_with(error)

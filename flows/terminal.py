@@ -1,16 +1,25 @@
 """A flow as a command: overrides from the command line, the running server, and one clear line when it fails."""
 
 import argparse
+import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from prefect import Flow
-from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_API_HOST, PREFECT_SERVER_API_PORT, temporary_settings
+from prefect.client.orchestration import get_client
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_HOME,
+    PREFECT_SERVER_API_HOST,
+    PREFECT_SERVER_API_PORT,
+    temporary_settings,
+)
 from prefect.settings.legacy import Setting
 from rich.console import Console
 from rich.markdown import Markdown
@@ -52,7 +61,7 @@ def run(start: Callable[[], str]) -> None:
 
 def _train(flow: Flow[[Sequence[str]], str], overrides: list[str]) -> str:
     _check(overrides)
-    with temporary_settings(running_server()):
+    with server():
         if not PREFECT_API_URL.value():
             _start_embedded_server()
         return flow(overrides)
@@ -64,6 +73,41 @@ def _check(overrides: list[str]) -> None:
         from gptcore.config.presets import compose
 
         compose(overrides, Path("params.yaml"))
+
+
+@contextmanager
+def server() -> Iterator[None]:
+    """Settings that lead to the server that is up, if there is one. Raises UserError where no run can report.
+
+    Without one, Prefect starts a server for the run alone.
+    """
+    with temporary_settings(running_server()):
+        if PREFECT_API_URL.value():
+            check_server()
+        else:
+            check_home()
+        yield
+
+
+def check_server() -> None:
+    """Raises UserError if the server that the settings lead to does not answer."""
+    try:
+        with get_client(sync_client=True) as client:
+            error = client.api_healthcheck()
+    except Exception as raised:  # of Prefect or of httpx, as the address may be no address
+        error = raised
+    if error:
+        what = "`make ui` starts one on this machine, and PREFECT_API_URL may lead to another"
+        raise UserError(f"no Prefect server answers at {PREFECT_API_URL.value()}: {error}; {what}")
+
+
+def check_home() -> None:
+    """Raises UserError if Prefect cannot write where a server on this machine keeps its database."""
+    home: Path = PREFECT_HOME.value()
+    there = next(each for each in (home, *home.parents) if each.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        what = "set HOME to a folder that can, or PREFECT_HOME, or PREFECT_API_URL to a server elsewhere"
+        raise UserError(f"Prefect keeps its database in {home}, which cannot be written; {what}")
 
 
 def running_server() -> dict[Setting, str]:

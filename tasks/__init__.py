@@ -6,6 +6,7 @@ name the step they come from. Variables that the user has set stay. (registry/tr
 
 import logging
 import os
+import warnings
 
 from gptcore.errors import UserError
 
@@ -26,6 +27,8 @@ def _is_no_traceback_of_a_mistake(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], UserError))
 
 
+# flows/terminal.py says it in one line, where it matters
+warnings.filterwarnings("ignore", "Failed to create the Prefect home directory", UserWarning)
 for name, value in ENVIRONMENT.items():
     os.environ.setdefault(name, value)
 for logger in ("prefect.flow_runs", "prefect.task_runs"):

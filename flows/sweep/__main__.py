@@ -3,12 +3,11 @@
 import argparse
 from pathlib import Path
 
-from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.sweep.grid import choose, parse
 from flows.sweep.sweep_gpt import sweep_gpt
-from flows.terminal import run, running_server
+from flows.terminal import check_server, run, running_server
 from gptcore.errors import UserError
 
 EPILOG = """\
@@ -49,12 +48,9 @@ def _sweep(given: argparse.Namespace) -> str:
 
 
 def _check_server() -> None:
-    url = PREFECT_API_URL.value()
-    if not url:
+    if not PREFECT_API_URL.value():
         raise UserError("no Prefect server is up; `make ui` starts one, with a worker")
-    with get_client(sync_client=True) as client:
-        if error := client.api_healthcheck():
-            raise UserError(f"no Prefect server answers at {url}: {error}; `make ui` starts one")
+    check_server()
 
 
 if __name__ == "__main__":

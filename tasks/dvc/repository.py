@@ -14,20 +14,31 @@ from typing import Any
 
 from gptcore.errors import UserError
 
+# what to do, by what DVC says
+REMEDIES = {
+    "not a git repository": "clone it with git, or run `git init` here and commit what is there",
+    "inside of a DVC repository": "`git checkout .dvc` brings back its settings",
+    "user name and email": "`git config --global user.name NAME`, `user.email` likewise; then run it again",
+    "dvc.lock": "after a merge `git checkout --ours dvc.lock`, or remove it: DVC's cache still has the results",
+    "dvc.yaml": "`git diff dvc.yaml` shows what has changed in it",
+}
+
 
 @contextmanager
 def opened(root: Path) -> Iterator[Any]:
     _import_dvc()
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
+    from scmrepo.exceptions import SCMError
 
     logging.getLogger("dvc").setLevel(logging.WARNING)  # the tasks' states already say the rest
     try:
         # DVC reads stage names and prints paths relative to the current folder, which is the checkout
         with chdir(root), Repo(str(root), _wait_for_lock=True) as repo:
             yield repo
-    except DvcException as error:
-        raise UserError(f"DVC cannot work in {root}: {line(error)}") from error
+    except (DvcException, SCMError) as error:
+        remedies = [f"; {remedy}" for sign, remedy in REMEDIES.items() if sign in str(error)]
+        raise UserError(f"DVC cannot work in {root}: {line(error)}{''.join(remedies[:1])}") from error
 
 
 @cache

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_ui_runs_deployments_leaves_no_process_and_goes_on_next_time(project: Path, cluster: Cluster) -> None:
-    own, port = cluster.twin(project / "data/scratch/home"), free_port()
+    own, port = cluster.twin(project.with_name("home")), free_port()
     own.environment["UI_PORT"] = str(port)
     ui = own.launch(project, "flows.services.ui", log="ui.log")
     scratch.wait_until(lambda: "Ctrl-C" in (own.home / "ui.log").read_text())

@@ -56,6 +56,27 @@ def test_a_recorded_stage_is_up_to_date_and_restored_later(project: Path) -> Non
     assert "is cached - skipping run" in scratch.run(project, "dvc", "repro", "download")
 
 
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ("dvc.lock", "`git checkout --ours dvc.lock`"),
+        ("dvc.yaml", "`git diff dvc.yaml`"),
+        (".git", "`git init`"),
+        (".dvc", "`git checkout .dvc`"),
+    ],
+)
+def test_what_dvc_cannot_work_with_is_one_line_with_what_to_do(project: Path, broken: str, said: str) -> None:
+    if broken.startswith("."):
+        (project / broken).rename(project / "away")
+    else:
+        (project / broken).write_text("<<<<<<< HEAD\nstages: {}\n=======\nstages: []\n>>>>>>> other\n")
+    with pytest.raises(UserError) as error:
+        probe(project)
+    assert str(error.value).startswith(f"DVC cannot work in {project}: ")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 def test_broken_dvc_yaml_is_one_clear_line(project: Path) -> None:
     (project / "dvc.yaml").write_text("stages: 3\n")
     with pytest.raises(UserError, match=r"dvc\.yaml"):
