@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from gptcore.config.params import Count, Section
 from gptcore.corpus.documents import Document
-from gptcore.corpus.records import Text, read_texts, template_fields
+from gptcore.corpus.left_out import LeftOut
+from gptcore.corpus.records import Text, read_texts
 from gptcore.corpus.selection import Selection
 from gptcore.corpus.sources import SourceFile, Whole, check_source, locate
 from gptcore.corpus.store import Store
+from gptcore.corpus.template import Template
 
 
 class DataConfig(Section):
@@ -26,9 +28,18 @@ class DataConfig(Section):
         pattern="^([0-9a-f]{64})?$",
         description="digest of all texts in order; empty takes what comes first, and from then on nothing else",
     )
+    exclude: tuple[Annotated[str, Field(pattern="^[^/]+$")], ...] = Field(
+        description="names of files and folders that folders, prefixes and patterns leave out, with * for any "
+        "characters; names that begin with a dot are always left out"
+    )
     format: Literal["auto", "text", "jsonl", "parquet", "csv"] = Field(description="auto is by each file's suffix")
     text: str = Field(
-        min_length=1, description="the field of a record that is the text, or fields in a text: {question}\\n{answer}"
+        min_length=1,
+        description="the field of a record that is the text, nested ones with dots, or fields in a text: {a}\\n{b.0.c}",
+    )
+    delimiter: str = Field(
+        pattern=r"^(\\t|[^\"\r\n\\])?$",
+        description="what separates the cells of CSV; empty: comma, semicolon or tab, whichever the first line has",
     )
     languages: tuple[str, ...] = Field(description="the languages taken; empty is all of them")
     language_field: str = Field(description="the field of a record that names its language; used with languages")
@@ -57,7 +68,7 @@ class DataConfig(Section):
     @field_validator("text")
     @classmethod
     def _a_template(cls, text: str) -> str:
-        template_fields(text)
+        Template(text)
         return text
 
     @model_validator(mode="after")
@@ -90,6 +101,7 @@ class Corpus:
         self.data, self.root = data, root
         self.store = Store(scratch, hold=not data.sha256, ask_again=ask_again)
         self.files: list[tuple[str, Whole]] = []
+        self.left_out = LeftOut(data.exclude)
         self.texts = 0  # number of texts read so far from the last file
         self.end = (0, 0)  # position after the last document: file number, text number in that file
         self.selection = Selection(
@@ -106,11 +118,12 @@ class Corpus:
         """All files that `data.source` names, in order, without downloading them. Raises UserError, Unavailable."""
         form = None if self.data.format == "auto" else self.data.format
         for source in self.data.sources:
-            yield from locate(source, form, self.root, self.store, self._fields())
+            yield from locate(source, form, self.root, self.store, self._fields(), self.left_out)
 
     def texts_of(self, file: SourceFile, path: Path) -> Iterator[Text]:
         """The texts of one file, stored at `path`. Raises UserError."""
-        for text in read_texts(path, file.address, file.form, self.data.text, self._language_field()):
+        delimiter = self.data.delimiter.replace("\\t", "\t")
+        for text in read_texts(path, file.address, file.form, self.data.text, self._language_field(), delimiter):
             yield text._replace(title=file.title)
 
     def _texts(self) -> Iterator[Text]:
@@ -125,7 +138,7 @@ class Corpus:
         """The fields to read from hub rows; None for a stream, which reads the hub's files so that it can seek."""
         if self.data.mode == "stream":
             return None
-        return [*template_fields(self.data.text), *([self._language_field()] if self._language_field() else [])]
+        return [*Template(self.data.text).fields, *([self._language_field()] if self._language_field() else [])]
 
     def _language_field(self) -> str:
         return self.data.language_field if self.data.languages else ""

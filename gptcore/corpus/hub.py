@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 from gptcore.corpus.store import Kept, Store, address_key
+from gptcore.corpus.template import column_of
 from gptcore.corpus.transfer import retry
 from gptcore.errors import Unavailable, UserError
 from gptcore.files import read_json, write_json
@@ -122,14 +123,15 @@ class _Stream:
                 path, self.hub.config, split=self.hub.split, revision=self.commit, streaming=True
             )
             if columns := stream.column_names:
-                if missing := [field for field in self.fields if field not in columns]:
+                wanted = list(dict.fromkeys(column_of(field, columns) for field in self.fields))
+                if missing := [column for column in wanted if column not in columns]:
                     raise UserError(f"{name}: has no field {missing[0]}; it has {', '.join(columns)}")
-                stream = stream.select_columns(self.fields)
+                stream = stream.select_columns(wanted)
             if self.state:
                 stream.load_state_dict(self.state)
             for row in stream:
-                wanted = {field: row[field] for field in self.fields if field in row}
-                yield json.dumps(wanted, default=repr), stream.state_dict
+                names = dict.fromkeys(column_of(field, row) for field in self.fields)
+                yield json.dumps({name: row[name] for name in names if name in row}, default=repr), stream.state_dict
 
 
 def _state_path(store: Store, address: str) -> Path:

@@ -65,7 +65,8 @@ def split_points(
 
     `documents` assigns whole texts, in the order of their draws, to validation until it holds `val_fraction` of the
     bytes, then to test. Identical texts have the same draw, so they land in the same split. `tail` cuts the
-    concatenated text, as nanoGPT does. Raises UserError when a split would be empty.
+    concatenated text, as nanoGPT does. Raises UserError when a split would be empty, or when a large text, or many
+    copies of one, leave training less than half of its share.
     """
     ends = np.cumsum(sizes, dtype=np.int64)
     total = int(ends[-1]) if len(ends) else 0
@@ -76,11 +77,16 @@ def split_points(
         return tail
     val = _first(sizes, draws, config.val_fraction * total)
     test = _first(sizes, np.where(val, np.uint64(2**64 - 1), draws), config.test_fraction * total) & ~val
-    if (val | test).all() or (config.test_fraction and not test.any()):
+    train_bytes, val_bytes, test_bytes = (
+        int(sizes[side].sum(dtype=np.int64)) for side in (~(val | test), val & ~test, test)
+    )
+    share = 1 - config.val_fraction - config.test_fraction
+    if train_bytes < share * total / 2 or not train_bytes or (config.test_fraction and not test.any()):
         raise UserError(
-            f"tokenize.val_fraction={config.val_fraction} and test_fraction={config.test_fraction} leave none of the "
-            f"corpus' {len(sizes):,} document(s) for a split; set tokenize.val_split=tail to cut inside a document, or "
-            "another fraction or seed"
+            f"tokenize.val_fraction={config.val_fraction} and test_fraction={config.test_fraction} would give training "
+            f"{train_bytes:,} bytes, validation {val_bytes:,} and test {test_bytes:,}, for each of the corpus' "
+            f"{len(sizes):,} document(s) stays whole{_copies(sizes, draws)}; set tokenize.val_split=tail to cut inside "
+            "a document, or another fraction or seed"
         )
     return np.stack([np.where(val | test, 0, sizes), np.where(test, 0, sizes)], axis=1)
 
@@ -91,6 +97,16 @@ def _first(sizes: npt.NDArray[np.int32], draws: npt.NDArray[np.uint64], wanted: 
     before = np.cumsum(sizes[order], dtype=np.int64) - sizes[order]
     taken = int(np.count_nonzero(before < wanted))
     return draws <= draws[order[taken - 1]] if taken else np.zeros(len(sizes), bool)
+
+
+def _copies(sizes: npt.NDArray[np.int32], draws: npt.NDArray[np.uint64]) -> str:
+    """What to know about the text with the most copies; empty if every text is another one."""
+    _, first, counts = np.unique(draws, return_index=True, return_counts=True)
+    most = int(np.argmax(counts)) if len(counts) else 0
+    if len(counts) == len(draws):
+        return ""
+    identical = f"{counts[most]:,} documents of {sizes[first[most]]:,} bytes are identical"
+    return f"; {identical} and stay together: data.deduplicate=true keeps one of them"
 
 
 def split_text(text: bytes, points: npt.NDArray[np.integer]) -> list[bytes]:

@@ -13,10 +13,11 @@ from gptcore.stages.run_stage import run_stage
 
 
 class DownloadMetrics(Metrics):
-    """What was downloaded; `bytes` counts the texts in UTF-8."""
+    """What was downloaded; `bytes` counts the texts in UTF-8, `left_out` names in folders that were not read."""
 
     documents: int
     bytes: int
+    left_out: int
     dropped: Dropped
 
 
@@ -43,7 +44,14 @@ def download(data: DataConfig, tokenize: TokenizerChoice, paths: Paths) -> Downl
     write_json(paths.raw / "sources.json", {"text_sha256": written.text_sha256, "files": files})
     fetch_vocabulary(tokenize, paths.raw, paths.root, scratch)
     write_text(paths.raw / SUMS, sha256sums(paths.raw))
-    return DownloadMetrics(documents=written.documents, bytes=written.bytes, dropped=corpus.selection.dropped)
+    if corpus.left_out:
+        print(f"download  left out: {corpus.left_out}", flush=True)
+    return DownloadMetrics(
+        documents=written.documents,
+        bytes=written.bytes,
+        left_out=len(corpus.left_out),
+        dropped=corpus.selection.dropped,
+    )
 
 
 if __name__ == "__main__":
