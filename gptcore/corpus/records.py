@@ -144,7 +144,9 @@ def _parquet_records(file: io.BufferedReader, address: str, fields: list[str]) -
     try:
         with seekable(file) as source:
             # read single pages, not whole row groups: some writers put the whole file into one row group
-            table = pyarrow.parquet.ParquetFile(source, buffer_size=1 << 20, pre_buffer=False)
+            table = pyarrow.parquet.ParquetFile(
+                source, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True
+            )
             names = table.schema_arrow.names
             _require(fields, names, address)
             for batch in table.iter_batches(PARQUET_BATCH_ROWS, columns=fields):

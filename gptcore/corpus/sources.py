@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 from urllib.parse import urlsplit
 
+from gptcore.corpus.addresses import check_object, check_path, check_web
 from gptcore.corpus.fetch import fetch_package, http_answer
 from gptcore.corpus.hub import HubSource, hub_files
 from gptcore.corpus.hub_addresses import hub_addresses
@@ -23,7 +24,9 @@ from gptcore.files import sha256_file
 
 # package://<name>/<version>/<pattern of files inside the source distribution>
 PACKAGE = re.compile(r"package://(?P<name>[\w.-]+)/(?P<version>[\w.!+-]+)/(?P<pattern>.+)")
-REMOTE = re.compile(r"(?P<address>(https?|s3)://[^/#]+/[^#]*)(#sha256=(?P<sha256>[0-9a-f]{64}))?")
+PIN = r"(#sha256=(?P<sha256>[0-9a-f]{64}))?"
+WEB = re.compile(r"(?P<address>https?://[^/#]+/[^#]*)" + PIN)
+S3 = re.compile(r"(?P<address>s3://(?P<bucket>[^/]+)/(?P<key>.*?))" + PIN, re.DOTALL)  # a key may hold any character
 FORMS = "package://name/version/pattern, http(s)://…, s3://bucket/…, hf://owner/name, or files of this machine"
 
 
@@ -36,19 +39,29 @@ class Whole(NamedTuple):
 
 
 class SourceFile(NamedTuple):
-    """One file of a source. `fetch` downloads it; raises UserError, Unavailable."""
+    """One file of a source. `fetch` downloads it; raises UserError, Unavailable.
+
+    `version` asks the server for the version it has now, where there is a server.
+    """
 
     address: str
     form: Format
     fetch: Callable[[], Whole]
     title: str = ""
+    version: Callable[[], str] | None = None
 
 
 def check_source(source: str) -> str:
     """Raises ValueError if `source` is not a valid source."""
     if source.startswith("hf://"):
         HubSource.parse(source)
-    elif "://" in source and not PACKAGE.fullmatch(source) and not REMOTE.fullmatch(source):
+    elif remote := WEB.fullmatch(source):
+        check_web(remote["address"])
+    elif remote := S3.fullmatch(source):
+        check_object(remote["bucket"], remote["key"])
+    elif "://" not in source:
+        check_path(source)
+    elif not PACKAGE.fullmatch(source):
         raise ValueError(f"must be {FORMS}")
     return source
 
@@ -64,15 +77,19 @@ def locate(
         yield from _package(package["name"], package["version"], package["pattern"], form, store)
     elif source.startswith("hf://") and fields is None:
         for address in retry(partial(hub_addresses, source)):
-            yield SourceFile(address, form or _form(address), partial(_fetch, address, "", store, _reader(address)))
+            yield _web_file(address, "", form, store)
     elif source.startswith("hf://"):
         assert fields is not None
         for address, kept in hub_files(source, fields, store):
             yield SourceFile(address, "jsonl", partial(_kept, kept, store))
-    elif remote := REMOTE.fullmatch(source):
-        sha256 = remote["sha256"] or ""
-        for address, reader in _remote(remote["address"]):
-            yield SourceFile(address, form or _form(address), partial(_fetch, address, sha256, store, reader))
+    elif remote := WEB.fullmatch(source):
+        yield _web_file(remote["address"], remote["sha256"] or "", form, store)
+    elif remote := S3.fullmatch(source):
+        from gptcore.corpus.buckets import bucket_answer, bucket_objects
+
+        for address, version in bucket_objects(remote["address"]).items():
+            fetched = partial(_fetch, address, remote["sha256"] or "", store, partial(bucket_answer, address))
+            yield SourceFile(address, form or _form(address), fetched, version=partial(str, version))
     else:
         for path in _local(root, source):
             address = str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
@@ -83,19 +100,17 @@ def _read(path: Path) -> Whole:
     return Whole(path, path.stat().st_size, sha256_file(path))
 
 
-def _remote(address: str) -> Iterator[tuple[str, Reader]]:
-    if not address.startswith("s3://"):
-        yield address, _reader(address)
-        return
-    from gptcore.corpus.buckets import bucket_answer, bucket_objects
-
-    for each in bucket_objects(address):
-        if each == address or known_format(each):
-            yield each, partial(bucket_answer, each)
+def _web_file(address: str, sha256: str, form: Format | None, store: Store) -> SourceFile:
+    reader = partial(http_answer, address)
+    named = form or _form(urlsplit(address).path)
+    return SourceFile(
+        address, named, partial(_fetch, address, sha256, store, reader), version=partial(_version, reader)
+    )
 
 
-def _reader(address: str) -> Reader:
-    return partial(http_answer, address)
+def _version(reader: Reader) -> str:
+    with reader(0, "") as answer:  # does not read the content
+        return answer.version
 
 
 def _fetch(address: str, sha256: str, store: Store, reader: Reader) -> Whole:
@@ -151,5 +166,5 @@ def _local(root: Path, source: str) -> list[Path]:
     return files
 
 
-def _form(address: str) -> Format:
-    return known_format(urlsplit(address).path if "://" in address else address) or "text"
+def _form(name: str) -> Format:
+    return known_format(name) or "text"
