@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from gptcore.corpus.addresses import check_web
 from gptcore.corpus.content import gunzipped, is_page, split_head
@@ -38,6 +38,7 @@ def fetch_package(name: str, version: str, folder: Path) -> Path:
         if kept.stem == f"{name}-{version}-{sha256_file(kept)}":
             return kept
     from pypi_simple import PYPI_SIMPLE_ENDPOINT, DigestMismatchError, PyPISimple
+    from requests import Session
 
     endpoint = os.environ.get("PIP_INDEX_URL") or PYPI_SIMPLE_ENDPOINT
     try:
@@ -45,7 +46,9 @@ def fetch_package(name: str, version: str, folder: Path) -> Path:
     except ValueError as error:
         raise UserError(f"PIP_INDEX_URL {error}") from None
     index = f"the package index {host(endpoint)}"
-    with PyPISimple(endpoint) as client:
+    session = Session()
+    session.hooks["response"] = [_stays_on_the_web]
+    with PyPISimple(endpoint, session=session) as client:
         package = retry(lambda: _source_distribution(client, name, version, index))
         kept = folder / f"{name}-{version}-{package.digests['sha256']}.sdist"
         with atomic_path(kept) as temporary:
@@ -126,13 +129,15 @@ def without_query(url: str) -> str:
 
 
 def _source_distribution(client: "PyPISimple", name: str, version: str, index: str) -> "DistributionPackage":
-    from pypi_simple import NoSuchProjectError
+    from pypi_simple import NoSuchProjectError, UnsupportedRepoVersionError
 
     try:
         with http_errors(index):
             page = client.get_project_page(name, timeout=TIMEOUT_SECONDS)
     except NoSuchProjectError:
         raise UserError(f"{index} has no package {name}") from None
+    except (ValueError, UnsupportedRepoVersionError) as error:  # an answer of another kind, with status 200
+        raise UserError(f"{index} answers with no list of packages: {str(error).partition(chr(10))[0]}") from None
     found = {str(package.version): package for package in page.packages if package.package_type == "sdist"}
     if version not in found:
         raise UserError(f"{index} has no source distribution {name} {version}; it has {', '.join(found) or 'none'}")
@@ -164,10 +169,10 @@ def _stays_on_the_web(answer: "Response", **_: Any) -> None:
         return
     where = without_query(answer.url)
     try:
-        target = check_web(urljoin(answer.url, answer.headers["Location"]))
+        target = check_web(answer.headers["Location"])
     except ValueError as error:
         raise UserError(f"{where} redirects to an address that {error}; check the address") from None
-    if target.scheme not in ("http", "https"):
+    if target.scheme not in ("", "http", "https"):
         raise UserError(f"{where} redirects to {target.scheme}:, and only http(s) is followed; check the address")
 
 

@@ -15,6 +15,7 @@ from gptcore.files import sha256_file, write_text
 from gptcore.progress import Progress
 
 RETRY_WAITS_SECONDS = (1.0, 3.0, 6.0)  # jittered by up to half, so that workers do not retry in lockstep
+SHOWN_BYTES = 1 << 20  # smaller files show no progress: there may be thousands
 LONGEST_WAIT_SECONDS = 60.0  # that a server may ask for; whoever asks for more gets the next try from a later run
 
 Result = TypeVar("Result")
@@ -160,11 +161,10 @@ def _receive_once(address: str, part: Path, reader: Reader, shows_progress: bool
 
 @contextmanager
 def _received(answer: Answer, shows_progress: bool) -> Iterator[Callable[[int], None]]:
-    """Shows progress if the total size is known."""
+    """Shows progress if the total size is known, and large enough to wait for."""
     done = answer.offset
-    with (
-        Progress("download", answer.size, "byte", done) if answer.size and shows_progress else nullcontext() as progress
-    ):
+    shown = shows_progress and answer.size is not None and answer.size >= SHOWN_BYTES
+    with Progress("download", answer.size or 0, "byte", done) if shown else nullcontext() as progress:
 
         def received(count: int) -> None:
             nonlocal done

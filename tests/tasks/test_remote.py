@@ -9,11 +9,8 @@ from pathlib import Path
 
 import pytest
 from dvc.cli import main as dvc
-from dvc.repo import Repo
 
 from flows.train_gpt import train_gpt
-from gptcore.errors import Unavailable, UserError
-from tasks.dvc.remote import fetch_records, remote_trouble
 from tests.conftest import settle
 from tests.flows.test_flow import verdicts
 from tests.support import scratch
@@ -183,23 +180,3 @@ def test_a_fresh_clone_is_restored_by_the_flow(clone: Path, pushed: Path) -> Non
     assert {row.split()[1] for row in verdicts(train_gpt())} == {"Cached"}
     assert not (clone / "steps-train").exists()
     assert_restored(clone, pushed)
-
-
-def test_no_records_of_a_run_are_an_absence_and_an_error_or_a_missing_bucket_is_none(
-    files: Path, remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fetched() -> None:
-        with Repo(str(files)) as repo, remote_trouble("it cannot be fetched"):
-            fetch_records(repo, tmp_path / "runs/ab/abcd")
-
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    fetched()
-    assert not (tmp_path / "runs").exists()
-    remote.plan.set("503", f"GET /{BUCKET}", 1000)
-    with pytest.raises(Unavailable, match="it cannot be fetched"):
-        fetched()
-    remote.plan.left = 0
-    transfer(files, "remote", "modify", "store", "url", "s3://nowhere/dvc")
-    with pytest.raises(UserError, match=r"it cannot be fetched: .*nowhere") as error:
-        fetched()
-    assert not isinstance(error.value, Unavailable)
