@@ -18,7 +18,7 @@ from urllib.parse import parse_qs
 
 from gptcore.corpus.store import Kept, Store, address_key
 from gptcore.corpus.template import column_of
-from gptcore.corpus.transfer import retry
+from gptcore.corpus.transfer import retry, unavailable
 from gptcore.errors import Unavailable, UserError
 from gptcore.files import read_json, write_json
 
@@ -164,7 +164,8 @@ def hub_errors(hub: HubSource) -> Iterator[None]:
     except ValueError as error:  # unknown config or split; the message of `datasets` lists the existing ones
         raise UserError(f"hf://{hub.name}: {_line(error)}") from None
     except (OSError, client_error) as error:
-        raise Unavailable(f"hf://{hub.name} cannot be read: {_line(error)}; check the network and try again") from None
+        headers = getattr(getattr(error, "response", None), "headers", {})
+        raise unavailable(f"hf://{hub.name} cannot be read: {_line(error)}", headers) from None
 
 
 def _line(error: Exception) -> str:

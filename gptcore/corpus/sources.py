@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 from urllib.parse import urlsplit
 
+from gptcore.corpus.addresses import check_object, check_path, check_web
 from gptcore.corpus.fetch import fetch_package, http_answer
 from gptcore.corpus.folders import local_files, readable
 from gptcore.corpus.hub import HubSource, hub_files
@@ -25,7 +26,9 @@ from gptcore.files import sha256_file
 
 # package://<name>/<version>/<pattern of files inside the source distribution>
 PACKAGE = re.compile(r"package://(?P<name>[\w.-]+)/(?P<version>[\w.!+-]+)/(?P<pattern>.+)")
-REMOTE = re.compile(r"(?P<address>(https?|s3)://[^/#]+/[^#]*)(#sha256=(?P<sha256>[0-9a-f]{64}))?")
+PIN = r"(#sha256=(?P<sha256>[0-9a-f]{64}))?"
+WEB = re.compile(r"(?P<address>https?://[^/#]+/[^#]*)" + PIN)
+S3 = re.compile(r"(?P<address>s3://(?P<bucket>[^/]+)/(?P<key>.*?))" + PIN, re.DOTALL)  # a key may hold any character
 FORMS = "package://name/version/pattern, http(s)://…, s3://bucket/…, hf://owner/name, or files of this machine"
 
 
@@ -38,19 +41,29 @@ class Whole(NamedTuple):
 
 
 class SourceFile(NamedTuple):
-    """One file of a source. `fetch` downloads it; raises UserError, Unavailable."""
+    """One file of a source. `fetch` downloads it; raises UserError, Unavailable.
+
+    `version` asks the server for the version it has now, where there is a server.
+    """
 
     address: str
     form: Format
     fetch: Callable[[], Whole]
     title: str = ""
+    version: Callable[[], str] | None = None
 
 
 def check_source(source: str) -> str:
     """Raises ValueError if `source` is not a valid source."""
     if source.startswith("hf://"):
         HubSource.parse(source)
-    elif "://" in source and not PACKAGE.fullmatch(source) and not REMOTE.fullmatch(source):
+    elif remote := WEB.fullmatch(source):
+        check_web(remote["address"])
+    elif remote := S3.fullmatch(source):
+        check_object(remote["bucket"], remote["key"])
+    elif "://" not in source:
+        check_path(source)
+    elif not PACKAGE.fullmatch(source):
         raise ValueError(f"must be {FORMS}")
     return source
 
@@ -68,15 +81,15 @@ def locate(
         yield from _package(package["name"], package["version"], package["pattern"], form, store, left_out)
     elif source.startswith("hf://") and fields is None:
         for address in retry(partial(hub_addresses, source)):
-            yield SourceFile(address, form or _form(address), partial(_fetch, address, "", store, _reader(address)))
+            yield _web_file(address, "", form, store)
     elif source.startswith("hf://"):
         assert fields is not None
         for address, kept in hub_files(source, fields, store):
             yield SourceFile(address, "jsonl", partial(_kept, kept, store))
-    elif remote := REMOTE.fullmatch(source):
-        sha256 = remote["sha256"] or ""
-        for address, reader in _remote(remote["address"], left_out):
-            yield SourceFile(address, form or _form(address), partial(_fetch, address, sha256, store, reader))
+    elif remote := WEB.fullmatch(source):
+        yield _web_file(remote["address"], remote["sha256"] or "", form, store)
+    elif remote := S3.fullmatch(source):
+        yield from _bucket_files(remote["address"], remote["sha256"] or "", form, store, left_out)
     else:
         for path in local_files(root, source, left_out):
             address = shown(path.relative_to(root) if path.is_relative_to(root) else path)
@@ -88,24 +101,35 @@ def _read(path: Path) -> Whole:
         return Whole(path, path.stat().st_size, sha256_file(path))
 
 
-def _remote(address: str, left_out: LeftOut) -> Iterator[tuple[str, Reader]]:
-    if not address.startswith("s3://"):
-        yield address, _reader(address)
-        return
+def _web_file(address: str, sha256: str, form: Format | None, store: Store) -> SourceFile:
+    reader = partial(http_answer, address)
+    named = form or _form(urlsplit(address).path)
+    return SourceFile(
+        address, named, partial(_fetch, address, sha256, store, reader), version=partial(_version, reader)
+    )
+
+
+def _bucket_files(
+    address: str, sha256: str, form: Format | None, store: Store, left_out: LeftOut
+) -> Iterator[SourceFile]:
     from gptcore.corpus.buckets import bucket_answer, bucket_objects
 
-    fixed = address.partition("*")[0].rpartition("/")[0] if "*" in address else address.rstrip("/")
-    pattern = address[len(fixed) + 1 :].split("/") if "*" in address else []
     objects = bucket_objects(address)
-    taken = [each for each in objects if each == address or left_out.takes(each[len(fixed) + 1 :].split("/"), pattern)]
+    top, pattern = f"{address.rstrip('/')}/", list[str]()
+    if not any(each.startswith(top) for each in objects):  # the address is a pattern, or an object's
+        top = address.partition("*")[0].rpartition("/")[0] + "/"
+        pattern = address[len(top) :].split("/")
+    taken = [each for each in objects if each == address or left_out.takes(each[len(top) :].split("/"), pattern)]
     if not taken:
         raise UserError(f"data.source: {address} holds nothing but what is left out: {left_out}")
     for each in taken:
-        yield each, partial(bucket_answer, each)
+        fetched = partial(_fetch, each, sha256, store, partial(bucket_answer, each))
+        yield SourceFile(each, form or _form(each), fetched, version=partial(str, objects[each]))
 
 
-def _reader(address: str) -> Reader:
-    return partial(http_answer, address)
+def _version(reader: Reader) -> str:
+    with reader(0, "") as answer:  # does not read the content
+        return answer.version
 
 
 def _fetch(address: str, sha256: str, store: Store, reader: Reader) -> Whole:
@@ -147,5 +171,5 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
     return content
 
 
-def _form(address: str) -> Format:
-    return known_format(urlsplit(address).path if "://" in address else address) or "text"
+def _form(name: str) -> Format:
+    return known_format(name) or "text"

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
@@ -58,7 +60,9 @@ def bucket(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     "source",
     ["package://shakespeare/0.6/texts/*.txt", "https://example.org/input.txt", "http://localhost/a?b=c", "plays",
      "/a/*.jsonl", "s3://bucket/prefix", f"https://example.org/a.txt#sha256={'0' * 64}", "hf://owner/name",
-     "hf://owner/name/config?split=train&revision=abc", ("a.txt", "https://example.org/b.txt")],
+     "hf://owner/name/config?split=train&revision=abc", ("a.txt", "https://example.org/b.txt"),
+     "s3://bucket/a#b?c=d%20[1].txt", "http://[::1]:8080/a", "http://jörg.example/ä.txt", "~/texts", "texts/**/*.txt",
+     "a" * 255],
 )  # fmt: skip
 def test_sources(source: Any) -> None:
     assert config(source=source).source == source
@@ -73,6 +77,18 @@ def test_sources(source: Any) -> None:
         ("source", "hf://name"),
         ("source", ""),
         ("source", ()),
+        ("source", ("a.txt", "")),
+        ("source", "~nosuchuser/a.txt"),
+        ("source", "texts/**.txt"),
+        ("source", "s3://bucket/texts/**.txt"),
+        ("source", "s3://[bad/x"),
+        ("source", "s3://bucket/" + "a" * 1025),
+        ("source", "http://[bad/x"),
+        ("source", "http://localhost:99999/a.txt"),
+        ("source", f"http://{'a' * 64}.org/a.txt"),
+        ("source", "a/" * 2500),
+        ("source", "a" * 256),
+        ("source", "a\0b"),
         ("sha256", "DA68"),
         ("text", "{0}"),
     ],
@@ -135,6 +151,54 @@ def test_objects_of_a_bucket(bucket: S3Server, tmp_path: Path) -> None:
     assert texts(tmp_path, f"s3://{BUCKET}/plays/*.txt") == [HAMLET, LEAR]
 
 
+def test_a_key_is_a_key(bucket: S3Server, tmp_path: Path) -> None:
+    keys = [
+        "dir[1]/a.txt",
+        "dir1/a.txt",
+        "d*r/a.txt",
+        "d*r/b?c#d.jsonl",
+        "d*r/e f%20g+ä&<é>\\'.jsonl",
+        "d*r//h.txt",
+        "dir",
+    ]
+    for key in keys:
+        content = json.dumps({"text": key}) if key.endswith("jsonl") else key
+        bucket.client.put_object(Bucket=BUCKET, Key=key, Body=content.encode())
+    assert texts(tmp_path, f"s3://{BUCKET}/dir[1]") == ["dir[1]/a.txt"]
+    assert texts(tmp_path, f"s3://{BUCKET}/d*r/") == sorted(key for key in keys if key.startswith("d*r/"))
+    assert texts(tmp_path, f"s3://{BUCKET}/d*r?/*.txt") == ["dir1/a.txt"]
+    assert texts(tmp_path, f"s3://{BUCKET}/d*/*[!1].txt") == ["d*r/a.txt", "dir1/a.txt", "dir[1]/a.txt"]
+    for key in keys:
+        assert texts(tmp_path, f"s3://{BUCKET}/{key}") == [key]
+    pinned = f"s3://{BUCKET}/d*r/b?c#d.jsonl#sha256="
+    assert texts(tmp_path, pinned + hashlib.sha256(b'{"text": "d*r/b?c#d.jsonl"}').hexdigest()) == [keys[3]]
+    with pytest.raises(UserError, match=r"b\?c#d.jsonl has the sha256 .*, not 0{64}"):
+        texts(tmp_path, pinned + "0" * 64)
+
+
+def test_who_names_an_object_gets_it(bucket: S3Server, tmp_path: Path) -> None:
+    for key in ("docs/a.md", "docs/b.md", "docs/deep/c.md"):
+        bucket.client.put_object(Bucket=BUCKET, Key=key, Body=key.encode())
+    assert texts(tmp_path, f"s3://{BUCKET}/docs/*.md") == ["docs/a.md", "docs/b.md"], "as a local pattern"
+    assert texts(tmp_path, f"s3://{BUCKET}/docs/**/*.md") == ["docs/a.md", "docs/b.md", "docs/deep/c.md"]
+    with pytest.raises(UserError, match=r"docs holds no text, JSON Lines, Parquet or CSV files; name a pattern"):
+        texts(tmp_path, f"s3://{BUCKET}/docs")
+
+
+def test_one_request_an_object_over_connections_that_stay(
+    bucket: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [f"many/{number}.txt" for number in range(6)]
+    for key in keys:
+        bucket.client.put_object(Bucket=BUCKET, Key=key, Body=key.encode())
+    with faulty_proxy(bucket.environment["AWS_ENDPOINT_URL"]) as (address, plan):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        assert texts(tmp_path, f"s3://{BUCKET}/many") == keys
+        assert len(plan.requests) == len(keys) + 2, "what is there, and each object once"
+        assert texts(tmp_path / "again", [f"s3://{BUCKET}/{key}" for key in keys]) == keys
+        assert plan.connections <= 2, "one file system for all of them"
+
+
 def test_a_large_object_comes_in_blocks_and_a_changed_one_is_refused(bucket: S3Server, tmp_path: Path) -> None:
     text = "a line of an object\n" * 1_000_000
     bucket.client.put_object(Bucket=BUCKET, Key="large.txt", Body=text.encode())
@@ -162,9 +226,32 @@ def test_a_bucket_that_fails_in_the_middle_costs_retries_and_no_data(
 
 @pytest.mark.parametrize("source", ["s3://nowhere/a.txt", f"s3://{BUCKET}/nothing.txt", f"s3://{BUCKET}/*.txt"])
 def test_no_such_bucket_or_object(bucket: S3Server, tmp_path: Path, source: str) -> None:
-    with pytest.raises(UserError, match=r"there is no such bucket or object|holds no objects") as error:
+    words = r"the bucket nowhere does not exist|holds no objects"
+    with pytest.raises(UserError, match=words) as error:
         texts(tmp_path, source)
     assert source in str(error.value) and not isinstance(error.value, Unavailable)
+
+
+def test_an_error_is_not_an_absence(bucket: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gptcore.s3, "TIMEOUTS", {"retries": {"total_max_attempts": 1}})
+    bucket.client.put_object(Bucket=BUCKET, Key="a.txt", Body=HAMLET.encode())
+    bucket.client.put_object(Bucket=BUCKET, Key="a.txt/b.txt", Body=LEAR.encode())
+    with faulty_proxy(bucket.environment["AWS_ENDPOINT_URL"]) as (address, plan):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        plan.set("500", f"HEAD /{BUCKET}/a.txt", 1)
+        assert texts(tmp_path, f"s3://{BUCKET}/a.txt") == [HAMLET], "not the objects under a.txt/"
+        plan.set("500", "HEAD", 1000)
+        with pytest.raises(Unavailable, match=r"s3://bucket/a.txt cannot be read"):
+            texts(tmp_path / "other", f"s3://{BUCKET}/a.txt")
+
+
+def test_a_page_of_parquet_that_is_not_what_was_written_is_refused(tmp_path: Path) -> None:
+    parquet = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": [HAMLET]}), parquet, compression="none", write_page_checksum=True)
+    assert texts(tmp_path, "a.parquet") == [HAMLET]
+    parquet.write_bytes(parquet.read_bytes().replace(b"not to be", b"yes to be"))
+    with pytest.raises((UserError, OSError), match="CRC checksum"):
+        texts(tmp_path, "a.parquet")
 
 
 def test_no_credentials(bucket: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
