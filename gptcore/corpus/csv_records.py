@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator
 from itertools import chain
 
-from gptcore.corpus.content import not_utf8
+from gptcore.corpus.other_content import not_utf8
 from gptcore.corpus.template import no_field
 from gptcore.errors import UserError
 

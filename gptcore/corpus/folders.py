@@ -3,7 +3,6 @@
 Links are followed, each folder is read once, and what cannot be read is an error, never an absence.
 """
 
-import re
 import stat
 from collections import deque
 from collections.abc import Iterator
@@ -11,10 +10,9 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from gptcore.corpus.left_out import LINKED, LeftOut, shown
+from gptcore.corpus.left_out import LINKED, MAGIC, LeftOut, shown
 from gptcore.errors import UserError
 
-MAGIC = re.compile(r"[*?[]")
 Pattern = tuple[str, ...]  # one for each name of a path; ** stands for any number of folders
 ALL: Pattern = ("**", "*")
 NO_FILE = "a pipe, socket or device; save what it gives to a file"
@@ -22,11 +20,8 @@ NO_FILE = "a pipe, socket or device; save what it gives to a file"
 
 def local_files(root: Path, source: str, left_out: LeftOut) -> list[Path]:
     """The files that `source` names, sorted; a relative source is resolved against `root`. Raises UserError."""
-    try:
-        named = Path(source).expanduser()
-    except RuntimeError:
-        raise UserError(f"data.source: {source}: there is no such user") from None
-    path = root / named
+    named = Path(source)
+    path = root / named.expanduser()
     if (mode := _mode(path)) is not None and stat.S_ISREG(mode):
         return [path]
     if mode is not None and stat.S_ISDIR(mode):
@@ -36,7 +31,7 @@ def local_files(root: Path, source: str, left_out: LeftOut) -> list[Path]:
         raise UserError(f"data.source: {shown(path)} is {NO_FILE}")
     elif MAGIC.search(source):
         fixed = next(at for at, part in enumerate(named.parts) if MAGIC.search(part))
-        top, pattern = root.joinpath(*named.parts[:fixed]), named.parts[fixed:]
+        top, pattern = root / Path(*named.parts[:fixed]).expanduser(), named.parts[fixed:]
         missing = f"no file matches the pattern {shown(path)}"
         if not top.is_dir():
             raise UserError(f"data.source: {missing}: {shown(top)} is no folder")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from gptcore.corpus.content import not_utf8
+from gptcore.corpus.other_content import not_utf8
 from gptcore.errors import UserError
 
 RECORD_CHARACTERS = 64 << 20  # a longer record means that the file has another format
@@ -58,8 +58,6 @@ class _Values:
         self.number += 1
         try:
             value = self._value()
-        except json.JSONDecodeError as error:
-            raise self._error(f"is no JSON: {error.msg} at character {error.pos - self.at:,}") from None
         except RecursionError:
             raise self._error("is no JSON that can be read: it is nested too deeply") from None
         if not isinstance(value, dict):
@@ -82,8 +80,9 @@ class _Values:
                 return value
             except json.JSONDecodeError as error:
                 cut = error.pos > len(self.window) - LONGEST_TOKEN or error.msg.startswith("Unterminated string")
+                what = f"{error.msg.removesuffix(' at')}, at character {error.pos - self.at:,}"
                 if not (cut and self._more()):
-                    raise
+                    raise self._error(f"is no JSON: {what}") from None
 
     def _more(self) -> bool:
         """Extend the window; doubling it for a long record keeps repeated decoding linear in the record's length."""

@@ -1,6 +1,7 @@
 """What a source holds but is not read: hidden and excluded names, and files whose suffix says no format."""
 
 import os
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from gptcore.corpus.records import known_format
 
 HIDDEN, UNKNOWN, LINKED = "hidden or in data.exclude", "with a suffix of no known format", "linked twice"
+MAGIC = re.compile(r"[*?[]")  # what makes a pattern of a name
 NAMED_EACH = 3
 
 
@@ -40,6 +42,16 @@ class LeftOut:
             self.found[UNKNOWN].add("/".join(names))
             return False
         return True
+
+    def takes_object(self, source: str, address: str) -> bool:
+        """Whether the object at `address` is read; `source` is the object itself, a prefix or a pattern."""
+        if address == source:
+            return True
+        folder = f"{source.rstrip('/')}/"
+        if address.startswith(folder):
+            return self.takes(address.removeprefix(folder).split("/"))
+        fixed = len(MAGIC.split(source)[0].rpartition("/")[0]) + 1
+        return self.takes(address[fixed:].split("/"), source[fixed:].split("/"))
 
 
 def _some(names: set[str]) -> str:

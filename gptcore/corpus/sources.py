@@ -115,11 +115,7 @@ def _bucket_files(
     from gptcore.corpus.buckets import bucket_answer, bucket_objects
 
     objects = bucket_objects(address)
-    top, pattern = f"{address.rstrip('/')}/", list[str]()
-    if not any(each.startswith(top) for each in objects):  # the address is a pattern, or an object's
-        top = address.partition("*")[0].rpartition("/")[0] + "/"
-        pattern = address[len(top) :].split("/")
-    taken = [each for each in objects if each == address or left_out.takes(each[len(top) :].split("/"), pattern)]
+    taken = [each for each in objects if left_out.takes_object(address, each)]
     if not taken:
         raise UserError(f"data.source: {address} holds nothing but what is left out: {left_out}")
     for each in taken:

@@ -100,10 +100,10 @@ def _first(sizes: npt.NDArray[np.int32], draws: npt.NDArray[np.uint64], wanted: 
 
 
 def _copies(sizes: npt.NDArray[np.int32], draws: npt.NDArray[np.uint64]) -> str:
-    """What to know about the text with the most copies; empty if every text is another one."""
+    """What to know about the text that takes most bytes with its copies; empty if it has none."""
     _, first, counts = np.unique(draws, return_index=True, return_counts=True)
-    most = int(np.argmax(counts)) if len(counts) else 0
-    if len(counts) == len(draws):
+    most = int(np.argmax(counts * sizes[first])) if len(counts) else 0
+    if not len(counts) or counts[most] == 1:
         return ""
     identical = f"{counts[most]:,} documents of {sizes[first[most]]:,} bytes are identical"
     return f"; {identical} and stay together: data.deduplicate=true keeps one of them"

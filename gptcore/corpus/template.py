@@ -25,14 +25,13 @@ class Template:
             return
         literal = ""
         for match in BRACES.finditer(template):
-            if match["field"] is None:
+            field = match["field"]
+            if match["other"] in ("{", "}") or not (field is None or FIELD.fullmatch(field)):
+                raise ValueError(f"must be a field's name, or text with {{fields}}, not {match[0]}; braces are doubled")
+            if field is None:
                 literal += match["other"] or match["doubled"][0]
-            if match["other"] in ("{", "}") or not FIELD.fullmatch(match["field"] or "a"):
-                raise ValueError(
-                    f"must be a field's name, or a text with {{fields}}; {match[0]} is none; {{{{ is a brace"
-                )
-            if match["field"]:
-                self.parts, literal = [*self.parts, (literal, match["field"])], ""
+            else:
+                self.parts, literal = [*self.parts, (literal, field)], ""
         if not self.parts:
             raise ValueError("must name a field, such as {text}; a doubled brace is a brace")
         self.parts.append((literal, ""))

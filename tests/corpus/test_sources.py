@@ -91,25 +91,14 @@ def test_sources(source: Any) -> None:
         ("source", "a\0b"),
         ("sha256", "DA68"),
         ("text", "{0}"),
+        ("exclude", ["a/b"]),
+        ("delimiter", "::"),
+        ("delimiter", '"'),
     ],
 )
 def test_settings_that_name_no_corpus(field: str, value: Any) -> None:
     with pytest.raises(ValidationError, match=field):
         config(**{field: value})
-
-
-def test_a_folder_is_read_in_order_of_names(tmp_path: Path) -> None:
-    (tmp_path / "plays/late").mkdir(parents=True)
-    (tmp_path / "plays/b.txt").write_text(LEAR)
-    (tmp_path / "plays/a.txt").write_text(HAMLET)
-    (tmp_path / "plays/late/c.jsonl").write_text('{"text": "SONNETS"}\n')
-    (tmp_path / "plays/notes.md").write_text("no text of the corpus")
-    documents = list(corpus(tmp_path, "plays").documents())
-    assert [each.title for each in documents] == ["HAMLET", "KING LEAR", "SONNETS"]
-    assert texts(tmp_path, str(tmp_path / "plays/a.txt")) == [HAMLET]
-    assert texts(tmp_path, "plays/**/[bc].*") == [LEAR, "SONNETS"]
-    assert texts(tmp_path, ["plays/b.txt", "plays/a.txt"]) == [LEAR, HAMLET], "a list, in its order"
-    assert texts(tmp_path, "plays/*.md") == ["no text of the corpus"], "who names it gets it"
 
 
 def test_what_was_read_is_told(tmp_path: Path) -> None:
@@ -118,17 +107,6 @@ def test_what_was_read_is_told(tmp_path: Path) -> None:
     list(read.documents())
     [(address, whole)] = read.files
     assert (address, whole.size, whole.sha256) == ("a.txt", len(HAMLET), hashlib.sha256(HAMLET.encode()).hexdigest())
-
-
-def test_files_that_are_no_corpus(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"plays does not exist; name a text file or a folder"):
-        texts(tmp_path, "plays")
-    (tmp_path / "plays").mkdir()
-    with pytest.raises(UserError, match=r"plays holds no text, JSON Lines, Parquet or CSV files"):
-        texts(tmp_path, "plays")
-    (tmp_path / "plays/a.txt").write_bytes(b"caf\xe9 latin")
-    with pytest.raises(UserError, match=r"^plays/a.txt: is not UTF-8 text: byte 3 is 0xe9$"):
-        texts(tmp_path, "plays")
 
 
 def test_addresses(tmp_path: Path) -> None:
@@ -143,12 +121,20 @@ def test_addresses(tmp_path: Path) -> None:
 
 
 def test_objects_of_a_bucket(bucket: S3Server, tmp_path: Path) -> None:
-    plays = {"b.txt": LEAR, "a.txt": HAMLET, "c/d.txt": "SONNETS", "e.md": "no"}
+    plays = {"b.txt": LEAR, "a.txt": HAMLET, "c/d.txt": "SONNETS", "e.md": "no", "_temporary/0/f.txt": "no",
+             "c/.g.txt": "no"}  # fmt: skip
     for name, text in plays.items():
         bucket.client.put_object(Bucket=BUCKET, Key=f"plays/{name}", Body=text.encode())
-    assert texts(tmp_path, f"s3://{BUCKET}/plays") == [HAMLET, LEAR, "SONNETS"]
+    folder = corpus(tmp_path, f"s3://{BUCKET}/plays")
+    assert [each.text for each in folder.documents()] == [HAMLET, LEAR, "SONNETS"]
+    assert str(folder.left_out) == (
+        "2 hidden or in data.exclude: _temporary, c/.g.txt; 1 with a suffix of no known format: e.md"
+    )
     assert texts(tmp_path, f"s3://{BUCKET}/plays/a.txt") == [HAMLET]
     assert texts(tmp_path, f"s3://{BUCKET}/plays/*.txt") == [HAMLET, LEAR]
+    assert texts(tmp_path, f"s3://{BUCKET}/plays/*.md") == ["no"], "who names it gets it"
+    with pytest.raises(UserError, match=r"holds nothing but what is left out: 2 hidden .*: .g.txt, d.txt$"):
+        texts(tmp_path, f"s3://{BUCKET}/plays/c", exclude=["d.*"])
 
 
 def test_a_key_is_a_key(bucket: S3Server, tmp_path: Path) -> None:

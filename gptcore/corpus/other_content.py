@@ -24,7 +24,7 @@ SIGNATURES = (
     (rb"7z\xbc\xaf\x27\x1c", "a 7z archive", ARCHIVE),
     (rb"Rar!\x1a\x07", "a rar archive", ARCHIVE),
     (rb"(?s:.{257})ustar", "a tar archive", ARCHIVE),
-    (rb"PAR1", "a Parquet table", "set data.format=parquet, or give it the suffix .parquet"),
+    (rb"PAR1", "a Parquet table", "set data.format=parquet"),
     (rb"%PDF-", "a PDF", "extract its text first"),
 )  # fmt: skip
 
