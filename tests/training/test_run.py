@@ -14,7 +14,7 @@ import torch
 from gptcore.config.settings import settings
 from gptcore.files import sha256_file
 from gptcore.training.state_store import clear_state_stores
-from tests.support.engine import GPT2, MODERN, TRAIN, make_workspace, run_stage_here, start_training, train
+from tests.support.engine import CURVE, GPT2, MODERN, TRAIN, make_workspace, run_stage_here, start_training, train
 
 
 @pytest.fixture(autouse=True)
@@ -171,6 +171,7 @@ BAD_PARAMS = {
     "train.steps: input should be less than or equal to 999999999": {"train": {**TRAIN, "steps": 10**20}},
     "train.seed: input should be less than 18446744073709551616": {"train": {**TRAIN, "seed": 2**64}},
     "to train 5": {"model": {**GPT2, "n_layer": 1024, "n_embd": 1 << 16}},
+    "curve.block_size 64 is longer than the block_size of train's model, 16": {"curve": {**CURVE, "block_size": 64}},
     "too long for": {"model": {**GPT2, "block_size": 16384}, "train": {**TRAIN, "batch_tokens": 16384}},
 }
 
