@@ -13,6 +13,7 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 from prefect.utilities.urls import url_for
 
+from gptcore.addresses import redacted
 from gptcore.files import read_json
 from tasks.promote import Promotion, tracking_uri
 from tasks.show import harmless
@@ -89,7 +90,7 @@ def _commands(workspace: Workspace, promotion: State[Any], experiment: str | Non
 
 def _model_page(checkout: Path, promotion: Promotion) -> str:
     """An address where a server keeps the models, else the command that starts one."""
-    uri = tracking_uri(checkout)
+    uri = redacted(tracking_uri(checkout))
     if uri.startswith("http"):
         page = f"experiments/{promotion.mlflow_experiment_id}/runs/{promotion.mlflow_run_id}"
         return f"{uri.rstrip('/')}/#/{page}"

@@ -66,6 +66,6 @@ def remote_trouble(what: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, PermissionError, NoCredentialsError, PartialCredentialsError) as error:
-        raise UserError(f"{what}: {line(error)}; see `dvc remote list` and the credentials") from error
+        raise UserError(f"{what}: {line(error)}; see `dvc remote list` and the credentials") from None
     except Exception as error:  # each kind of remote has its own, and most pass by
-        raise Unavailable(f"{what}: {line(error)}") from error
+        raise Unavailable(f"{what}: {line(error)}") from None

@@ -27,7 +27,8 @@ def opened(root: Path) -> Iterator[Any]:
         with chdir(root), Repo(str(root), _wait_for_lock=True) as repo:
             yield repo
     except DvcException as error:
-        raise UserError(f"DVC cannot work in {root}: {line(error)}") from error
+        # without the cause, which Prefect would log, and which may name a remote with its password
+        raise UserError(f"DVC cannot work in {root}: {line(error)}") from None
 
 
 @cache

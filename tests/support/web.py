@@ -1,5 +1,6 @@
 """A web server on loopback with range requests, ETags and faults."""
 
+import base64
 import hashlib
 import threading
 import time
@@ -12,12 +13,13 @@ class Web:
     """Serves `files` (name -> content). Each of `faults` breaks one request: a status to answer, "cut" to close the
     connection half way, "stall" to go silent half way, "page" to answer a page with status 200; None is no fault.
 
-    `ranges` and `etags` switch these features. `requests` are the (path, Range) received.
+    `ranges` and `etags` switch these features. Requests without `login` (`name:password`) get 401. `requests` are the (path, Range) received.
     """
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files = files
         self.ranges = self.etags = True
+        self.login = ""
         self.stall_seconds = 1.0
         self.faults: list[int | str | None] = []
         self.requests: list[tuple[str, str | None]] = []
@@ -39,6 +41,9 @@ def serve(web: Web) -> Iterator[Web]:
             self._answer(web.faults.pop(0) if web.faults else None)
 
         def _answer(self, fault: int | str | None) -> None:
+            given = self.headers.get("Authorization", "Basic ").removeprefix("Basic ")
+            if base64.b64decode(given).decode() != web.login:
+                fault = 401
             content = web.files.get(self.path.strip("/").partition("?")[0])
             if content is None or isinstance(fault, int):
                 self.send_error(fault if isinstance(fault, int) else 404)
