@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from gptcore.addresses import without_secrets
 from gptcore.config.params import Count, Section
 from gptcore.corpus.documents import Document
 from gptcore.corpus.left_out import LeftOut
@@ -62,7 +63,7 @@ class DataConfig(Section):
     @classmethod
     def _known_sources(cls, source: str | tuple[str, ...]) -> str | tuple[str, ...]:
         for each in [source] if isinstance(source, str) else source:
-            check_source(each)
+            check_source(without_secrets(each))
         return source
 
     @field_validator("text")

@@ -5,15 +5,17 @@ on that code.
 """
 
 import hashlib
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from gptcore.addresses import without_secrets
 from gptcore.config.params import Count, Section, Seed, View
 from gptcore.errors import UserError
 
+Address = Annotated[str, AfterValidator(without_secrets)]
 TokenizerKind = Literal["bpe", "gpt2", "cl100k_base", "o200k_base", "char", "byte", "sentencepiece"]
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -23,7 +25,7 @@ class TokenizerChoice(View):
     """The fields of the tokenize section that the download stage needs to fetch the right vocabulary file."""
 
     tokenizer: TokenizerKind
-    sentencepiece_model: str
+    sentencepiece_model: Address
     sentencepiece_sha256: str
 
 
@@ -39,7 +41,7 @@ class TokenizeConfig(Section):
     sample_bytes: Count = Field(
         gt=0, description="training text that a bpe learns from, at most, spread evenly; bpe only"
     )
-    sentencepiece_model: str = Field(description="a .model file, or its http(s) address; sentencepiece only")
+    sentencepiece_model: Address = Field(description="a .model file, or its http(s) address; sentencepiece only")
     sentencepiece_sha256: str = Field(description="digest of that file; sentencepiece only")
     val_fraction: float = Field(gt=0, lt=1, description="share of the corpus' bytes kept for validation")
     test_fraction: float = Field(ge=0, lt=1, description="share kept for a test that no choice is based on; 0 for none")

@@ -1,5 +1,6 @@
 """Download the corpus, verify it and write its documents; also the tokenizer's vocabulary if it is a file."""
 
+from gptcore.addresses import redacted
 from gptcore.config.params import Metrics
 from gptcore.config.paths import STREAM, Paths
 from gptcore.corpus.corpus import Corpus, DataConfig
@@ -40,7 +41,7 @@ def download(data: DataConfig, tokenize: TokenizerChoice, paths: Paths) -> Downl
         each.unlink()  # files of a previous corpus, if the folder was not cleared
     if pinned:
         write_stream(paths.raw / STREAM, corpus, pinned)
-    files = [{"address": address, "size": each.size, "sha256": each.sha256} for address, each in corpus.files]
+    files = [{"address": redacted(address), "size": each.size, "sha256": each.sha256} for address, each in corpus.files]
     write_json(paths.raw / "sources.json", {"text_sha256": written.text_sha256, "files": files})
     fetch_vocabulary(tokenize, paths.raw, paths.root, scratch)
     write_text(paths.raw / SUMS, sha256sums(paths.raw))

@@ -72,6 +72,6 @@ def remote_trouble(what: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, PermissionError, NoCredentialsError, PartialCredentialsError) as error:
-        raise UserError(f"{what}: {line(error)}; see `dvc remote list` and the credentials") from error
+        raise UserError(f"{what}: {line(error)}; see `dvc remote list` and the credentials") from None
     except Exception as error:  # each kind of remote raises its own, and most are transient
-        raise Unavailable(f"{what}: {line(error)}") from error
+        raise Unavailable(f"{what}: {line(error)}") from None

@@ -13,9 +13,11 @@ from pydantic import ValidationError
 
 import gptcore.corpus.transfer
 import gptcore.s3
+from gptcore.config.params import validate_section
 from gptcore.corpus.corpus import Corpus, DataConfig
+from gptcore.corpus.split import TokenizeConfig, TokenizerChoice
 from gptcore.errors import Unavailable, UserError
-from tests.support.engine import DATA
+from tests.support.engine import DATA, TOKENIZE
 from tests.support.faulty_proxy import Fault, faulty_proxy
 from tests.support.s3 import BUCKET, S3Server, s3_server
 from tests.support.web import Web, serve
@@ -118,6 +120,34 @@ def test_addresses(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"a.txt has the sha256 .*, not 0{64}"):
             texts(tmp_path, f"{web.url('a.txt')}#sha256={'0' * 64}")
     assert texts(tmp_path, pinned) == [HAMLET], "it was kept"
+
+
+def test_a_password_comes_from_netrc_and_never_from_the_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password hunter2\n")
+    web = Web({"a.txt": HAMLET.encode()})
+    web.login = "me:hunter2"
+    with serve(web):
+        with pytest.raises(UserError, match="HTTP 401"):
+            texts(tmp_path, web.url("a.txt"))
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        assert texts(tmp_path, web.url("a.txt")) == [HAMLET]
+    assert not any(b"hunter2" in file.read_bytes() for file in (tmp_path / "scratch").iterdir())
+
+
+@pytest.mark.parametrize("address", ["https://me:hunter2@example.org/a.txt", "s3://AKIA:hunter2@bucket/a",
+                                     "https://example.org/a.txt?X-Amz-Signature=hunter2"])  # fmt: skip
+def test_an_address_with_a_secret_is_refused_without_showing_it(address: str) -> None:
+    for section, kind, values in (
+        ("data", DataConfig, {**DATA, "source": address}),
+        ("data", DataConfig, {**DATA, "source": ["plays", address]}),
+        ("tokenize", TokenizeConfig, {**TOKENIZE, "sentencepiece_model": address}),
+        ("tokenize", TokenizerChoice, {**TOKENIZE, "sentencepiece_model": address}),
+    ):
+        with pytest.raises(UserError, match=rf"^params.yaml: {section}\.\w+: holds .*~/\.netrc.*\*\*\*") as error:
+            validate_section({section: values}, section, kind)
+        assert "hunter2" not in str(error.value)
 
 
 def test_objects_of_a_bucket(bucket: S3Server, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A web server on loopback with range requests, ETags and faults."""
 
+import base64
 import hashlib
 import threading
 import time
@@ -15,7 +16,7 @@ class Web:
 
     `ranges` and `etags` switch these features. `part` lies about a part: from the start asked for and the size it makes
     the start of what is sent, and the Content-Range. `headers` go with each answer, `redirects` are a path -> Location.
-    `requests` are the (path, Range) received.
+    Requests without `login` (`name:password`) get 401. `requests` are the (path, Range) received.
     """
 
     def __init__(self, files: dict[str, bytes]) -> None:
@@ -25,6 +26,7 @@ class Web:
         self.part: Callable[[int, int], tuple[int, str]] | None = None
         self.headers: dict[str, str] = {}
         self.redirects: dict[str, str] = {}
+        self.login = ""
         self.stall_seconds = 1.0
         self.faults: list[int | str | None] = []
         self.requests: list[tuple[str, str | None]] = []
@@ -46,6 +48,9 @@ def serve(web: Web) -> Iterator[Web]:
             self._answer(web.faults.pop(0) if web.faults else None)
 
         def _answer(self, fault: int | str | None) -> None:
+            given = self.headers.get("Authorization", "Basic ").removeprefix("Basic ")
+            if base64.b64decode(given).decode() != web.login:
+                fault = 401
             name = self.path.strip("/").partition("?")[0]
             content = web.files.get(name)
             if name in web.redirects:
