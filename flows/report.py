@@ -13,6 +13,7 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 from prefect.utilities.urls import url_for
 
+from gptcore.addresses import redacted
 from gptcore.files import read_json
 from gptcore.registry.address import embedded_uri, tracking_uri
 from tasks.promote import Promotion
@@ -90,7 +91,7 @@ def _commands(workspace: Workspace, promotion: State[Any], experiment: str | Non
 
 def _model_page(checkout: Path, promotion: Promotion) -> str:
     """The model's address on an MLflow server, or the command that starts one."""
-    uri = tracking_uri(checkout)
+    uri = redacted(tracking_uri(checkout))
     if uri.startswith("http"):
         page = f"experiments/{promotion.mlflow_experiment_id}/runs/{promotion.mlflow_run_id}"
         return f"{uri.rstrip('/')}/#/{page}"

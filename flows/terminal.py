@@ -24,6 +24,7 @@ from prefect.settings.legacy import Setting
 from rich.console import Console
 from rich.markdown import Markdown
 
+from gptcore.addresses import redacted
 from gptcore.config.environment import check_environment
 from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE, UserError
 
@@ -56,7 +57,7 @@ def run(start: Callable[[], str]) -> None:
     except KeyboardInterrupt:
         _end("stopped; run it again and it goes on from the last checkpoint", STOPPED_EXIT_CODE)
     except Exception as error:  # unexpected; Prefect has logged the traceback
-        _end(f"error: {type(error).__name__}: {error}", 1)
+        _end(redacted(f"error: {type(error).__name__}: {error}"), 1)
     Console().print(Markdown(report))
 
 

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+from gptcore.addresses import redacted
+
 STOPPED_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: run the command again to resume
 MISTAKE_EXIT_CODE = 2
 UNAVAILABLE_EXIT_CODE = 69  # EX_UNAVAILABLE: an external service does not respond; worth a retry
@@ -10,7 +12,10 @@ LOST_EXIT_CODE = 76  # EX_PROTOCOL: another rank is lost, and this one cannot co
 
 
 class UserError(Exception):
-    """An error the user can fix: one line that says what is wrong, where, and what to do."""
+    """An error the user can fix: one line that says what is wrong, where, and what to do. It shows no secrets."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(redacted(line))
 
 
 class Unavailable(UserError):

@@ -16,6 +16,7 @@ from prefect.events import emit_event
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
+from gptcore.addresses import redacted
 from gptcore.config.params import read_params
 from gptcore.config.presets import flatten
 from gptcore.files import read_json, sha256_file, write_json
@@ -42,7 +43,7 @@ def promote(workspace: Workspace, experiment: str | None) -> State[Promotion]:
     """Register the model; make it champion if it beats the baseline and the champion. The state says why or why not."""
     uri = tracking_uri(workspace.checkout)
     receipt = workspace.paths.scratch / "promote" / "promotion.json"
-    question = {**_question(workspace), "tracking_uri": uri}
+    question = {**_question(workspace), "tracking_uri": redacted(uri)}
     if promotion := _answered(receipt, question, uri):
         return Completed(name="Cached", message=promotion.sentence, data=promotion)
     with turn(workspace.checkout, "promote"):  # each run must see the champion of the other
@@ -107,7 +108,7 @@ def _place(registry: "Registry", number: int, tags: dict[str, str]) -> str:
 
 def _register(registry: "Registry", workspace: Workspace, tags: dict[str, str]) -> "Version":
     metrics = {name: float(value) for name, value in workspace.metrics("evaluate").items() if value is not None}
-    params = {name: str(value) for name, value in flatten(read_params(workspace.paths.params)).items()}
+    params = {name: redacted(str(value)) for name, value in flatten(read_params(workspace.paths.params)).items()}
     export = workspace.paths.model / "export"
     return registry.register(tags["flow_run_name"], export, tags, params, metrics, list(_curve(workspace.paths.model)))
 

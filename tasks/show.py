@@ -11,6 +11,7 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
+from gptcore.addresses import redacted
 from tasks.dvc.probe import Verdict
 
 ARTIFACT_EVERY_SECONDS = 5.0
@@ -23,13 +24,14 @@ def harmless() -> Iterator[None]:
     try:
         yield
     except Exception as error:  # of httpx, Prefect or the operating system, and they differ by version
-        get_run_logger().warning("the Prefect server did not take an artifact: %s", error or type(error).__name__)
+        said = redacted(str(error)) or type(error).__name__
+        get_run_logger().warning("the Prefect server did not take an artifact: %s", said)
 
 
 def tag_run(overrides: list[str]) -> None:
     """Tag this flow run with its overrides, to read and filter by in the list of runs."""
     with harmless(), get_client(sync_client=True) as client:
-        client.update_flow_run(flow_run.id, tags={*flow_run.tags, *overrides})
+        client.update_flow_run(flow_run.id, tags={*flow_run.tags, *map(redacted, overrides)})
 
 
 class Output:
@@ -43,6 +45,7 @@ class Output:
         self.sent = -ARTIFACT_EVERY_SECONDS
 
     def line(self, line: str) -> None:
+        line = redacted(line)  # of a traceback, whose author did not think of secrets
         self.lines.append(line)
         if not line:
             return

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 import gptcore.commands
 from flows.train_gpt import STAGES as FLOW_ORDER
@@ -76,6 +77,21 @@ def test_the_closure_holds_all_that_is_imported(module: str) -> None:
 def has_code(path: str) -> bool:
     """A package with only a docstring has no code."""
     return any(not isinstance(node, ast.Expr) for node in ast.parse((ROOT / path).read_text()).body)
+
+
+def unbounded(kind: type[BaseModel]) -> list[str]:
+    """The integers of a section that may be of any size, in nested sections too."""
+    schema = kind.model_json_schema()
+    sections = [schema, *schema.get("$defs", {}).values()]
+    fields = [(name, field) for each in sections for name, field in each["properties"].items()]
+    integers = [(name, field) for name, field in fields if field.get("type") == "integer"]
+    return [name for name, field in integers if not field.keys() & {"maximum", "exclusiveMaximum"}]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_integer_has_an_upper_bound(stage: str) -> None:
+    """Whoever types one digit too many gets a line and not a process that takes all memory."""
+    assert {name: unbounded(kind) for name, kind in stage_sections(function(stage)).items() if unbounded(kind)} == {}
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -19,6 +19,7 @@ from prefect.types import SecretDict
 from pydantic import SecretStr
 from ruamel.yaml import YAML
 
+from flows.services.repository import settle_repository
 from flows.terminal import end_with, running_server
 from gptcore.config.environment import check_environment
 from gptcore.errors import UserError
@@ -35,7 +36,9 @@ def deploy() -> Iterator[str]:
             for file in sorted((FOLDER / "pools").glob("*.yaml")):
                 yield f"work pool {file.stem}: {_pool(client, file.stem, _read(file))}"
             switched_on = _switched_on(client)
-            yield from _deployments()
+            address, credentials = settle_repository()
+            yield f"repository {address or 'none'}: {credentials}"
+            yield from _deployments(address)
             _switch_on(client, switched_on)
             yield from _automations(client)
     except httpx.ConnectError:
@@ -72,22 +75,16 @@ def _switch_on(client: SyncPrefectClient, schedules: set[tuple[UUID, str | None]
                 client.update_deployment_schedule(deployment.id, each.id, active=True)
 
 
-def _deployments() -> Iterator[str]:
+def _deployments(repository: str) -> Iterator[str]:
     """Run Prefect's own command, which handles schedules, parameters and pull steps."""
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", "prefect.yaml"]
-    environment = {"GPTCORE_REPOSITORY": _repository(), **os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
+    environment = {**os.environ, "GPTCORE_REPOSITORY": repository, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
     done = subprocess.run(command, cwd=FOLDER, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"`{' '.join(command[1:])}` failed: {' '.join((done.stdout + done.stderr).split())}")
     for deployment in _read(FOLDER / "prefect.yaml")["deployments"]:
         flow = deployment["entrypoint"].split(".")[-1].replace("_", "-")
         yield f"deployment {flow}/{deployment['name']} on work pool {deployment['work_pool']['name']}"
-
-
-def _repository() -> str:
-    """The repository that containers and pods clone, unless GPTCORE_REPOSITORY is set."""
-    ask = ["git", "remote", "get-url", "origin"]
-    return subprocess.run(ask, cwd=FOLDER, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _automations(client: SyncPrefectClient) -> Iterator[str]:

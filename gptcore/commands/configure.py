@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from gptcore.addresses import redacted
 from gptcore.config.overrides import repeated
 from gptcore.config.params import read_params
 from gptcore.config.presets import compose, differences, flatten, groups, write
@@ -70,4 +71,4 @@ def _present(params: Path) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    return "(none)" if value is ... else json.dumps(value, ensure_ascii=False)
+    return "(none)" if value is ... else redacted(json.dumps(value, ensure_ascii=False))

@@ -5,14 +5,16 @@ import json
 import reprlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gptcore.config.plain_yaml import load_yaml
 from gptcore.errors import UserError
 
 Kind = TypeVar("Kind", bound=BaseModel)
+Seed = Annotated[int, Field(ge=0, lt=1 << 64)]  # what torch and numpy take
+Count = Annotated[int, Field(ge=0, lt=1 << 63)]  # a limit that costs nothing by itself, however high it is
 SHORT = reprlib.Repr()  # of a wrong value, however long it is
 SHORT.maxstring = SHORT.maxother = 80
 

@@ -3,10 +3,11 @@
 from pydantic import Field
 
 from gptcore.config.params import Metrics, Section
+from gptcore.model.config import LONGEST_BLOCK
 
 
 class EvaluateConfig(Section):
-    block_size: int = Field(gt=0, description="Tokens per window; at most both models' block_size")
+    block_size: int = Field(gt=0, le=LONGEST_BLOCK, description="Tokens per window; at most both models' block_size")
 
 
 class ModelMetrics(Metrics):

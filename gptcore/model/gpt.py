@@ -152,6 +152,8 @@ class GPT(nn.Module):
 
         # Past its limit, torch warns and stops compiling. Blocks are of five kinds, micro-batches of a few sizes.
         torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
+        # DDP exchanges gradients between blocks as it is: torch need not split their graphs for that
+        torch._dynamo.config.optimize_ddp = False
         for block in self.h:
             block.forward = torch.compile(block.forward, dynamic=False, backend=backend)
 

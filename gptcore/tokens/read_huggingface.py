@@ -21,10 +21,9 @@ CLASSES = (*GPT2_CLASSES, "PreTrainedTokenizerFast", "TokenizersBackend")
 SETTINGS = ("auto_map", "fast_tokenizer_files", "split_special_tokens", "add_bos_token", "add_eos_token")
 NAMED = tuple(f"{name}_token" for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask"))  # in transformers' order
 OTHERS = ("vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "tiktoken.model", "tekken.json")
-# what a tokenizer.json must say to be what transformers makes of GPT2Tokenizer; and what may be left out
+# What transformers makes of GPT2Tokenizer whatever tokenizer.json says: this split, and a model without these.
 GPT2_SPLIT = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
-GPT2_MODEL = {"dropout": None, "continuing_subword_prefix": None, "end_of_word_suffix": None,
-              "byte_fallback": False, "ignore_merges": False}  # fmt: skip
+OFF = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges")
 
 
 def read_hugging_face_tokenizer(folder: Path) -> Tokenizer | None:
@@ -65,16 +64,17 @@ def _read(folder: Path, config: dict[str, Any], gpt2: bool) -> Tokenizer:
 
 def _from_json(path: Path, config: dict[str, Any], gpt2: bool) -> "Theirs":
     from tokenizers import Tokenizer as Theirs
+    from tokenizers.pre_tokenizers import ByteLevel
 
     values = _json(path)
     model = values["model"]
     if gpt2:
-        split, plain = values.get("pre_tokenizer") or {}, {name: model.get(name) or None for name in GPT2_MODEL}
+        split = values.get("pre_tokenizer") or {}
         for part, same in {
             "normalizer": not values.get("normalizer"),
             "pre_tokenizer": {name: split.get(name, each) for name, each in GPT2_SPLIT.items()} == GPT2_SPLIT,
-            "model": model.get("type", "BPE") == "BPE"
-            and plain == {name: each or None for name, each in GPT2_MODEL.items()},
+            "model": model.get("type", "BPE") == "BPE" and not any(model.get(name) for name in OFF),
+            "unk_token": not model.get("unk_token") or model["vocab"].keys() >= {*ByteLevel.alphabet()},
             "add_prefix_space": not config.get("add_prefix_space"),
         }.items():
             if not same:

@@ -16,6 +16,7 @@ from gptcore.errors import UserError
 from gptcore.files import sha256_file, write_text
 from gptcore.tokens.fast_split import FastSplit
 from gptcore.tokens.libraries import HuggingFace, Library, SentencePiece
+from gptcore.tokens.long_runs import encode_around_runs
 
 Kind = Literal["bpe", "gpt2", "cl100k_base", "o200k_base", "char", "byte", "sentencepiece", "huggingface"]
 END_OF_TEXT: Final = "<|endoftext|>"
@@ -82,7 +83,7 @@ class Tokenizer:
     def encode(self, text: str) -> npt.NDArray[np.uint32]:
         """The ids of `text`, shape (tokens,); <|endoftext|> in it is ordinary text.
 
-        Raises UserError for a character outside the vocabulary of char, and for a run of a million newlines.
+        Raises UserError for a character outside the vocabulary of char.
         """
         if self._library:
             return np.array(self._library.encode(text), np.uint32)
@@ -92,11 +93,10 @@ class Tokenizer:
             raise UserError(f"the vocabulary has no {min(unknown)!r}; char knows the corpus' characters alone")
         if self._fast_split and self._fast_split.fits(text):
             return self._fast_split.encode(text)
-        encoding = self.encoding
         try:
-            return encoding.encode_to_numpy(text, disallowed_special=())
-        except ValueError as error:  # a long run of white space exhausts the stack of tiktoken's pattern
-            raise UserError(f"tiktoken cannot split a text of {len(text):,} characters: {error}") from None
+            return self.encoding.encode_to_numpy(text, disallowed_special=())
+        except ValueError:  # a long run of white space exhausts the stack of tiktoken's pattern
+            return encode_around_runs(self.encoding, text, ends_at_newlines=self.pattern != GPT2_PATTERN)
 
     def encode_documents(self, texts: list[str]) -> npt.NDArray[np.uint32]:
         """The concatenated ids of `texts`, with <|endoftext|> before each; encodes all at once where that is faster.

@@ -88,7 +88,7 @@ class Batches:
         return int(self.starts[position])
 
     def _random(self, counter: int) -> np.random.Generator:
-        return np.random.Generator(np.random.Philox(key=[self.seed, counter]))
+        return np.random.Generator(np.random.Philox(key=np.array([self.seed, counter], np.uint64)))
 
 
 def document_windows(documents: NDArray[np.int64], n_tokens: int, block_size: int) -> NDArray[np.int64]:

@@ -1,13 +1,18 @@
 """The sections of params.yaml that configure a training run, and the metrics it returns. Imports no torch (2 s)."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gptcore.config.params import Metrics, Section
+from gptcore.config.params import Metrics, Section, Seed
+from gptcore.model.config import LONGEST_BLOCK
 
 Order = Literal["epochs", "documents", "crops"]
 Precision = Literal["auto", "bfloat16", "float16", "float32"]
+LAST_STEP = 999_999_999  # names of checkpoints have nine digits
+Steps = Annotated[int, Field(gt=0, le=LAST_STEP)]
+BatchTokens = Annotated[int, Field(gt=0, le=1 << 26)]  # some batches of ids are in memory at once
+WindowTokens = Annotated[int, Field(gt=0, le=LONGEST_BLOCK)]
 
 
 class OptimConfig(Section):
@@ -19,22 +24,22 @@ class OptimConfig(Section):
     adam_betas: tuple[float, float] = Field(description="Decay of AdamW's two moments, per step")
     adam_eps: float = Field(gt=0, description="Added to AdamW's denominator")
     muon_momentum: float = Field(ge=0, lt=1, description="Muon's momentum after its warm-up from 0.85")
-    muon_momentum_warmup_steps: int = Field(ge=0, description="Steps until muon_momentum is reached")
+    muon_momentum_warmup_steps: int = Field(ge=0, le=LAST_STEP, description="Steps until muon_momentum is reached")
     matrix_weight_decay: float = Field(ge=0, description="Decoupled, times the learning rate, blocks' matrices")
     embedding_weight_decay: float = Field(
         ge=0, description="The same for embedding tables and head; nanoGPT decays them"
     )
     gradient_clip: float = Field(ge=0, description="Largest norm of the whole gradient; 0 is off")
     schedule: Literal["wsd", "cosine"] = Field(description="warm-up, stable, linear decay; or warm-up, cosine")
-    warmup_steps: int = Field(ge=0, description="Steps of linear warm-up")
+    warmup_steps: int = Field(ge=0, le=LAST_STEP, description="Steps of linear warm-up")
     cooldown_fraction: float = Field(ge=0, le=1, description="wsd: share of all steps in the linear decay")
     final_learning_rate_fraction: float = Field(ge=0, le=1, description="Of the peak, at the end")
 
 
 class TrainConfig(Section):
-    seed: int = Field(ge=0, description="Of weights, data order and dropout")
-    steps: int = Field(gt=0, description="Optimizer steps")
-    batch_tokens: int = Field(gt=0, description="Tokens per step, over all devices; a multiple of model.block_size")
+    seed: Seed = Field(description="Of weights, data order and dropout")
+    steps: Steps = Field(description="Optimizer steps")
+    batch_tokens: BatchTokens = Field(description="Tokens per step, over all devices; a multiple of model.block_size")
     order: Order = Field(
         description="epochs: every window once per epoch; documents: the same, cut where documents start; "
         "crops: nanoGPT's random crops"
@@ -45,19 +50,23 @@ class TrainConfig(Section):
         ge=0, description="A batch whose loss is so far above the mean of the last 20 is left out; 0 is off"
     )
     skipped_batches_limit: int = Field(
-        ge=0, description="Batches left out for a spike or a loss that is no number; one more ends the run"
+        ge=0,
+        le=1_000_000,
+        description="Batches left out for a spike or a loss that is no number; one more ends the run",
     )
-    samples: int = Field(ge=0, description="How often in the run text is sampled, evenly spaced")
+    samples: int = Field(ge=0, le=10_000, description="How often in the run text is sampled, evenly spaced")
     sample_prompt: str = Field(description="What the samples go on from; empty starts a document")
-    sample_tokens: int = Field(ge=0, description="Tokens per sample")
+    sample_tokens: int = Field(ge=0, le=1_000_000, description="Tokens per sample")
 
 
 class CurveConfig(Section):
     """How to evaluate validation loss during training; the same for the model and its baseline."""
 
-    points: int = Field(gt=0, description="Evaluations over the run, evenly spaced")
-    windows: int = Field(gt=0, description="Validation windows per evaluation, spread evenly over the split")
-    block_size: int = Field(gt=0, description="Tokens per window; at most both models' block_size")
+    points: int = Field(gt=0, le=100_000, description="Evaluations over the run, evenly spaced")
+    windows: int = Field(
+        gt=0, le=1_000_000_000, description="Validation windows per evaluation, spread evenly over the split"
+    )
+    block_size: WindowTokens = Field(description="Tokens per window; at most both models' block_size")
 
 
 class TrainMetrics(Metrics):

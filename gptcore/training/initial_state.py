@@ -11,7 +11,7 @@ from gptcore.tokens.token_files import document_starts, open_tokens, read_meta
 from gptcore.tokens.tokenizer import Tokenizer
 from gptcore.training import distributed
 from gptcore.training.config import OptimConfig, TrainConfig
-from gptcore.training.micro_batch import largest_micro_batch
+from gptcore.training.micro_batch import largest_micro_batch, require_memory
 from gptcore.training.stream_batches import StreamBatches
 from gptcore.training.train import TrainState
 
@@ -24,6 +24,7 @@ def new_state(model: ModelConfig, optim: OptimConfig, train: TrainConfig, paths:
         torch.use_deterministic_algorithms(True)
     documents = document_starts(tokens, "train") if train.order == "documents" else None
     vocab_size = read_meta(tokens).vocab_size
+    require_memory(model, vocab_size, device)
     compiler = "inductor" if settings().compiles() else None
     state = TrainState(model, optim, train, open_tokens(tokens, "train"), vocab_size, device, documents, compiler)
     if (tokens / STREAM).exists():

@@ -1,13 +1,15 @@
 """Choose the micro-batch size: as many sequences as fit. It changes the result only by the order of float sums."""
 
-import os
 from collections.abc import Iterable
 
 import torch
 
+from gptcore.config.settings import settings
 from gptcore.errors import UserError
 from gptcore.model.attention import stores_scores
+from gptcore.model.config import ModelConfig
 from gptcore.training import distributed, sharding
+from gptcore.training.memory import memory_bytes
 from gptcore.training.train import TrainState
 
 # Activations kept for the backward pass, in floats per token and block, rounded up from measurements: 32 times the
@@ -17,6 +19,7 @@ from gptcore.training.train import TrainState
 FLOATS_PER_WIDTH, FLOATS_PER_WIDTH_RECOMPUTED, FLOATS_PER_SCORE = 32, 2, 1
 # A size is not even tried, as each one compiles anew, if by this estimate it needs so many times the memory
 HOPELESS = 4
+BYTES_PER_PARAMETER = 12  # weights, gradients and Muon's moment; AdamW has two
 
 
 def largest_micro_batch(state: TrainState) -> int:
@@ -27,7 +30,7 @@ def largest_micro_batch(state: TrainState) -> int:
     one rank would leave the others waiting. Raises UserError when not even one sequence fits.
     """
     most = min(state.micro_batch, distributed.largest_share(state.batches.batch_size))
-    memory, needed = _memory_bytes(state.device), activation_bytes_per_sequence(state)
+    memory, needed = _rank_memory_bytes(state.device), activation_bytes_per_sequence(state)
     if state.device.type != "cuda" or sharding.in_parts(state.model.wte.weight):
         return distributed.least(max(1, min(most, memory // 2 // needed)))
     hopeful = (size for size in halves(most) if size * needed < HOPELESS * memory)
@@ -43,11 +46,30 @@ def first_that_fits(state: TrainState, sizes: Iterable[int]) -> int:
     raise UserError(f"one sequence of {state.batches.block_size} tokens does not fit into the GPU: lower block_size")
 
 
-def _memory_bytes(device: torch.device) -> int:
-    """Total memory, as free memory varies by chance. On a CPU, this rank's share of it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // distributed.count_here()
+def require_memory(config: ModelConfig, vocab_size: int, device: torch.device) -> None:
+    """Raises UserError for a model that cannot be trained in this memory, before any of it is allocated."""
+    parameters = matrix_parameters(config, vocab_size)
+    in_parts = settings().sharding == "fsdp" and distributed.count() > 1
+    needed = BYTES_PER_PARAMETER * parameters // (distributed.count() if in_parts else 1)
+    memory = _rank_memory_bytes(device)
+    if needed > memory:
+        raise UserError(
+            f"to train {parameters:,} parameters takes at least {needed / 1e9:,.1f} GB in each rank, and there are "
+            f"{memory / 1e9:,.1f} GB: lower n_layer, n_embd, block_size or bigram_buckets of the model"
+        )
+
+
+def matrix_parameters(config: ModelConfig, vocab_size: int) -> int:
+    """The parameters in matrices and tables: all but biases, norms and scalars."""
+    tables = vocab_size * (1 if config.tied_head else 2) + config.bigram_buckets
+    tables += vocab_size * sum(map(config.has_value_embedding, range(config.n_layer)))
+    tables += config.block_size if config.position == "learned" else 0
+    return config.n_embd * (12 * config.n_embd * config.n_layer + tables)
+
+
+def _rank_memory_bytes(device: torch.device) -> int:
+    """The memory of this rank: its GPU's, or its share of the machine's."""
+    return memory_bytes(device) // (1 if device.type == "cuda" else distributed.count_here())
 
 
 def halves(size: int) -> list[int]:

@@ -42,6 +42,9 @@ class Run:
     progressed: Progressed = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.curve.block_size > self.model.block_size:
+            theirs = f"the block_size of {self.name}'s model, {self.model.block_size}"
+            raise UserError(f"curve.block_size {self.curve.block_size} is longer than {theirs}")
         keep_freed_memory()
         if distributed.is_first_here():
             verify_tokens(self.paths.tokens)

@@ -184,6 +184,7 @@ def fit(state: TrainState) -> Iterator[StepReport]:
             ran_out = True
         if ran_out:  # not above: the error's traceback keeps the tensors of the step alive
             _halve_micro_batch(state)
+        if state.step < state.steps:
             state.go_back(copy)
 
 
@@ -202,7 +203,7 @@ def _halve_micro_batch(state: TrainState) -> None:
 
 
 def _until_a_bad_batch(state: TrainState, copy: Copy, skipped: list[SkippedBatch]) -> Iterator[StepReport]:
-    """Train to the end or to the first bad batch, which is added to `skipped`; `state` is then that of the copy."""
+    """Train to the end or to the first bad batch, which is added to `skipped`; go back to the copy then."""
     indices = map(state.guard.batch_of, range(state.step, state.steps))
     with closing(prepared(state.batches, indices, pin_memory=state.device.type == "cuda")) as batches:
         for index, ids, targets in batches:
@@ -216,7 +217,6 @@ def _until_a_bad_batch(state: TrainState, copy: Copy, skipped: list[SkippedBatch
             if not state.guard.accepts(loss, gradient):
                 state.guard.skip(index, state.step + 1, loss)
                 skipped.append(SkippedBatch(state.step + 1, index, loss, copy.step))
-                state.go_back(copy)
                 return
             state.guard.losses.append(loss)
             state.step += 1

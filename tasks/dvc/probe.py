@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gptcore.addresses import redacted
 from gptcore.config.presets import differences
 from tasks.dvc.repository import locked
 
@@ -90,7 +91,7 @@ def _differences(path: Any) -> Iterator[str]:
 
     if isinstance(path, ParamsDependency):
         for field, old, new in differences(path.hash_info.value or {}, path.read_params()):
-            yield f"{field}: {'unset' if old is ... else old} → {'unset' if new is ... else new}"
+            yield redacted(f"{field}: {'unset' if old is ... else old} → {'unset' if new is ... else new}")
         return
     for change in path.status().values():
         yield f"{path.def_path} {'is missing' if change == 'deleted' else 'changed'}"

@@ -1,7 +1,7 @@
 """DVC's remote: push a stage's outputs and run record, fetch those of other machines."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,13 @@ def push(root: Path, stage: str) -> int:
 def fetch_records(repo: Any, here: Path) -> None:
     """Fetch the records of one key. (`dvc pull --run-cache` would fetch those of all past runs each time.)"""
     files, there = _remote_records(repo, here)
-    for record in files.find(there) if files.exists(there) else ():
+    with suppress(FileNotFoundError):
+        files.info(there)  # raises where `exists` and, on some kinds of remotes, `find` take an error for an absence
+    try:
+        found = list(files.find(there))
+    except FileNotFoundError as error:  # not the folder is missing, but the bucket
+        raise FileNotFoundError(f"{there}: {error}") from None
+    for record in found:
         with atomic_path(here / files.name(record)) as temporary:
             files.get_file(record, str(temporary))
 
@@ -66,6 +72,6 @@ def remote_trouble(what: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, PermissionError, NoCredentialsError, PartialCredentialsError) as error:
-        raise UserError(f"{what}: {line(error)}; see `dvc remote list` and the credentials") from error
+        raise UserError(f"{what}: {line(error)}; see `dvc remote list` and the credentials") from None
     except Exception as error:  # each kind of remote raises its own, and most are transient
-        raise Unavailable(f"{what}: {line(error)}") from error
+        raise Unavailable(f"{what}: {line(error)}") from None

@@ -38,7 +38,8 @@ def opened(root: Path) -> Iterator[Any]:
             yield repo
     except (DvcException, SCMError) as error:
         remedies = [f"; {remedy}" for sign, remedy in REMEDIES.items() if sign in str(error)]
-        raise UserError(f"DVC cannot work in {root}: {line(error)}{''.join(remedies[:1])}") from error
+        # without the cause, which Prefect would log, and which may name a remote with its password
+        raise UserError(f"DVC cannot work in {root}: {line(error)}{''.join(remedies[:1])}") from None
 
 
 @cache

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from prefect import get_run_logger
 
+from gptcore.addresses import split_credentials
 from gptcore.config.paths import Paths
 from gptcore.config.settings import settings
 from gptcore.errors import UserError
@@ -26,7 +27,7 @@ COMMITTER = {
 
 def clone(checkout: Path, root: Path) -> None:
     """Clone the checkout as it is: its commit, its uncommitted edits as edits, dvc.lock."""
-    _clone(checkout, root)
+    clone_repository(checkout, root)
     edits = _run([*GIT_DIFF, "HEAD"], checkout)
     if edits:  # not as a commit, so that the experiment's parent stays the checkout's commit
         _run(["git", "apply", "--whitespace=nowarn"], root, edits)
@@ -38,7 +39,7 @@ def clone(checkout: Path, root: Path) -> None:
 
 def clone_handed_over(checkout: Path, root: Path, reference: str) -> None:
     """Clone the state that `handed_over` pushed to the repository that both runs share."""
-    _clone(checkout, root, "--no-checkout")
+    clone_repository(checkout, root, "--no-checkout")
     git(["fetch", "--quiet", "origin", reference], root)
     git(["checkout", "--quiet", "--detach", "FETCH_HEAD"], root)
     _share(checkout, root)
@@ -72,10 +73,13 @@ def git(arguments: list[str], folder: Path, environment: dict[str, str] | None =
     return _run(["git", *arguments], folder, environment=environment).strip()
 
 
-def _clone(checkout: Path, root: Path, *options: str) -> None:
+def clone_repository(checkout: Path, root: Path, *options: str) -> None:
+    """A clone whose origin is GPTCORE_REPOSITORY if that is set, and the checkout if not."""
     git(["clone", "--quiet", "--shared", *options, str(checkout), str(root)], checkout)
-    if settings().repository:
-        git(["remote", "set-url", "origin", settings().repository], root)
+    if address := settings().repository:
+        own = git(["config", "--get", "--default", "", "remote.origin.url"], checkout)
+        # the checkout of a container was cloned with the credentials of that repository
+        git(["remote", "set-url", "origin", own if split_credentials(own)[0] == address else address], root)
 
 
 # their resume states are stored by identity

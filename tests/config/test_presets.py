@@ -134,6 +134,7 @@ def test_differences_name_each_field() -> None:
         ("train.sample_prompt=é", "cannot read `train.sample_prompt=é`; write"),
         ("model.n_head=5", "n_embd 128 is not a multiple of n_head 5"),
         ("train.batch_tokens=1000", "train.batch_tokens 1000 is not a multiple of model.block_size 64"),
+        ("data.source='https://me:hunter2@example.org/a'", "data.source: holds a user name or password"),
         ("evaluate.block_size=65", "evaluate.block_size 65 is longer than model.block_size 64"),
     ],
 )
@@ -142,6 +143,7 @@ def test_a_mistake_is_named(params: Path, override: str, said: str) -> None:
         compose([override], params)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+    assert "hunter2" not in str(error.value)
 
 
 def test_the_command_shows_what_changed(params: Path) -> None:

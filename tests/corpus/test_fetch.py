@@ -97,6 +97,16 @@ def test_an_archive_that_cannot_be_verified_is_not_asked_for(index: PackageIndex
     assert len(index.requests) == 1
 
 
+def test_an_index_that_is_none(index: PackageIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index.faults = ["xml"]
+    with pytest.raises(UserError, match=r"^the package index http://127.0.0.1:\d+ answers with no list of packages: "):
+        fetch_package("plays", "1.0", tmp_path)
+    for address in ("http://[bad/simple", "http://127.0.0.1:99999/simple", f"http://{'a' * 64}/simple"):
+        monkeypatch.setenv("PIP_INDEX_URL", address)
+        with pytest.raises(UserError, match=r"^PIP_INDEX_URL is no web address: "):
+            fetch_package("plays", "1.0", tmp_path)
+
+
 def test_unknown_packages_and_versions(index: PackageIndex, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no package sonnets"):
         fetch_package("sonnets", "1.0", tmp_path)

@@ -1,5 +1,6 @@
 """`make deploy` and what it creates on a real server."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -8,8 +9,11 @@ from prefect.automations import AutomationCore
 from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.events import emit_event
 from prefect.flows import flow
+from prefect.runner.storage import GitRepository
 from prefect.states import Failed, Pending, Running
+from prefect.utilities.templating import resolve_block_document_references
 
+from flows.services.repository import BLOCK, GitCredentials, settle_repository
 from tests.support import scratch
 from tests.support.cluster import Cluster, free_port
 from tests.support.webhook import Webhook, webhook
@@ -57,6 +61,57 @@ def test_schedules_wait_to_be_switched_on(cluster: Cluster) -> None:
         schedules = [each for name in DEPLOYMENTS for each in client.read_deployment_by_name(name).schedules]
     assert [each.slug for each in schedules] == ["nightly", "nightly"]
     assert not any(each.active for each in schedules)
+
+
+LISTS = (
+    "deployments",
+    "block_documents",
+    "block_types",
+    "block_schemas",
+    "work_pools",
+    "automations",
+    "flows",
+    "events",
+)
+
+
+@pytest.mark.usefixtures("server")
+def test_the_password_of_the_repository_is_in_no_answer(cluster: Cluster) -> None:
+    cluster.environment["GPTCORE_REPOSITORY"] = "https://me:hunter2%2F@git.example.org/a/b.git"
+    try:
+        said = cluster.deploy()
+    finally:
+        del cluster.environment["GPTCORE_REPOSITORY"]
+    assert "\nrepository https://git.example.org/a/b.git: its credentials are in the block gptcore-git-" in said
+    with cluster.client() as client:
+        answers = {each: client.request("POST", f"/{each}/filter", json={}).text for each in LISTS}
+        deployment = client.read_deployment_by_name("train-gpt/docker")
+    assert "https://git.example.org/a/b.git" in answers["deployments"]
+    assert [each for each, answer in {**answers, "said": said}.items() if "hunter2" in answer] == []
+    assert [each for each in cluster.home.rglob("*") if each.is_file() and b"hunter2" in each.read_bytes()] == []
+
+    assert deployment.job_variables == {"env": {"GPTCORE_REPOSITORY": "https://git.example.org/a/b.git"}}
+    (step,) = deployment.pull_steps or []
+    (inputs,) = asyncio.run(resolve_block_document_references([*step.values()]))  # as in the run
+    clone = GitRepository(inputs["repository"], inputs["credentials"])
+    assert clone._repository_url_with_credentials == "https://me:hunter2%2F@git.example.org/a/b.git"
+
+
+@pytest.mark.usefixtures("server")
+def test_credentials_are_kept_for_their_repository_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def settled(address: str) -> tuple[str, dict[str, str]]:
+        monkeypatch.setenv("GPTCORE_REPOSITORY", address)
+        address, _ = settle_repository()
+        block = GitCredentials.load(BLOCK)
+        assert isinstance(block, GitCredentials)
+        return address, block.value.get_secret_value()
+
+    here, there = "https://example.org/a.git", "https://example.com/a.git"
+    kept = {"access_token": "hunter2", "repository": here}
+    assert settled("https://hunter2@example.org/a.git") == (here, kept)
+    assert settled(here) == (here, kept)
+    assert settled(there) == (there, {})
+    assert settled(here) == (here, {})
 
 
 def test_without_a_server_it_is_one_line(cluster: Cluster) -> None:

@@ -50,8 +50,9 @@ TRAIN: dict[str, Any] = {
 }  # fmt: skip
 CURVE: dict[str, Any] = {"points": 6, "windows": 8, "block_size": 16}
 DATA: dict[str, Any] = {
-    "source": "texts", "sha256": "", "format": "auto", "text": "text", "languages": [], "language_field": "language",
-    "min_bytes": 1, "deduplicate": False, "max_documents": 0, "max_bytes": 0, "mode": "files", "shuffle_tokens": 4096,
+    "source": "texts", "sha256": "", "exclude": ["_temporary"], "format": "auto", "text": "text", "delimiter": "",
+    "languages": [], "language_field": "language", "min_bytes": 1, "deduplicate": False, "max_documents": 0,
+    "max_bytes": 0, "mode": "files", "shuffle_tokens": 4096,
 }  # fmt: skip
 TOKENIZE: dict[str, Any] = {
     "tokenizer": "byte", "vocab_size": 257, "sample_bytes": 1_000_000, "sentencepiece_model": "",

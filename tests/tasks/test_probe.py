@@ -39,6 +39,10 @@ def test_after_a_run(project: Path) -> None:
     assert changed["train"].key != verdicts["train"].key
     assert changed["train"].outputs == verdicts["train"].outputs
 
+    scratch.set_param(project, "data", "source", "https://me:hunter2@example.org/a.txt")
+    (why,) = probe(project)["download"].why
+    assert why.endswith(" → https://***@example.org/a.txt")
+
 
 def test_inputs_are_code_and_parameters_but_not_data(project: Path) -> None:
     inputs = probe(project)["train"].inputs

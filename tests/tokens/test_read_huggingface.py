@@ -185,6 +185,11 @@ def test_a_file_that_another_contradicts_is_named(tmp_path: Path) -> None:
     refused(tmp_path, "its normalizer is not that of GPT2Tokenizer")
     save(lambda values: values["model"].update(dropout=0.5))
     refused(tmp_path, "its model is not that of GPT2Tokenizer")
+    save(lambda values: values["model"].update(unk_token="</s>"))
+    assert read_hugging_face_tokenizer(tmp_path)  # every byte is a token: none is unknown
+    save(lambda values: values["model"].update(unk_token="</s>", vocab={"</s>": 0}, merges=[]))
+    refused(tmp_path, "its unk_token is not that of GPT2Tokenizer")
+    save(lambda values: values["model"].update(dropout=0.5))
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
     refused(tmp_path, "its dropout makes ids a matter of chance")
     made.post_processor = processors.TemplateProcessing("</s> $A", special_tokens=[("</s>", 0)])

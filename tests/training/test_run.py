@@ -14,7 +14,7 @@ import torch
 from gptcore.config.settings import settings
 from gptcore.files import sha256_file
 from gptcore.training.state_store import clear_state_stores
-from tests.support.engine import GPT2, MODERN, TRAIN, make_workspace, run_stage_here, start_training, train
+from tests.support.engine import CURVE, GPT2, MODERN, TRAIN, make_workspace, run_stage_here, start_training, train
 
 
 @pytest.fixture(autouse=True)
@@ -154,6 +154,13 @@ def test_training_ends_where_the_target_is_reached(tmp_path: Path) -> None:
     assert compared["model"]["tokens"] == metrics["tokens"] < compared["baseline"]["tokens"]
 
 
+def test_a_baseline_of_too_many_steps_gets_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = make_workspace(tmp_path / "long", train={**TRAIN, "steps": 999_999_999})
+    capsys.readouterr()
+    assert run_stage_here("baseline", root) == 2
+    assert "baseline.batch_tokens 64 makes 1,999,999,998 steps" in capsys.readouterr().err
+
+
 BAD_PARAMS = {
     "train.stpes is unknown; known are seed, steps": {"train": {**TRAIN, "stpes": 3}},
     "model.n_layr is unknown; known are n_layer, n_head": {"model": {**GPT2, "n_layr": 3}},
@@ -161,6 +168,10 @@ BAD_PARAMS = {
     "batch_tokens 100 is not a multiple of block_size 16": {"train": {**TRAIN, "batch_tokens": 100}},
     "n_embd 32 is not a multiple of n_head 5": {"model": {**GPT2, "n_head": 5}},
     "train.precision float16 needs a CUDA GPU": {"train": {**TRAIN, "precision": "float16"}},
+    "train.steps: input should be less than or equal to 999999999": {"train": {**TRAIN, "steps": 10**20}},
+    "train.seed: input should be less than 18446744073709551616": {"train": {**TRAIN, "seed": 2**64}},
+    "to train 5": {"model": {**GPT2, "n_layer": 1024, "n_embd": 1 << 16}},
+    "curve.block_size 64 is longer than the block_size of train's model, 16": {"curve": {**CURVE, "block_size": 64}},
     "too long for": {"model": {**GPT2, "block_size": 16384}, "train": {**TRAIN, "batch_tokens": 16384}},
 }
 

@@ -10,12 +10,17 @@ from torch import Tensor
 from torch.amp import GradScaler
 
 from gptcore.errors import UserError
+from gptcore.model.gpt import GPT
+from gptcore.training.config import LAST_STEP
 from gptcore.training.initial_state import make_ready
+from gptcore.training.memory import peak_bytes
 from gptcore.training.micro_batch import (
     activation_bytes_per_sequence,
     first_that_fits,
     halves,
     largest_micro_batch,
+    matrix_parameters,
+    require_memory,
 )
 from gptcore.training.train import TrainState, fit, loss_and_gradients, matrix_dtype, step_seed
 from tests.support.engine import ADAMW, GPT2, MODERN, MUON, model_config, optim_config, some_tokens, train_config
@@ -77,6 +82,21 @@ def test_the_estimate_counts_what_is_kept() -> None:
     )
     assert dropping - plain == 4 * 16 * 2 * (2 * 16)  # bytes, tokens, blocks, scores
     assert recomputing < 2 * plain
+
+
+@pytest.mark.parametrize("architecture", [GPT2, MODERN])
+def test_a_model_without_room_is_refused_before_it_is_built(
+    architecture: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = GPT(model_config(architecture), 60)
+    tables = sum(each.numel() for each in model.parameters() if each.dim() == 2)
+    assert matrix_parameters(model.config, 60) == tables
+    huge = model_config(architecture, n_layer=1024, n_embd=65536, n_head=1024)
+    with pytest.raises(
+        UserError, match=r"^to train 5\d,\d{3},\d{3},\d{3},\d{3} parameters takes at least .* GB in each rank"
+    ):
+        require_memory(huge, 60, CPU)
+    require_memory(model.config, 60, CPU)
 
 
 def out_of_memory_above(state: TrainState, rows: int) -> list[int]:
@@ -180,6 +200,17 @@ def test_an_overflow_anywhere_skips_the_step_of_every_optimizer(part: str) -> No
     next(reports)
     after = {name: each for name, each in state.tensors().items() if name in before}
     assert same(after, before) and state.scaler.get_scale() == 2.0**9
+
+
+def test_steps_and_the_largest_seed_cost_nothing() -> None:
+    """10^9 steps as a list take 9 GB; seeds have 64 bits in torch and numpy."""
+    state = new_state(GPT2, steps=LAST_STEP, seed=2**64 - 1, order="crops")
+    before = peak_bytes()
+    assert next(fit(state)).step == 1
+    assert peak_bytes() - before < 1 << 28
+    state = new_state(GPT2, seed=2**64 - 1)  # epochs
+    next(fit(state))
+    assert len(state.model.sample([1], 3, 1.0, 0, 2**64 - 1)) == 3
 
 
 def test_float16_on_a_cpu_gets_one_line() -> None:

@@ -22,7 +22,7 @@ from gptcore.weights.pretrained import fit_vocabulary, own_tokenizer
 from tests.support.corpora import prose
 from tests.support.engine import GPT2, model_config
 
-TEXT = prose(3, 4_000)
+TEXT = prose(3, 2_000)
 CHARACTERS = sorted(set(TEXT))
 SIZES = {"n_layer": 2, "n_head": 2, "n_embd": 32}
 BLOCK = 64

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import shutil
 from pathlib import Path
@@ -92,7 +93,7 @@ def test_an_index_names_only_files_of_its_folder(tmp_path: Path) -> None:
     write_hugging_face(tmp_path / "model", random_model(GPT2), byte_tokenizer())
     (tmp_path / "model/model.safetensors").rename(tmp_path / "secret.safetensors")
     index = tmp_path / "model/model.safetensors.index.json"
-    for name in ("../secret.safetensors", str(tmp_path / "secret.safetensors"), "config.json", 7):
+    for name in (str(Path(os.pardir, "secret.safetensors")), str(tmp_path / "secret.safetensors"), "config.json", 7):
         index.write_text(json.dumps({"weight_map": {"transformer.wte.weight": name}}))
         refused(str(tmp_path / "model"), f"names {name!r}, which is no *.safetensors file of that folder")
     index.write_text(json.dumps({"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}))
