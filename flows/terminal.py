@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from gptcore.addresses import redacted
+from gptcore.config.environment import check_environment
 from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE, UserError
 
 EPILOG = """\
@@ -78,10 +79,11 @@ def _check(overrides: list[str]) -> None:
 
 @contextmanager
 def server() -> Iterator[None]:
-    """Settings that lead to the server that is up, if there is one. Raises UserError where no run can report.
+    """Settings that lead to the server that is up, if there is one. Raises UserError where no run can start.
 
     Without one, Prefect starts a server for the run alone.
     """
+    check_environment()
     with temporary_settings(running_server()):
         if PREFECT_API_URL.value():
             check_server()

@@ -1,5 +1,8 @@
 """Exceptions and exit codes for deliberate ends of a command: a user error, or a request to stop."""
 
+import difflib
+from collections.abc import Iterable
+
 from gptcore.addresses import redacted
 
 STOPPED_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: run the command again to resume
@@ -21,3 +24,9 @@ class Unavailable(UserError):
 
 class Stopped(Exception):
     """SIGINT or SIGTERM arrived, and the resume state has been written."""
+
+
+def known_names(given: str, known: Iterable[str]) -> str:
+    """The end of a message about a name that is not known: the nearest that is, or all of them."""
+    close = difflib.get_close_matches(given, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"

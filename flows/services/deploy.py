@@ -21,6 +21,7 @@ from ruamel.yaml import YAML
 
 from flows.services.repository import settle_repository
 from flows.terminal import end_with, running_server
+from gptcore.config.environment import check_environment
 from gptcore.errors import UserError
 
 FOLDER = Path(__file__).parents[2] / "deployments"
@@ -125,6 +126,7 @@ def _meaning(automation: AutomationCore) -> dict[str, Any]:
 
 if __name__ == "__main__":
     try:
+        check_environment()
         with temporary_settings(running_server()):
             for line in deploy():
                 print(line, flush=True)

@@ -16,6 +16,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.services.deploy import deploy
 from flows.services.worker import Worker
 from flows.terminal import check_home, end_with, is_local_server_up, local_server
+from gptcore.config.environment import check_environment
 from gptcore.errors import UserError
 from tasks.process.group import child_environment
 
@@ -28,6 +29,7 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION
 def main() -> None:
     port = os.environ.get("UI_PORT", "5000")
     prefect = local_server()
+    check_environment()
     check_home()
     _require_free(prefect, "Prefect", "PREFECT_SERVER_API_PORT")
     _require_free(f"http://127.0.0.1:{port}", "MLflow", "UI_PORT")

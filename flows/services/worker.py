@@ -18,7 +18,9 @@ from prefect.client.orchestration import get_client
 from prefect.settings import temporary_settings
 from prefect.states import AwaitingRetry
 
-from flows.terminal import running_server
+from flows.terminal import end_with, running_server
+from gptcore.config.environment import check_environment
+from gptcore.errors import UserError
 from tasks.process.group import child_environment
 
 POOLS = Path(__file__).parents[2] / "deployments" / "pools"
@@ -78,6 +80,7 @@ def main() -> None:
     parser.add_argument("pool", choices=sorted(path.stem for path in POOLS.glob("*.yaml")))
     parser.add_argument("--limit", type=int, metavar="N", help="how many runs at once; for GPUs 1")
     arguments = parser.parse_args()
+    check_environment()
     for number in (signal.SIGINT, signal.SIGTERM):  # background jobs of a script ignore SIGINT by default
         signal.signal(number, signal.default_int_handler)
     with temporary_settings(running_server()) as settings:
@@ -91,4 +94,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        end_with(error)

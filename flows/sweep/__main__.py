@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL
 
 from flows.sweep.grid import choose, parse
 from flows.sweep.sweep_gpt import sweep_gpt
-from flows.terminal import check_server, run, running_server
+from flows.terminal import run, server
 from gptcore.errors import UserError
 
 EPILOG = """\
@@ -42,15 +42,10 @@ def _count(text: str) -> int:
 def _sweep(given: argparse.Namespace) -> str:
     grid = parse(given.grid)
     choose(grid, given.samples, given.seed, Path("params.yaml"))  # report a mistake before any run is created
-    with temporary_settings(running_server()):
-        _check_server()
+    with server():
+        if not PREFECT_API_URL.value():
+            raise UserError("no Prefect server is up; `make ui` starts one, with a worker")
         return sweep_gpt(grid, given.samples, given.seed, given.at_once, given.deployment)
-
-
-def _check_server() -> None:
-    if not PREFECT_API_URL.value():
-        raise UserError("no Prefect server is up; `make ui` starts one, with a worker")
-    check_server()
 
 
 if __name__ == "__main__":

@@ -3,13 +3,12 @@
 Values are data: only conf/ may interpolate, so `${...}` in a value is text like any other.
 """
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gptcore.errors import UserError
+from gptcore.errors import UserError, known_names
 
 PLAIN = re.compile(r"[A-Za-z0-9_.+-]+")
 
@@ -26,9 +25,9 @@ def parse(overrides: list[str], known: Mapping[str, Iterable[str]]) -> tuple[lis
         if "." in name:
             fields[name] = value
         elif name not in known:
-            raise UserError(f"`{text}`: there is no group {name}{allowed(name, known)}")
+            raise UserError(f"`{text}`: there is no group {name}{known_names(name, known)}")
         elif str(value) not in known[name]:
-            raise UserError(f"`{text}`: group {name} has no such choice{allowed(str(value), known[name])}")
+            raise UserError(f"`{text}`: group {name} has no such choice{known_names(str(value), known[name])}")
         else:
             choices[name] = text
     return [*choices.values()], fields
@@ -59,12 +58,6 @@ def literal(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: literal(each) for name, each in value.items()}
     return value
-
-
-def allowed(given: str, known: Iterable[str]) -> str:
-    """The end of a message about a name that is not known: the nearest that is, or all of them."""
-    close = difflib.get_close_matches(given, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"
 
 
 def _parse(text: str) -> tuple[str, Any]:

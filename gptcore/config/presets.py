@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from gptcore.config.overrides import allowed, literal, parse
+from gptcore.config.overrides import literal, parse
 from gptcore.config.params import Section, read_params, stage_sections, validate_section
-from gptcore.errors import UserError
+from gptcore.errors import UserError, known_names
 from gptcore.files import write_text
 
 STAGES = ("download", "tokenize", "train", "baseline", "evaluate")
@@ -52,7 +52,7 @@ def validate(values: dict[str, Any]) -> dict[str, Any]:
     kinds = section_types()
     for name in values:
         if name not in kinds:
-            raise UserError(f"params.yaml: section {name} is unknown{allowed(name, kinds)}")
+            raise UserError(f"params.yaml: section {name} is unknown{known_names(name, kinds)}")
     sections = {name: validate_section(values, name, kind) for name, kind in kinds.items()}
     _check_across(sections)
     return {name: _ordered(values[name], section.model_dump()) for name, section in sections.items()}
@@ -66,11 +66,8 @@ def section_types() -> dict[str, type[BaseModel]]:
 
 
 def write(values: dict[str, Any], path: Path) -> None:
-    """Write `values` to `path`, atomically. Raises UserError."""
+    """Write `values` to `path`, atomically."""
     from ruamel.yaml import YAML
-
-    if path.is_dir():
-        raise UserError(f"{path.name} is a folder; move it away")
 
     yaml = YAML()
     yaml.width = 120

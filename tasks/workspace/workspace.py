@@ -9,6 +9,7 @@ from typing import Any
 from prefect import get_run_logger
 from prefect.runtime import flow_run
 
+from gptcore.config.environment import check_environment
 from gptcore.config.overrides import repeated
 from gptcore.config.paths import Paths
 from gptcore.config.presets import compose, flatten, write
@@ -115,6 +116,7 @@ def open_handed_over(reference: str) -> Iterator[Workspace]:
 
 
 def _checkout() -> Path:
+    check_environment()
     checkout = Path.cwd()
     if not (checkout / "dvc.yaml").is_file():
         raise UserError(f"there is no dvc.yaml in {checkout}; run this in the repository's root folder")

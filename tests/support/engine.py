@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -134,7 +135,7 @@ def run_stage(stage: str, root: Path, **environment: str) -> tuple[int, str]:
 def run_stage_here(stage: str, root: Path) -> int:
     """Run the stage in this process, which saves importing torch; return its exit code."""
     function = getattr(importlib.import_module(f"gptcore.stages.{stage}"), stage)
-    with contextlib.chdir(root):
+    with contextlib.chdir(root), patch.object(sys, "argv", [stage]):
         try:
             gptcore.stages.run_stage.run_stage(function)
         except SystemExit as end:

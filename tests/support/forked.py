@@ -10,13 +10,14 @@ import os
 import runpy
 import signal
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
 # its sockets lie in the tests' temporary folder, which is gone before multiprocessing would remove a folder of its own
 multiprocessing.current_process()._config["tempdir"] = tempfile.mkdtemp()  # type: ignore[attr-defined]
-CONTEXT.set_forkserver_preload(["gptcore.stages.train", "gptcore.stages.baseline", "gptcore.corpus.stream"])
+CONTEXT.set_forkserver_preload(["gptcore.stages.baseline", "gptcore.training.run", "gptcore.corpus.stream"])
 
 
 class Forked:
@@ -67,6 +68,7 @@ def _run(module: str, folder: str, environment: dict[str, str], output: str) -> 
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
+    sys.argv = [module]
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     finally:
