@@ -87,18 +87,18 @@ def _objects(address: str) -> dict[str, str]:
         bucket, key = bucket_and_key(files, address)
         if key and not key.endswith("/") and (version := _version(files, bucket, key)):
             return {address: version}
-        prefix = f"{key.rstrip('/')}/" if key else ""
-        found = [each for each in listed(files, bucket, prefix) if each.size]
-        below = [each for each in found if known_format(each.key)]
+        below_key = f"{key}/" if key and not key.endswith("/") else key
+        found = [each for each in listed(files, bucket, below_key) if each.size]
+        named = [each for each in found if known_format(each.key)]
         if not found and "*" in key:
-            below = _matching(files, bucket, key)
-    if found and not below:
+            named = _matching(files, bucket, key)
+    if found and not named:
         raise UserError(
             f"data.source: {address} holds no text, JSON Lines, Parquet or CSV files; name a pattern, with data.format"
         )
-    if not below:
+    if not named:
         raise UserError(f"data.source: {address} holds no objects")
-    return {f"s3://{bucket}/{each.key}": each.version for each in below}
+    return {f"s3://{bucket}/{each.key}": each.version for each in named}
 
 
 def _matching(files: Any, bucket: str, pattern: str) -> list[Listed]:
