@@ -89,16 +89,16 @@ def _objects(address: str) -> dict[str, str]:
             return {address: version}
         below_key = f"{key}/" if key and not key.endswith("/") else key
         found = [each for each in listed(files, bucket, below_key) if each.size]
-        named = [each for each in found if known_format(each.key)]
+        is_prefix = bool(found)
         if not found and "*" in key:
-            named = _matching(files, bucket, key)
-    if found and not named:
+            found = _matching(files, bucket, key)
+    if not found:
+        raise UserError(f"data.source: {address} holds no objects")
+    if is_prefix and not any(known_format(each.key) for each in found):
         raise UserError(
             f"data.source: {address} holds no text, JSON Lines, Parquet or CSV files; name a pattern, with data.format"
         )
-    if not named:
-        raise UserError(f"data.source: {address} holds no objects")
-    return {f"s3://{bucket}/{each.key}": each.version for each in named}
+    return {f"s3://{bucket}/{each.key}": each.version for each in found}
 
 
 def _matching(files: Any, bucket: str, pattern: str) -> list[Listed]:
