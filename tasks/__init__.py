@@ -15,6 +15,7 @@ ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DVC_NO_ANALYTICS": "1",
     "PREFECT_CLIENT_MAX_RETRIES": "7",  # with growing waits, 4 minutes: a server that restarts ends no training
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,504",  # and one that fails; 429, 502 and 503 are Prefect's own
     "PREFECT_LOGGING_FORMATTERS_STANDARD_FORMAT": "%(asctime)s | %(message)s",
     "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s | %(message)s",
     "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s | %(task_name)s: %(message)s",

@@ -15,6 +15,7 @@ from flows.services.deploy import deploy
 from flows.services.worker import Worker
 from flows.terminal import end_with, is_local_server_up, local_server
 from gptcore.errors import UserError
+from gptcore.registry.moved import follow_checkout
 from tasks.process.group import child_environment
 
 LOGS = Path("data/scratch/ui")
@@ -27,6 +28,7 @@ def main() -> None:
     port = os.environ.get("UI_PORT", "5000")
     prefect = local_server()
     LOGS.mkdir(parents=True, exist_ok=True)
+    follow_checkout(Path.cwd())
     for number in (signal.SIGINT, signal.SIGTERM):  # a script's background job would ignore the first
         signal.signal(number, signal.default_int_handler)
     with temporary_settings({PREFECT_API_URL: f"{prefect}/api"}), ExitStack() as stack:

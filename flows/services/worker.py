@@ -18,7 +18,8 @@ from prefect.client.orchestration import get_client
 from prefect.settings import temporary_settings
 from prefect.states import AwaitingRetry
 
-from flows.terminal import running_server
+from flows.terminal import end_with, running_server
+from gptcore.errors import UserError
 from tasks.process.group import child_environment
 
 POOLS = Path(__file__).parents[2] / "deployments" / "pools"
@@ -91,4 +92,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        end_with(error)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from textwrap import shorten
 
 from mlflow.exceptions import MlflowException
 
@@ -19,12 +20,13 @@ def answers(uri: str) -> Iterator[None]:
         yield
     except MlflowException as error:
         status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]
-        is_ours = 400 <= status < 500 and status not in WORTH_A_RETRY
-        raise (UserError if is_ours else Unavailable)(_line(uri, error)) from error
+        if 400 <= status < 500 and status not in WORTH_A_RETRY:
+            raise UserError(f"the MLflow registry {shown(uri)} refuses: {_line(error)}") from error
+        raise _unavailable(uri, error) from error
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in SERVICES:
             raise
-        raise Unavailable(_line(uri, error)) from error
+        raise _unavailable(uri, error) from error
 
 
 def shown(uri: str) -> str:
@@ -32,5 +34,10 @@ def shown(uri: str) -> str:
     return re.sub(r"//[^/@]*@", "//", uri)
 
 
-def _line(uri: str, error: Exception) -> str:
-    return f"the MLflow registry {shown(uri)} gives no answer that can be used: {' '.join(str(error).split())}"
+def _unavailable(uri: str, error: Exception) -> Unavailable:
+    return Unavailable(f"the MLflow registry {shown(uri)} does not answer: {_line(error)}; try again later")
+
+
+def _line(error: Exception) -> str:
+    """The beginning will do: a proxy may answer with a whole page."""
+    return shorten(str(error), width=600, placeholder=" ...")

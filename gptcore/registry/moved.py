@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+EXPERIMENT = "train-gpt"
 RECORDED = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -19,10 +20,16 @@ def local_path(address: str) -> Path | None:
     return Path(url2pathname(urlsplit(address).path)) if address.startswith("file:") else None
 
 
-def follow(database: Path, experiment: str, here: str) -> None:
+def follow_checkout(checkout: Path) -> None:
+    """Let the registry embedded in `checkout`, if there is one, find its artifacts there."""
+    if (checkout / "mlflow.db").is_file():
+        follow(checkout / "mlflow.db", (checkout / "mlartifacts").as_uri())
+
+
+def follow(database: Path, here: str) -> None:
     """Let the records of `database` lead to the artifacts at the address `here`, if they were moved together."""
     with closing(sqlite3.connect(database)) as connection, connection:
-        was = _recorded(connection, experiment)
+        was = _recorded(connection)
         if was is None or was == here or not _is_moved(was, here):
             return
         for table, column in RECORDED:
@@ -33,10 +40,10 @@ def follow(database: Path, experiment: str, here: str) -> None:
             )
 
 
-def _recorded(connection: sqlite3.Connection, experiment: str) -> str | None:
+def _recorded(connection: sqlite3.Connection) -> str | None:
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
         return None
-    found = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", (experiment,)).fetchone()
+    found = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", (EXPERIMENT,)).fetchone()
     return str(found[0]) if found and found[0] else None
 
 

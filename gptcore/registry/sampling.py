@@ -7,9 +7,9 @@ from gptcore.errors import UserError
 
 SAMPLING: dict[str, int | float] = {"n_tokens": 200, "temperature": 0.8, "top_k": 50, "seed": 0}
 
-LIMITS = {
+LIMITS: dict[str, tuple[float, float]] = {
     "n_tokens": (0, 100_000),
-    "temperature": (0.001, 1000.0),  # or 0; below it, logits divided by it are infinite in float32
+    "temperature": (0.001, 1000),  # or 0; below it, logits divided by it are infinite in float32
     "top_k": (0, 2**31 - 1),
     "seed": (-(2**63), 2**63 - 1),  # torch's
 }

@@ -23,12 +23,11 @@ from sqlalchemy.engine import make_url
 
 from gptcore.errors import Unavailable, UserError
 from gptcore.registry.answers import answers, shown
-from gptcore.registry.moved import follow
+from gptcore.registry.moved import EXPERIMENT, follow
 from gptcore.registry.pack import copy_code, requirements
 from gptcore.registry.sampling import SAMPLING
 
 MODEL = "gpt"
-EXPERIMENT = "train-gpt"
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Registry:
         if self.place and uri.startswith("sqlite:"):
             database = Path(make_url(uri).database or "")
             if database.is_file() and database.parent.resolve() == artifacts.parent.resolve():
-                follow(database, EXPERIMENT, self.place)
+                follow(database, self.place)
         mlflow.set_tracking_uri(uri)
         self.client = mlflow.MlflowClient()
 

@@ -23,8 +23,8 @@ from tests.support.engine import GPT2
 
 GOOD: dict[str, Any] = {"n_tokens": 5, "temperature": 0}
 WRONG = [
-    ("a", {"temperature": -1}, "temperature must be 0 or a number from 0.001 to 1,000.0; it is -1"),
-    ("a", {"temperature": float("nan")}, "temperature must be 0 or a number from 0.001 to 1,000.0; it is nan"),
+    ("a", {"temperature": -1}, "temperature must be 0 or a number from 0.001 to 1,000; it is -1"),
+    ("a", {"temperature": float("nan")}, "temperature must be 0 or a number from 0.001 to 1,000; it is nan"),
     ("a", {"temperature": None}, "it is null"),
     ("a", {"temperature": 1e-46}, "it is 1e-46"),
     ("a", {"top_k": -1}, "top_k must be a number from 0 to 2,147,483,647; it is -1"),
