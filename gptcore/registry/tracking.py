@@ -63,9 +63,8 @@ class Registry:
         """`artifacts` is where a database without a server stores its files; a server has its own artifact store."""
         self.uri, self.place = uri, None if uri.startswith("http") else artifacts.as_uri()
         database = sqlite_file(uri)
-        if self.place and database and database.is_file():
-            if database.parent.resolve() == artifacts.parent.resolve():
-                follow(database, self.place)
+        if self.place and database and database.is_file() and database.parent.resolve() == artifacts.parent.resolve():
+            follow(database, self.place)
         mlflow.set_tracking_uri(uri)
         self.client = mlflow.MlflowClient()
 
