@@ -26,14 +26,15 @@ from rich.markdown import Markdown
 
 from gptcore.addresses import redacted
 from gptcore.config.environment import check_environment
-from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE, UserError
+from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE, UNAVAILABLE_EXIT_CODE, Unavailable, UserError
 
 EPILOG = """\
 examples:
   python -m flows.train_gpt                               in this checkout, by params.yaml
   python -m flows.train_gpt model=baby train.steps=2000   in a workspace of its own; `dvc exp show` lists it
 
-`gptcore configure --help` lists the presets. Exit codes: 0 done, 2 a mistake to mend, 75 stopped, run it again."""
+`gptcore configure --help` lists the presets. Exit codes: 0 done, 2 a mistake to mend, 69 a server does not
+answer now, 75 stopped, run it again."""
 
 
 def main(flow: Flow[[Sequence[str]], str]) -> None:
@@ -148,8 +149,9 @@ def _start_embedded_server() -> None:
 
 
 def end_with(error: UserError) -> NoReturn:
-    """Print its one line and exit with the code for a mistake."""
-    _end(f"error: {error}", MISTAKE_EXIT_CODE)
+    """Print its one line and exit with the code for a mistake, or for what may succeed later."""
+    code = UNAVAILABLE_EXIT_CODE if isinstance(error, Unavailable) else MISTAKE_EXIT_CODE
+    _end(f"error: {error}", code)
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
