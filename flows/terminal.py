@@ -4,8 +4,9 @@ import argparse
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import FrameType
@@ -28,13 +29,15 @@ from gptcore.addresses import redacted
 from gptcore.config.environment import check_environment
 from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE, UNAVAILABLE_EXIT_CODE, Unavailable, UserError
 
+HEALTH_SECONDS = (1.0, 2.0, 4.0, 8.0)  # how long a busy server is given to answer, question by question
+
 EPILOG = """\
 examples:
   python -m flows.train_gpt                               in this checkout, by params.yaml
   python -m flows.train_gpt model=baby train.steps=2000   in a workspace of its own; `dvc exp show` lists it
 
-`gptcore configure --help` lists the presets. Exit codes: 0 done, 2 a mistake to mend, 69 a server does not
-answer now, 75 stopped, run it again."""
+`gptcore configure --help` lists the presets. Exit codes: 0 done, 2 a mistake to mend, 69 a service
+does not answer, run it again later, 75 stopped, run it again."""
 
 
 def main(flow: Flow[[Sequence[str]], str]) -> None:
@@ -127,14 +130,32 @@ def local_server() -> str:
 
 
 def is_local_server_up() -> bool:
-    connection = HTTPConnection(PREFECT_SERVER_API_HOST.value(), PREFECT_SERVER_API_PORT.value(), timeout=1)
-    try:
+    """Whether it answers there; no if nothing listens, or another program does. Raises Unavailable if none can say."""
+    said = ""
+    for seconds in HEALTH_SECONDS:
+        give_up = time.monotonic() + seconds
+        try:
+            status, answer = _health(seconds)
+            if status < 500:
+                return answer == b"true"
+            said = f"HTTP {status}"
+        except ConnectionRefusedError:
+            return False
+        except (OSError, HTTPException) as error:
+            said = str(error) or type(error).__name__
+        time.sleep(max(0.0, give_up - time.monotonic()))
+    raise Unavailable(
+        f"something listens at {local_server()} but does not say whether it is a Prefect server ({said}); try again "
+        "when it answers, end it, or set PREFECT_API_URL"
+    )
+
+
+def _health(seconds: float) -> tuple[int, bytes]:
+    address = PREFECT_SERVER_API_HOST.value(), PREFECT_SERVER_API_PORT.value()
+    with closing(HTTPConnection(*address, timeout=seconds)) as connection:
         connection.request("GET", "/api/health")
-        return connection.getresponse().read() == b"true"
-    except (OSError, HTTPException):
-        return False
-    finally:
-        connection.close()
+        answer = connection.getresponse()
+        return answer.status, answer.read()
 
 
 def _start_embedded_server() -> None:
@@ -149,9 +170,8 @@ def _start_embedded_server() -> None:
 
 
 def end_with(error: UserError) -> NoReturn:
-    """Print its one line and exit with the code for a mistake, or for what may succeed later."""
-    code = UNAVAILABLE_EXIT_CODE if isinstance(error, Unavailable) else MISTAKE_EXIT_CODE
-    _end(f"error: {error}", code)
+    """Print its one line; the exit code says whether there is something to mend, or it may succeed later."""
+    _end(f"error: {error}", UNAVAILABLE_EXIT_CODE if isinstance(error, Unavailable) else MISTAKE_EXIT_CODE)
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:

@@ -16,6 +16,7 @@ ENVIRONMENT = {
     "DVC_NO_ANALYTICS": "1",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds; the automation `lost runs` gives up after four of them
     "PREFECT_CLIENT_MAX_RETRIES": "7",  # with growing waits, 4 minutes in all: training survives a server restart
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,504",  # and an error of the server; 429, 502 and 503 are Prefect's own
     "PREFECT_LOGGING_FORMATTERS_STANDARD_FORMAT": "%(asctime)s | %(message)s",
     "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s | %(message)s",
     "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s | %(task_name)s: %(message)s",

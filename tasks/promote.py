@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_run_logger, task
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.runtime import flow_run
@@ -21,6 +20,9 @@ from gptcore.config.params import read_params
 from gptcore.config.presets import flatten
 from gptcore.files import read_json, sha256_file, write_json
 from gptcore.registry.address import sqlite_file, tracking_uri
+from gptcore.registry.judge import judge, standing
+from gptcore.registry.moved import local_path
+from tasks.stage import STAGE
 from tasks.workspace.locks import turn
 from tasks.workspace.workspace import Workspace
 
@@ -30,62 +32,65 @@ if TYPE_CHECKING:  # saves 2 s of imports in a run where nothing changed
 
 @dataclass(frozen=True)
 class Promotion:
-    """The outcome, and where MLflow keeps the model."""
+    """How the version stands now, and where MLflow keeps the model: its run, and the address of its files."""
 
     sentence: str
     version: int
     mlflow_experiment_id: str
     mlflow_run_id: str
+    files: str = ""  # receipts that are older than this field have none
 
 
-@task(name="promote", task_run_name="promote", cache_policy=NO_CACHE)
+@task(name="promote", task_run_name="promote", **STAGE)
 def promote(workspace: Workspace, experiment: str | None) -> State[Promotion]:
-    """Register the model; make it champion if it beats the baseline and the champion. The state says why or why not."""
+    """Register the model; make it champion if it beats the baseline and the champion. The state says why or why not.
+
+    Retried when the registry does not answer.
+    """
     uri = tracking_uri(workspace.checkout)
     receipt = workspace.paths.scratch / "promote" / "promotion.json"
     question = {**_question(workspace), "tracking_uri": redacted(uri)}
-    if promotion := _answered(receipt, question, uri):
+    if promotion := _answered(receipt, question, uri, workspace.paths.model / "export"):
         return Completed(name="Cached", message=promotion.sentence, data=promotion)
     with turn(workspace.checkout, "promote"):  # each run must see the champion of the other
-        promotion, is_new = _settle(workspace, experiment, uri)
+        promotion, news = _settle(workspace, experiment, uri)
     write_json(receipt, {"question": question, "registry": _stamp(uri), "promotion": asdict(promotion)})
-    return Completed(name=None if is_new else "Cached", message=promotion.sentence, data=promotion)
+    return Completed(name=None if news else "Cached", message=news or promotion.sentence, data=promotion)
 
 
-def judge(tags: dict[str, str], champion: "Version | None") -> tuple[bool, str]:
-    """Whether a version with `tags` should become champion, and why or why not."""
-    ours, baseline = float(tags["bits_per_byte"]), float(tags["baseline_bits_per_byte"])
-    if not ours < baseline:
-        return False, f"its {ours:.4f} bits per byte do not beat the nanoGPT baseline's {baseline:.4f}"
-    won = f"its {ours:.4f} bits per byte beat the nanoGPT baseline's {baseline:.4f}"
-    if champion is None:
-        return True, f"{won}, and there was no champion yet"
-    name = f"the champion, version {champion.number},"
-    if champion.tags.get("validation_text_sha256") != tags["validation_text_sha256"]:
-        return False, f"{won}, but {name} was measured on other validation text; set the alias by hand if you want it"
-    theirs = float(champion.tags["bits_per_byte"])
-    if not ours < theirs:
-        return False, f"{won}, but not the {theirs:.4f} of {name.rstrip(',')}"
-    return True, f"{won} and the {theirs:.4f} of version {champion.number}, the champion so far"
+def _settle(workspace: Workspace, experiment: str | None, uri: str) -> tuple[Promotion, str]:
+    """Do at the registry what is still to be done: (how it stands, the news or nothing)."""
+    from gptcore.registry.tracking import opened
+
+    with opened(uri, workspace.checkout / "mlartifacts") as registry:
+        tags = _tags(workspace, experiment)
+        version = registry.find(tags["model_sha256"])
+        if version and not registry.is_there(version.number, workspace.paths.model / "export"):
+            get_run_logger().warning(
+                f"the files of gpt version {version.number} are gone; a new version takes its place"
+            )
+            version = None
+        news = "" if version and _is_settled(version, tags) else _promote(registry, workspace, tags, version)
+        version = registry.find(tags["model_sha256"])
+        assert version
+        sentence = f"gpt version {version.number} {standing(version, registry.holder('champion'))}."
+        files = registry.address(version.number)
+        return Promotion(sentence, version.number, registry.experiment, version.run_id, files), news
 
 
-def _settle(workspace: Workspace, experiment: str | None, uri: str) -> tuple[Promotion, bool]:
-    """Register, tag and promote as needed; returns the outcome and whether anything was done."""
-    from gptcore.registry.tracking import Registry
+def _is_settled(version: "Version", tags: dict[str, str]) -> bool:
+    return "promotion" in version.tags and version.tags["stage_key.evaluate"] == tags["stage_key.evaluate"]
 
-    registry = Registry(uri, workspace.checkout / "mlartifacts")
-    tags = _tags(workspace, experiment)
-    version = registry.find(tags["model_sha256"])
-    if version and "promotion" in version.tags and version.tags["stage_key.evaluate"] == tags["stage_key.evaluate"]:
-        said = version.tags["promotion"]
-        return Promotion(said, version.number, registry.experiment, version.run_id), False
+
+def _promote(registry: "Registry", workspace: Workspace, tags: dict[str, str], version: "Version | None") -> str:
+    """Make `version`, or a new one, what it deserves to be; the news."""
     if version is None:
         version = _register(registry, workspace, tags)
     else:
         registry.tag(version.number, tags)
     sentence = f"gpt version {version.number} {_place(registry, version.number, tags)}."
     registry.tag(version.number, {"promotion": sentence})  # last, as it marks all of the above as done
-    return Promotion(sentence, version.number, registry.experiment, version.run_id), True
+    return sentence
 
 
 def _place(registry: "Registry", number: int, tags: dict[str, str]) -> str:
@@ -94,7 +99,10 @@ def _place(registry: "Registry", number: int, tags: dict[str, str]) -> str:
     if champion and champion.number == number:
         return "is the champion already"
     registry.give("challenger", number)
-    wins, because = judge(tags, champion)
+    if champion and champion.tags.get("model_sha256") == tags["model_sha256"]:
+        wins, because = True, f"it is the model of version {champion.number}, whose files are gone"
+    else:
+        wins, because = judge(tags, champion)
     if not wins:
         return f"is not promoted: {because}"
     registry.give("champion", number)
@@ -148,13 +156,25 @@ def _question(workspace: Workspace) -> dict[str, str]:
     }
 
 
-def _answered(receipt: Path, question: dict[str, str], uri: str) -> Promotion | None:
-    """The previous outcome, if neither the question nor the registry has changed since."""
+def _answered(receipt: Path, question: dict[str, str], uri: str, export: Path) -> Promotion | None:
+    """How it stood the last time, if neither the question nor the registry nor the version's files changed since."""
     if not receipt.is_file():
         return None
     known = read_json(receipt)
+    promotion = Promotion(**known["promotion"])
     same = known["question"] == question and known["registry"] and known["registry"] == _stamp(uri)
-    return Promotion(**known["promotion"]) if same else None
+    return promotion if same and _are_here(promotion.files, export) else None
+
+
+def _are_here(files: str, export: Path) -> bool:
+    """Whether the files of a version, those of `export` among them, are at an address on this disk."""
+    if (folder := local_path(files)) is None:
+        return False
+    return (folder / "MLmodel").is_file() and _sizes(folder / "artifacts/export") == _sizes(export)
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {each.name: each.stat().st_size for each in folder.iterdir()} if folder.is_dir() else {}
 
 
 def _stamp(uri: str) -> list[int] | None:

@@ -66,11 +66,11 @@ def _versions(checkout: Path) -> dict[str, Registered]:
     database = sqlite_file(uri)
     if database and not database.exists():
         return {}
-    from gptcore.registry.tracking import Registry
+    from gptcore.registry.tracking import opened
 
-    registry = Registry(uri, checkout / "mlartifacts")
     found = {}
-    for version, aliases in registry.versions():
-        name = version.tags.get("dvc_experiment") or plain_name(version.tags["flow_run_name"])
-        found[name] = Registered(version.number, aliases, version.tags)
+    with opened(uri, checkout / "mlartifacts") as registry:
+        for version, aliases in registry.versions():
+            name = version.tags.get("dvc_experiment") or plain_name(version.tags["flow_run_name"])
+            found[name] = Registered(version.number, aliases, version.tags)
     return found

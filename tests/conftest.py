@@ -87,12 +87,20 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A scratch project in which no stage has run, with an MLflow database that has empty tables."""
+def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with empty tables, to be copied: making one takes seconds."""
     import mlflow
 
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture(scope="session")
+def template(mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scratch project in which no stage has run, with an MLflow database that has empty tables."""
     root = scratch.make(tmp_path_factory.mktemp("template") / "project")
-    mlflow.MlflowClient(f"sqlite:///{root}/mlflow.db").search_experiments()
+    shutil.copy(mlflow_database, root)
     return root
 
 

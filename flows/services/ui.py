@@ -18,6 +18,7 @@ from flows.services.worker import Worker
 from flows.terminal import check_home, end_with, is_local_server_up, local_server
 from gptcore.config.environment import check_environment
 from gptcore.errors import UserError
+from gptcore.registry.moved import follow_checkout
 from tasks.process.group import child_environment
 
 LOGS = Path("data/scratch/ui")
@@ -34,6 +35,7 @@ def main() -> None:
     _require_free(prefect, "Prefect", "PREFECT_SERVER_API_PORT")
     _require_free(f"http://127.0.0.1:{port}", "MLflow", "UI_PORT")
     LOGS.mkdir(parents=True, exist_ok=True)
+    follow_checkout(Path.cwd())
     for number in (signal.SIGINT, signal.SIGTERM):  # background jobs of a script ignore SIGINT by default
         signal.signal(number, signal.default_int_handler)
     with temporary_settings({PREFECT_API_URL: f"{prefect}/api"}), ExitStack() as stack:

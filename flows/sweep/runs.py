@@ -1,6 +1,7 @@
 """Run a deployment many times, a few runs at once, and collect the results."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 from uuid import UUID
@@ -25,6 +26,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelling
 
 from gptcore.errors import UserError
+from tasks.process.away import unless_away
 
 POLL_SECONDS = 1.0
 UNFINISHED = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
@@ -41,9 +43,11 @@ class Order:
 
 def find_deployment(client: SyncPrefectClient, name: str) -> DeploymentResponse:
     """The deployment `flow/name`. Raises UserError if there is none, or no worker to run it."""
+    if name.count("/") != 1:
+        raise UserError(f"{name} is no deployment, which is flow/name, such as train-gpt/local")
     try:
         found = client.read_deployment_by_name(name)
-    except (ObjectNotFound, ValueError):
+    except ObjectNotFound:
         raise UserError(f"the Prefect server has no deployment {name}; `make deploy` brings those of gptcore") from None
     pool = found.work_pool_name
     if pool and not any(each.status == WorkerStatus.ONLINE for each in client.read_workers_for_work_pool(pool)):
@@ -62,18 +66,18 @@ def run_all(
     waiting, running, ended = list(orders), dict[UUID, Order](), dict[str, FlowRun]()
     try:
         while waiting or running:
-            while waiting and len(running) < at_once:
-                order = waiting.pop(0)
-                running[_under_way(client, deployment, order) or _start(deployment, order)] = order
-            time.sleep(POLL_SECONDS)
-            wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(running)))
-            for run in client.read_flow_runs(flow_run_filter=wanted):
-                if run.state and run.state.is_final():
+            with unless_away():
+                while waiting and len(running) < at_once:
+                    running[_under_way(client, deployment, waiting[0]) or _start(deployment, waiting[0])] = waiting[0]
+                    del waiting[0]
+                for run in _ended(client, list(running)):
                     ended[running.pop(run.id).name] = run
-                    get_run_logger().info("%s: %s, %d to go", run.name, run.state.name, len(waiting) + len(running))
+                    get_run_logger().info("%s: %s, %d to go", run.name, run.state_name, len(waiting) + len(running))
+            time.sleep(POLL_SECONDS)
     except BaseException:
         for run_id in running:
-            client.set_flow_run_state(run_id, Cancelling())
+            with suppress(ObjectNotFound), unless_away():
+                client.set_flow_run_state(run_id, Cancelling())
         raise
     return [ended[order.name] for order in orders]
 
@@ -86,6 +90,17 @@ def said_by(client: SyncPrefectClient, run: FlowRun, task: str) -> str:
     )
     state = found[0].state if found else run.state
     return str(state.message) if state else ""
+
+
+def _ended(client: SyncPrefectClient, asked: list[UUID]) -> list[FlowRun]:
+    """Those of the runs that have ended. Raises UserError if one is not there any more."""
+    found = client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=asked)))
+    for run_id in set(asked) - {run.id for run in found}:
+        try:
+            found.append(client.read_flow_run(run_id))
+        except ObjectNotFound:
+            raise UserError(f"the run {run_id} was deleted; start the sweep again for what is missing") from None
+    return [run for run in found if run.state and run.state.is_final()]
 
 
 def _start(deployment: DeploymentResponse, order: Order) -> UUID:

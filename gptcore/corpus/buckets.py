@@ -87,18 +87,18 @@ def _objects(address: str) -> dict[str, str]:
         bucket, key = bucket_and_key(files, address)
         if key and not key.endswith("/") and (version := _version(files, bucket, key)):
             return {address: version}
-        prefix = f"{key.rstrip('/')}/" if key else ""
-        found = [each for each in listed(files, bucket, prefix) if each.size]
-        below = [each for each in found if known_format(each.key)]
+        below_key = f"{key}/" if key and not key.endswith("/") else key
+        found = [each for each in listed(files, bucket, below_key) if each.size]
+        is_prefix = bool(found)
         if not found and "*" in key:
-            below = _matching(files, bucket, key)
-    if found and not below:
+            found = _matching(files, bucket, key)
+    if not found:
+        raise UserError(f"data.source: {address} holds no objects")
+    if is_prefix and not any(known_format(each.key) for each in found):
         raise UserError(
             f"data.source: {address} holds no text, JSON Lines, Parquet or CSV files; name a pattern, with data.format"
         )
-    if not below:
-        raise UserError(f"data.source: {address} holds no objects")
-    return {f"s3://{bucket}/{each.key}": each.version for each in below}
+    return {f"s3://{bucket}/{each.key}": each.version for each in found}
 
 
 def _matching(files: Any, bucket: str, pattern: str) -> list[Listed]:

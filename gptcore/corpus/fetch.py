@@ -41,10 +41,7 @@ def fetch_package(name: str, version: str, folder: Path) -> Path:
     from requests import Session
 
     endpoint = os.environ.get("PIP_INDEX_URL") or PYPI_SIMPLE_ENDPOINT
-    try:
-        check_web(endpoint)
-    except ValueError as error:
-        raise UserError(f"PIP_INDEX_URL {error}") from None
+    _require_web(endpoint, "PIP_INDEX_URL")
     index = f"the package index {host(endpoint)}"
     session = Session()
     session.hooks["response"] = [_stays_on_the_web]
@@ -64,6 +61,7 @@ def fetch_package(name: str, version: str, folder: Path) -> Path:
 
 def fetch_url(url: str, sha256: str, folder: Path) -> Path:
     """The file with the given sha256 at an http(s) address; a cached file is used as is. Raises UserError."""
+    _require_web(url, url)
     store = Store(folder)
     return store.path(fetch(url, sha256, store, lambda offset, version: http_answer(url, offset, version)).sha256)
 
@@ -149,6 +147,15 @@ def _source_distribution(client: "PyPISimple", name: str, version: str, index: s
 def _download_package(client: "PyPISimple", package: "DistributionPackage", path: Path, index: str) -> None:
     with http_errors(index):
         client.download_package(package, path, progress=_Received, timeout=TIMEOUT_SECONDS)
+
+
+def _require_web(address: str, what: str) -> None:
+    try:
+        scheme = check_web(address).scheme
+    except ValueError as error:
+        raise UserError(f"{what} {error}") from None
+    if scheme not in ("http", "https"):
+        raise UserError(f"{what} is no http(s) address")
 
 
 def _asked(url: str, offset: int, version: str) -> "Response":

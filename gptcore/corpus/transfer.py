@@ -132,7 +132,7 @@ def _receive(address: str, part: Path, reader: Reader, shows_progress: bool) -> 
                 waits, furthest = list(RETRY_WAITS_SECONDS), _size(part)
             if not waits:
                 raise
-            resumed = True
+            resumed = resumed or bool(_size(part))
             pause(error, waits.pop(0))
 
 

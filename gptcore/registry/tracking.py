@@ -5,30 +5,29 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
-from importlib.metadata import version as installed
+from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # 12 s; whoever asks then tries again himself
 
 import mlflow  # reads the settings above on import
 from mlflow.entities import Metric
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature, set_signature
 
-MODEL = "gpt"
-EXPERIMENT = "train-gpt"
-REQUIREMENTS = ("torch", "numpy", "pydantic", "safetensors", "tiktoken")
+from gptcore.errors import Unavailable, UserError
+from gptcore.registry.address import sqlite_file
+from gptcore.registry.answers import answers, shown
+from gptcore.registry.moved import EXPERIMENT, follow
+from gptcore.registry.pack import copy_code, requirements
+from gptcore.registry.sampling import SAMPLING
 
-SAMPLING = {
-    "n_tokens": 200,
-    "temperature": 0.8,
-    "top_k": 50,
-    "seed": 0,
-}  # defaults of `predict(prompts, params=...)`
+MODEL = "gpt"
 
 
 @dataclass(frozen=True)
@@ -50,29 +49,67 @@ class Point:
     seconds: float
 
 
+@contextmanager
+def opened(uri: str, artifacts: Path) -> Iterator["Registry"]:
+    """The registry at `uri`. What goes wrong with it in the block is raised as UserError or Unavailable."""
+    with answers(uri):
+        yield Registry(uri, artifacts)
+
+
 class Registry:
     """The registered model `gpt` on one tracking server or database."""
 
     def __init__(self, uri: str, artifacts: Path) -> None:
         """`artifacts` is where a database without a server stores its files; a server has its own artifact store."""
+        self.uri, self.place = uri, None if uri.startswith("http") else artifacts.as_uri()
+        database = sqlite_file(uri)
+        if self.place and database and database.is_file() and database.parent.resolve() == artifacts.parent.resolve():
+            follow(database, self.place)
         mlflow.set_tracking_uri(uri)
         self.client = mlflow.MlflowClient()
+
+    @cached_property
+    def experiment(self) -> str:
+        """The id of the MLflow experiment, made if there is none. Raises UserError if it is deleted."""
         found = self.client.get_experiment_by_name(EXPERIMENT)
-        place = None if uri.startswith("http") else artifacts.as_uri()
-        self.experiment = found.experiment_id if found else self.client.create_experiment(EXPERIMENT, place)
+        if found is None:
+            return str(self.client.create_experiment(EXPERIMENT, self.place))
+        if found.lifecycle_stage == "deleted":
+            restore = f"mlflow experiments restore --experiment-id {found.experiment_id}"
+            raise UserError(
+                f"the experiment {EXPERIMENT} of the MLflow registry {shown(self.uri)} is deleted; restore it, "
+                f"`MLFLOW_TRACKING_URI={shown(self.uri)} {restore}`, or set MLFLOW_TRACKING_URI to another registry"
+            )
+        return str(found.experiment_id)
 
     def find(self, model_sha256: str) -> Version | None:
-        """Find the version with these weights."""
+        """Find the newest version with these weights."""
         found = self.client.search_model_versions(f"name = '{MODEL}' and tag.model_sha256 = '{model_sha256}'")
-        return _version(found[0]) if found else None
+        return max(map(_version, found), key=lambda each: each.number, default=None)
 
     def holder(self, alias: str) -> Version | None:
-        """Find the version that has `alias`."""
-        try:
-            found = self.client.get_model_version_by_alias(MODEL, alias)
-        except MlflowException:
-            return None
-        return _version(found)
+        """Find the version that has `alias`; the model must be registered.
+
+        This asks for all aliases: a request for one that is not set ends in an error, which looks like any other.
+        """
+        model = self.client.get_registered_model(MODEL)
+        if model.name != MODEL:  # MLflow takes an empty answer for one without aliases
+            raise Unavailable(f"the MLflow registry {shown(self.uri)} does not say who has the alias {alias}")
+        number = model.aliases.get(alias)
+        return _version(self.client.get_model_version(MODEL, str(number))) if number is not None else None
+
+    def address(self, number: int) -> str:
+        """Where the files of a version are."""
+        return str(self.client.get_model_version_download_uri(MODEL, str(number)))
+
+    def is_there(self, number: int, export: Path) -> bool:
+        """Whether the artifact store has the files of a version, those of `export` in their full size."""
+        model = f"models:/{MODEL}/{number}"
+        files = mlflow.artifacts.list_artifacts(f"{model}/artifacts/export")
+        sizes = {Path(each.path).name: each.file_size for each in files}
+        return sizes == {each.name: each.stat().st_size for each in export.iterdir()} and any(
+            each.path == "MLmodel" for each in mlflow.artifacts.list_artifacts(model)
+        )
 
     def versions(self) -> list[tuple[Version, tuple[str, ...]]]:
         """All versions, the oldest first, each with its aliases."""
@@ -111,12 +148,14 @@ class Registry:
             points += [Metric(key, value, began, 0) for key, value in metrics.items()]
             self.client.log_batch(run.info.run_id, points)
             mlflow.log_params(params)
-            logged = mlflow.pyfunc.log_model(
-                name=MODEL,
-                python_model=str(Path(__file__).with_name("pyfunc.py")),
-                artifacts={"export": export.as_uri()},
-                pip_requirements=[f"{each}=={installed(each)}" for each in REQUIREMENTS],
-            )
+            with TemporaryDirectory(prefix="gptcore-") as folder:
+                logged = mlflow.pyfunc.log_model(
+                    name=MODEL,
+                    python_model=str(Path(__file__).with_name("pyfunc.py")),
+                    artifacts={"export": export.as_uri()},
+                    code_paths=[str(copy_code(Path(folder)))],
+                    pip_requirements=requirements(export),
+                )
             assert logged.signature  # inferred from the types of `predict`, which do not include params:
             logged.signature.params = infer_signature(params=SAMPLING).params
             set_signature(logged.model_uri, logged.signature)

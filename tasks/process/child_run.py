@@ -7,12 +7,11 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from httpx import HTTPError
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
@@ -22,6 +21,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelling
 
 from gptcore.errors import UserError
+from tasks.process.away import unless_away
 from tasks.workspace.clone import handed_over, take_back
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def run_elsewhere(stage: str, workspace: "Workspace", pool: str) -> FlowRun:
         try:
             return _wait(child.id)
         except BaseException:
-            _cancel(child.id)
+            with unless_away():
+                _cancel(child.id)
             raise
 
 
@@ -79,20 +80,30 @@ def said(child: FlowRun) -> str:
 def _wait(child: UUID) -> FlowRun:
     with get_client(sync_client=True) as client:
         while True:
-            found = client.read_flow_run(child)
-            if found.state and found.state.is_final():
-                return found
+            with unless_away():
+                found = client.read_flow_run(child)
+                if found.state and found.state.is_final():
+                    return found
             time.sleep(POLL_SECONDS)
 
 
 def _watch(parent: UUID, child: UUID, root: Path, reference: str, ended: threading.Event) -> None:
     while not ended.wait(PARENT_POLL_SECONDS):
-        with suppress(HTTPError), get_client(sync_client=True) as client:  # a server outage ends no run
-            state = client.read_flow_run(parent).state
-            if state and state.is_final():
+        with unless_away():
+            if _has_ended(parent):
                 _cancel(child)
                 ended.set()
                 take_back(root, reference)
+
+
+def _has_ended(run: UUID) -> bool:
+    """A run that somebody has deleted has ended too: nobody waits for its children."""
+    with get_client(sync_client=True) as client:
+        try:
+            state = client.read_flow_run(run).state
+        except ObjectNotFound:
+            return True
+    return bool(state and state.is_final())
 
 
 def _cancel(child: UUID) -> None:

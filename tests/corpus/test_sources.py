@@ -1,5 +1,6 @@
 """Corpus sources on this machine, on the web and in a bucket, and the errors for wrong addresses."""
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterator
@@ -259,6 +260,18 @@ def test_an_error_is_not_an_absence(bucket: S3Server, tmp_path: Path, monkeypatc
         plan.set("500", "HEAD", 1000)
         with pytest.raises(Unavailable, match=r"s3://bucket/a.txt cannot be read"):
             texts(tmp_path / "other", f"s3://{BUCKET}/a.txt")
+
+
+def test_an_object_that_is_not_what_its_checksum_says_is_not_kept(bucket: S3Server, tmp_path: Path) -> None:
+    checksum = base64.b64encode(hashlib.sha256(HAMLET.encode()).digest()).decode()
+    for key, text in {"a.txt": HAMLET, "b.txt": LEAR}.items():  # the server takes the wrong one, too
+        bucket.client.put_object(
+            Bucket=BUCKET, Key=key, Body=text.encode(), ChecksumAlgorithm="SHA256", ChecksumSHA256=checksum
+        )
+    assert texts(tmp_path, f"s3://{BUCKET}/a.txt") == [HAMLET]
+    with pytest.raises(Unavailable, match=r"b.txt came damaged: Expected checksum .*; try again$"):
+        texts(tmp_path, f"s3://{BUCKET}/b.txt")
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_a_page_of_parquet_that_is_not_what_was_written_is_refused(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ LISTS = (
 
 @pytest.mark.usefixtures("server")
 def test_the_password_of_the_repository_is_in_no_answer(cluster: Cluster) -> None:
-    cluster.environment["GPTCORE_REPOSITORY"] = "https://me:hunter2%2F@git.example.org/a/b.git"
+    cluster.environment["GPTCORE_REPOSITORY"] = "https://me:swordfish%2F@git.example.org/a/b.git"
     try:
         said = cluster.deploy()
     finally:
@@ -87,14 +87,14 @@ def test_the_password_of_the_repository_is_in_no_answer(cluster: Cluster) -> Non
         answers = {each: client.request("POST", f"/{each}/filter", json={}).text for each in LISTS}
         deployment = client.read_deployment_by_name("train-gpt/docker")
     assert "https://git.example.org/a/b.git" in answers["deployments"]
-    assert [each for each, answer in {**answers, "said": said}.items() if "hunter2" in answer] == []
-    assert [each for each in cluster.home.rglob("*") if each.is_file() and b"hunter2" in each.read_bytes()] == []
+    assert [each for each, answer in {**answers, "said": said}.items() if "swordfish" in answer] == []
+    assert [each for each in cluster.home.rglob("*") if each.is_file() and b"swordfish" in each.read_bytes()] == []
 
     assert deployment.job_variables == {"env": {"GPTCORE_REPOSITORY": "https://git.example.org/a/b.git"}}
     (step,) = deployment.pull_steps or []
     (inputs,) = asyncio.run(resolve_block_document_references([*step.values()]))  # as in the run
     clone = GitRepository(inputs["repository"], inputs["credentials"])
-    assert clone._repository_url_with_credentials == "https://me:hunter2%2F@git.example.org/a/b.git"
+    assert clone._repository_url_with_credentials == "https://me:swordfish%2F@git.example.org/a/b.git"
 
 
 @pytest.mark.usefixtures("server")

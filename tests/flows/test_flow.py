@@ -38,7 +38,7 @@ def test_flow_then_flow_then_dvc(finished: Path) -> None:
     train_gpt()
     report = scratch.run(finished, sys.executable, "-c", CACHED_RUN)
     assert verdicts(report) == [f"{stage} Cached up to date" for stage in STAGES]
-    assert "gpt version 1 is the new champion" in report
+    assert "gpt version 1 is the champion: its 2.0500 bits per byte beat" in report
     assert report.splitlines()[-1] == "set()"  # each import takes 2 s
     assert (finished / "dvc.lock").read_text() == lock
     assert scratch.run(finished, "git", "status", "--short") == status

@@ -5,20 +5,29 @@ import io
 import re
 import shlex
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread, Timer
+from uuid import UUID
 
 import pandas as pd
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.logging import disable_run_logger
+from prefect.states import Completed
 
 from flows.sweep.plot import RESULT, draw
 from flows.sweep.report import command
-from flows.sweep.runs import find_deployment
+from flows.sweep.runs import Order, find_deployment, run_all
 from gptcore.errors import UserError
 from tests.support import scratch
 from tests.support.cluster import Cluster, free_port
 
 pytestmark = pytest.mark.slow
 
+DEPLOYMENT = "train-gpt/local"
 SWEEP = ("env", "COLUMNS=200", sys.executable, "-m", "flows.sweep")
 GRID = f"train.steps=[{scratch.STEPS},{scratch.STEPS_FAIL},{scratch.STEPS_BETTER}]"
 
@@ -47,10 +56,50 @@ def test_sweep_ranks_promotes_and_runs_only_what_is_missing(cluster: Cluster, fi
     assert order == [best[1], known[1]]
 
 
+def test_server_that_fails_once_ends_no_run(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, order = under_way(cluster)
+    with cluster.client() as client, cluster.failing("500", "POST /api/flow_runs/filter") as plan, waiting(monkeypatch):
+
+        def complete() -> None:
+            scratch.wait_until(lambda: plan.struck == ["POST /api/flow_runs/filter"])
+            time.sleep(1)  # it is found to be under way
+            client.set_flow_run_state(run, Completed())
+
+        Thread(target=complete).start()
+        with get_client(sync_client=True) as failing:
+            (ended,) = run_all(failing, failing.read_deployment_by_name(DEPLOYMENT), [order], 1)
+    assert (ended.id, ended.state_name, len(plan.struck)) == (run, "Completed", 1)
+
+
+def test_run_that_is_deleted_is_not_waited_for(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, order = under_way(cluster)
+    with cluster.client() as client, waiting(monkeypatch):
+        Timer(1, client.delete_flow_run, [run]).start()
+        with pytest.raises(UserError, match=f"the run {run} was deleted; start the sweep again"):
+            run_all(client, client.read_deployment_by_name(DEPLOYMENT), [order], 1)
+
+
+def under_way(cluster: Cluster) -> tuple[UUID, Order]:
+    """A run of train-gpt that somebody has started, and an order for the same."""
+    overrides = [f"train.seed={free_port()}"]
+    run = cluster.submit(DEPLOYMENT, overrides=overrides, promotion=False)
+    return run, Order(cluster.flow_run(run).name, overrides, promotion=False)
+
+
+@contextmanager
+def waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As in a flow, at short intervals."""
+    monkeypatch.setattr("flows.sweep.runs.POLL_SECONDS", 0.1)
+    with disable_run_logger():
+        yield
+
+
 def test_what_is_not_there_is_one_line(cluster: Cluster, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with cluster.client() as client:
         with pytest.raises(UserError, match="has no deployment train-gpt/none; `make deploy` brings"):
             find_deployment(client, "train-gpt/none")
+        with pytest.raises(UserError, match=r"^none is no deployment, which is flow.name"):
+            find_deployment(client, "none")
         with pytest.raises(UserError, match="no worker takes runs of train-gpt/gpu; start one: prefect worker start"):
             find_deployment(client, "train-gpt/gpu")
     monkeypatch.setitem(cluster.environment, "PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")

@@ -20,10 +20,16 @@ from uuid import UUID
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_CLIENT_RETRY_EXTRA_CODES,
+    temporary_settings,
+)
 
 from tasks.process.group import child_environment
 from tests.support import scratch
+from tests.support.faulty_proxy import Fault, Plan, faulty_proxy
 
 
 def free_port() -> int:
@@ -131,6 +137,15 @@ class Cluster:
     def client(self) -> Iterator[SyncPrefectClient]:
         with temporary_settings({PREFECT_API_URL: self.address}), get_client(sync_client=True) as client:
             yield client
+
+    @contextmanager
+    def failing(self, fault: Fault, pattern: str) -> Iterator[Plan]:
+        """Clients of this process reach the server through a proxy that fails the first request that matches."""
+        with faulty_proxy(self.address.removesuffix("/api")) as (address, plan):
+            plan.set(fault, pattern, times=1)
+            at_once = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_CLIENT_RETRY_EXTRA_CODES: ""}
+            with temporary_settings({PREFECT_API_URL: f"{address}/api", **at_once}):
+                yield plan
 
     def submit(self, deployment: str, **parameters: Any) -> UUID:
         """Submit a run of `deployment`, like `prefect deployment run`, and return its id."""

@@ -87,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(answer.status, headers, answer.read(), length, half=strikes)
         return connection.close()
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer
+    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = answer
 
     def _send(
         self, status: int, headers: list[tuple[str, str]], body: bytes, length: str | None = None, half: bool = False

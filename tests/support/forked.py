@@ -4,6 +4,7 @@ A trainer of a test runs for a second and would import torch for three. The fork
 that tests look at: a process of its own, with its own folder, environment, output, signals and exit code.
 """
 
+import atexit
 import multiprocessing
 import os
 import runpy
@@ -68,4 +69,7 @@ def _run(module: str, folder: str, environment: dict[str, str], output: str) -> 
     os.environ.update(environment)
     os.chdir(folder)
     sys.argv = [module]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    finally:
+        atexit._run_exitfuncs()  # multiprocessing ends its processes without

@@ -104,6 +104,7 @@ def model(folder: Path, bits_per_byte: float) -> None:
     for each in ("export", "best"):
         (folder / each).mkdir(parents=True, exist_ok=True)
         (folder / each / "model.safetensors").write_text(str(bits_per_byte))
+        (folder / each / "tokenizer.json").write_text('{"kind": "byte"}')
     (folder / "curve.csv").write_text("step,tokens,val_loss\n1,10,2.0\n2,20,1.5\n")
     (folder / "timing.csv").write_text("step,seconds\n1,0.5\n2,1.0\n")
     if folder.name == "model":

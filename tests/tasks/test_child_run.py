@@ -7,13 +7,16 @@ from uuid import UUID
 import pytest
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import FlowRun
+from prefect.states import Completed
 
 from flows.train_gpt import train_gpt
 from gptcore.errors import UserError
-from tasks.process.child_run import check_pool
+from tasks.process.away import unless_away
+from tasks.process.child_run import _has_ended, _wait, check_pool
 from tests.flows.test_flow import experiments, verdicts
 from tests.support import scratch
 from tests.support.cluster import Cluster
+from tests.support.faulty_proxy import Fault
 from tests.tasks.test_faults import flow_process, trainers
 
 
@@ -81,6 +84,27 @@ def test_the_child_is_cancelled_with_its_parent(
         train_gpt(gpu_pool="gpu")
     cluster.wait(asked[0], "Cancelled", "Cancelling", seconds=5)
     assert not scratch.run(remote, "git", "for-each-ref", "refs/gptcore")
+
+
+@pytest.mark.parametrize("fault", ["500", "drop"])
+def test_a_failing_server_has_not_said_that_a_run_has_ended(
+    cluster: Cluster, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.process.child_run.POLL_SECONDS", 0.1)
+    run = cluster.submit("train-gpt/local")
+    with cluster.failing(fault, f"GET /api/flow_runs/{run}") as plan:
+        assert not plan.struck
+        with unless_away():
+            assert not _has_ended(run)
+        assert len(plan.struck) == 1
+    with cluster.client() as client:
+        client.set_flow_run_state(run, Completed())
+    with cluster.failing(fault, f"GET /api/flow_runs/{run}") as plan:
+        assert _wait(run).id == run
+        assert len(plan.struck) == 1
+    with cluster.client() as client:
+        client.delete_flow_run(run)
+        assert _has_ended(run)
 
 
 def test_the_child_ends_when_its_parent_was_killed(remote: Path, gpu_machine: Path, cluster: Cluster) -> None:

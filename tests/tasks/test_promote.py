@@ -8,10 +8,13 @@ import mlflow
 import pytest
 
 from flows.train_gpt import train_gpt
+from gptcore.errors import Unavailable
+from gptcore.registry.judge import judge, standing
 from gptcore.registry.tracking import Version
-from tasks.promote import judge
+from tasks.promote import promote
 from tests.support import scratch
 from tests.support.cluster import Cluster
+from tests.support.faulty_proxy import faulty_proxy
 
 
 def measured(bits: float, baseline: float = 2.1, text: str = "a") -> dict[str, str]:
@@ -37,6 +40,19 @@ def test_judge(ours: dict[str, str], champion: dict[str, str] | None, wins: bool
     assert because in sentence
 
 
+@pytest.mark.parametrize(
+    ("champion", "said"),
+    [
+        (7, "is the champion: its 2.0000 bits per byte beat the nanoGPT baseline's 2.1000"),
+        (8, "is not the champion: somebody has put the alias on version 8"),
+        (None, "is not the champion: somebody has put the alias on no version; set it by hand if you want it"),
+    ],
+)
+def test_standing_is_the_present(champion: int | None, said: str) -> None:
+    holder = Version(champion, measured(2.0 if champion == 7 else 2.05), "run") if champion else None
+    assert standing(Version(7, measured(2.0), "run"), holder).startswith(said)
+
+
 def test_promotion_over_several_models(cluster: Cluster, finished: Path) -> None:
     scratch.set_steps(finished, scratch.STEPS_BETTER)
     assert "version 2 is the new champion" in train_gpt()
@@ -50,7 +66,10 @@ def test_promotion_over_several_models(cluster: Cluster, finished: Path) -> None
     assert (aliases, n_runs) == ({"champion": 2, "challenger": 3}, 3)
 
     scratch.set_steps(finished, scratch.STEPS)  # the first model again, from the run-cache
-    assert "version 1 is the new champion" in train_gpt()  # the message of the first run
+    said = (
+        "version 1 is not the champion: its 2.0500 bits per byte beat the nanoGPT baseline's 2.1000, but not the 2.02"
+    )
+    assert said in train_gpt()  # in the present: it was the champion
     assert registry(finished) == before
 
 
@@ -76,6 +95,27 @@ def test_promotion_broken_off_is_gone_on_with(finished: Path) -> None:
     aliases, n_runs, versions = registry(finished)
     assert (aliases, n_runs, list(versions)) == ({"champion": 2, "challenger": 2}, 1, [2])
     assert curve(finished) == [2.0, 1.5]
+
+
+def test_cached_promotion_looks_for_its_files(finished: Path) -> None:
+    assert "gpt version 1 is the champion: its 2.0500 bits per byte beat the nanoGPT baseline's 2.1000." in train_gpt()
+    shutil.rmtree(finished / "mlartifacts")
+    said = "gpt version 2 is the new champion: it is the model of version 1, whose files are gone."
+    assert said in train_gpt()
+    aliases, n_runs, versions = registry(finished)
+    assert (aliases, n_runs, sorted(versions)) == ({"champion": 2, "challenger": 2}, 1, [1, 2])
+    assert list((finished / "mlartifacts").rglob("model.safetensors"))
+
+
+def test_registry_that_does_not_answer_is_asked_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr("flows.train_gpt.promote", promote.with_options(retries=1, retry_delay_seconds=0))
+    with faulty_proxy("http://127.0.0.1:1") as (address, plan):
+        plan.set("500", "GET .*model-versions/search", times=99)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        with pytest.raises(Unavailable, match=f"^the MLflow registry {address} does not answer: "):
+            train_gpt()
+    assert len(plan.struck) == 2
 
 
 def test_another_registry_is_asked_anew(finished: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
