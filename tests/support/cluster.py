@@ -19,7 +19,12 @@ from uuid import UUID
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
-from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_CLIENT_RETRY_EXTRA_CODES,
+    temporary_settings,
+)
 
 from tasks.process.group import child_environment
 from tests.support import scratch
@@ -138,7 +143,8 @@ class Cluster:
         """Clients of this process reach the server through a proxy that fails the first request that matches."""
         with faulty_proxy(self.address.removesuffix("/api")) as (address, plan):
             plan.set(fault, pattern, times=1)
-            with temporary_settings({PREFECT_API_URL: f"{address}/api", PREFECT_CLIENT_MAX_RETRIES: 0}):
+            at_once = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_CLIENT_RETRY_EXTRA_CODES: ""}
+            with temporary_settings({PREFECT_API_URL: f"{address}/api", **at_once}):
                 yield plan
 
     def submit(self, deployment: str, **parameters: Any) -> UUID:
