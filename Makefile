@@ -1,4 +1,4 @@
-# What a person types; `make` alone lists it. Everything runs in .venv, made from the lock files.
+# The commands of this project; `make` alone lists them. They run in .venv, which is made from the lock files.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -13,7 +13,7 @@ help: ## list these targets
 train: $(READY) ## train, evaluate and promote a GPT; ARGS='train.steps=200' changes values for this run alone
 	@$(BIN)/python -m flows.train_gpt $(ARGS)
 
-test: $(READY) ## run the tests; ARGS='-k resume' picks some
+test: $(READY) ## run the tests; ARGS='-k resume' selects some
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 $(ARGS)
 
 check: $(READY) ## lint, formatting, types, and which layer may import which
@@ -25,20 +25,20 @@ check: $(READY) ## lint, formatting, types, and which layer may import which
 ui: $(READY) ## Prefect, MLflow and a worker on this machine, until Ctrl-C
 	@UI_PORT=$(UI_PORT) $(BIN)/python -m flows.services.ui
 
-deploy: $(READY) ## work pools, deployments and automations onto the Prefect server at PREFECT_API_URL
+deploy: $(READY) ## create or update pools, deployments and automations on the server at PREFECT_API_URL
 	@$(BIN)/python -m flows.services.deploy
 
-worker: $(READY) ## take runs from a work pool: make worker POOL=gpu LIMIT=1
+worker: $(READY) ## run flows from a work pool: make worker POOL=gpu LIMIT=1
 	@$(BIN)/python -m flows.services.worker $(POOL) --limit $(LIMIT)
 
 lock: ## renew requirements.lock from pyproject.toml, with uv; ARGS=--upgrade takes newer versions
 	uv pip compile --quiet pyproject.toml --output-file requirements.lock $(ARGS)
 
-clean: ## remove what can be made again (.venv, tool caches, data/scratch); results, DVC cache and mlflow.db stay
+clean: ## remove .venv, tool caches and data/scratch; keep results, DVC cache and mlflow.db
 	rm -rf .venv data/scratch build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamp is written last, so an interrupted installation is taken up again
+# The stamp is written last, so that make repeats an interrupted installation
 $(READY): torch.lock requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed, \
 	$(PYTHON) is %d.%d; name another: make PYTHON=python3.12" % v[:2])'

@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from gptcore.config.params import validate_section
 from gptcore.config.presets import compose
 from gptcore.model.config import ModelConfig
+from gptcore.training.config import OptimConfig, TrainConfig
 from gptcore.training.memory import keep_freed_memory
-from gptcore.training.optim import OptimConfig
-from gptcore.training.train import TrainConfig, TrainState, fit
+from gptcore.training.train import TrainState, fit
 
 ROOT = Path(__file__).parents[1]
 Tokens = NDArray[np.unsignedinteger[Any]]

@@ -1,3 +1,3 @@
-"""What people start: flows over the tasks. `tasks` settles the environment, so it comes before any other import."""
+"""The flows that people start. `tasks` sets the environment, so it is imported before anything else."""
 
 import tasks  # noqa: F401

@@ -1,4 +1,4 @@
-"""Has the corpus changed where it comes from? Then train on what it is now. `python -m flows.refresh_data`."""
+"""Train on the corpus as it is now if its source has changed. `python -m flows.refresh_data`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, cast
 from prefect import flow, get_run_logger
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import temporary_settings
 
-from flows.terminal import end_with, running_server
+from flows.terminal import end_with, server
 from gptcore.errors import UserError
 from tasks.upstream import upstream
 
@@ -18,13 +17,13 @@ if TYPE_CHECKING:
 
 @flow(name="refresh-data")
 def refresh_data(deployment: str = "train-gpt/local") -> str:
-    """Compare the corpus of params.yaml with what its source gives now; start a training if it is another text.
+    """Compare the corpus of params.yaml with what its source gives now; start a training if the text differs.
 
-    The change is fetched, hashed and pinned in the run's overrides. Asked again about the same change, this starts no
-    second run. Returns a sentence that says what was found.
+    Fetches and hashes the new text, and pins it in the run's overrides. Started again for the same text, this starts no
+    second run. Returns a sentence that says what it found.
 
     Args:
-        deployment: Whose run is started, `flow/deployment`.
+        deployment: The deployment to start a run of, as `flow/deployment`.
     """
     pinned, found = upstream(Path.cwd())
     sentence = f"unchanged: the corpus is still the text of sha256 {pinned}"
@@ -39,7 +38,7 @@ def refresh_data(deployment: str = "train-gpt/local") -> str:
 
 
 def _start(deployment: str, sha256: str) -> str:
-    """The name of the one run of `deployment` on that text. Raises UserError."""
+    """Start the one run of `deployment` on that text and return its name. Raises UserError."""
     try:
         run = cast("FlowRun", run_deployment(
             deployment, parameters={"overrides": [f"data.sha256={sha256}"]}, timeout=0, as_subflow=False,
@@ -52,7 +51,7 @@ def _start(deployment: str, sha256: str) -> str:
 
 if __name__ == "__main__":
     try:
-        with temporary_settings(running_server()):
+        with server():
             print(refresh_data())
     except UserError as error:
         end_with(error)

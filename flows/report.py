@@ -1,4 +1,4 @@
-"""The end of a run, as people read it in the terminal and in Prefect's UI: Markdown."""
+"""The report at the end of a run, in Markdown, for the terminal and Prefect's UI."""
 
 import shutil
 import sys
@@ -13,8 +13,10 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 from prefect.utilities.urls import url_for
 
+from gptcore.addresses import redacted
 from gptcore.files import read_json
-from tasks.promote import Promotion, tracking_uri
+from gptcore.registry.address import embedded_uri, tracking_uri
+from tasks.promote import Promotion
 from tasks.show import harmless
 from tasks.workspace.workspace import Workspace
 
@@ -25,7 +27,7 @@ FIGURES = {"loss": ".4f", "perplexity": ",.2f", "bits_per_byte": ".4f", "paramet
 def report(
     workspace: Workspace, states: Mapping[str, State[Any]], promotion: State[Any], experiment: str | None
 ) -> str:
-    """How each stage went, both models side by side, a sample, what shows more. With the curves, also an artifact."""
+    """Stages, both models side by side, a sample, where to see more. Also creates an artifact, with the curves."""
     metrics = read_json(workspace.paths.evaluation / "metrics.json")
     stages = _table(["stage", "state", ""], ([name, state.name, state.message] for name, state in states.items()))
     comparison = _table(["on every validation token", "model", "nanoGPT baseline", "difference"], _comparison(metrics))
@@ -42,7 +44,7 @@ def report(
 
 
 def image(path: Path) -> str:
-    """A picture within Markdown, as a data URI: Prefect's UI displays it; below an image artifact it prints the URI."""
+    """A picture in Markdown, as a data URI: Prefect's UI shows it, while below an image artifact it prints the URI."""
     return f"![{path.stem}](data:image/png;base64,{b64encode(path.read_bytes()).decode()})"
 
 
@@ -66,7 +68,7 @@ def _reached(reached: dict[str, Any]) -> str:
 
 
 def _sample(workspace: Workspace) -> str:
-    """The last one of data/model/samples.md, its fence taken off."""
+    """The last sample of data/model/samples.md, without its fence."""
     samples = (workspace.paths.model / "samples.md").read_text(encoding="utf-8")
     return samples.split("```text\n")[-1].rsplit("\n```", 1)[0]
 
@@ -75,7 +77,7 @@ def _commands(workspace: Workspace, promotion: State[Any], experiment: str | Non
     prefect, dvc = _program("prefect", workspace.checkout), _program("dvc", workspace.checkout)
     page = url_for("flow-run", flow_run.id) if PREFECT_API_URL.value() else None
     yield ["this run (Prefect)", page or f"`{prefect} --no-prompt server start`"]
-    if promotion.data is not None:  # else none was asked for
+    if promotion.data is not None:  # None if promotion was off
         yield ["its model (MLflow)", _model_page(workspace.checkout, promotion.result())]
     commit = workspace.commit()[:10]
     yield ["its code", f"`git show {commit}`"]
@@ -88,17 +90,17 @@ def _commands(workspace: Workspace, promotion: State[Any], experiment: str | Non
 
 
 def _model_page(checkout: Path, promotion: Promotion) -> str:
-    """An address where a server keeps the models, else the command that starts one."""
-    uri = tracking_uri(checkout)
+    """The model's address on an MLflow server, or the command that starts one."""
+    uri = redacted(tracking_uri(checkout))
     if uri.startswith("http"):
         page = f"experiments/{promotion.mlflow_experiment_id}/runs/{promotion.mlflow_run_id}"
         return f"{uri.rstrip('/')}/#/{page}"
-    database = uri.replace(f"{checkout}/", "")
+    database = "sqlite:///mlflow.db" if uri == embedded_uri(checkout) else '"$MLFLOW_TRACKING_URI"'
     return f"`{_program('mlflow', checkout)} ui --backend-store-uri {database}`, run {promotion.mlflow_run_id}"
 
 
 def _program(name: str, checkout: Path) -> str:
-    """What to type for `name` in the checkout, whether or not the environment is activated."""
+    """How to call `name` from the checkout, whether or not the environment is activated."""
     program = Path(sys.executable).with_name(name)
     if shutil.which(name) == str(program):
         return name

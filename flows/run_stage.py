@@ -1,4 +1,4 @@
-"""One stage on a pool of its own, started by train-gpt with `gpu_pool`."""
+"""One stage on another work pool, started by train-gpt with `gpu_pool`."""
 
 from prefect import flow
 
@@ -13,11 +13,11 @@ STAGES = {"train": train, "baseline": baseline}
 
 @flow(name="run-stage")
 def run_stage(stage: str, reference: str) -> str:
-    """Run a stage of another run's workspace and push what it made, for that run to fetch.
+    """Run a stage of another run's workspace and push its outputs, for that run to fetch.
 
     Args:
         stage: `train` or `baseline`.
-        reference: The reference in the git repository by which that run has handed its workspace over.
+        reference: The git reference to which that run pushed its workspace.
     """
     with open_handed_over(reference) as workspace, watching_parent(workspace.root, reference):
         workspace.fetch_inputs(stage)

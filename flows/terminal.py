@@ -1,37 +1,47 @@
-"""A flow as a command: overrides from the command line, the server that is up, and one clear line when it fails."""
+"""A flow as a command: overrides from the command line, the running server, and one clear line when it fails."""
 
 import argparse
+import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from prefect import Flow
-from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_API_HOST, PREFECT_SERVER_API_PORT, temporary_settings
+from prefect.client.orchestration import get_client
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_HOME,
+    PREFECT_SERVER_API_HOST,
+    PREFECT_SERVER_API_PORT,
+    temporary_settings,
+)
 from prefect.settings.legacy import Setting
 from rich.console import Console
 from rich.markdown import Markdown
 
+from gptcore.addresses import redacted
+from gptcore.config.environment import check_environment
 from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE, UNAVAILABLE_EXIT_CODE, Unavailable, UserError
 
-HEALTH_SECONDS = (1.0, 2.0, 4.0, 8.0)  # how long a server that is busy is given to answer, question by question
+HEALTH_SECONDS = (1.0, 2.0, 4.0, 8.0)  # how long a busy server is given to answer, question by question
 
 EPILOG = """\
 examples:
   python -m flows.train_gpt                               in this checkout, by params.yaml
   python -m flows.train_gpt model=baby train.steps=2000   in a workspace of its own; `dvc exp show` lists it
 
-`gptcore configure --help` lists the presets. Exit codes: 0 done, 2 a mistake to mend, 69 a service
-does not answer, run it again later, 75 stopped, run it again."""
+`gptcore configure --help` lists the presets. Exit codes: 0 done, 2 a mistake to mend, 69 a server does not
+answer now, 75 stopped, run it again."""
 
 
 def main(flow: Flow[[Sequence[str]], str]) -> None:
-    """Run `flow` with the overrides of the command line."""
+    """Run `flow` with the overrides from the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m flows.train_gpt", description=(flow.description or "").split("\n\n")[0], epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -42,44 +52,80 @@ def main(flow: Flow[[Sequence[str]], str]) -> None:
 
 
 def run(start: Callable[[], str]) -> None:
-    """Print the Markdown that `start` returns, or one line that says why there is none; the exit code says it too."""
-    signal.signal(signal.SIGTERM, _stop)  # Prefect hands a SIGTERM on to this when it has ended the run
+    """Print the Markdown that `start` returns, or one line that says why it failed, with a matching exit code."""
+    signal.signal(signal.SIGTERM, _stop)  # Prefect calls this after it has ended the run
     try:
         report = start()
     except UserError as error:
         end_with(error)
     except KeyboardInterrupt:
         _end("stopped; run it again and it goes on from the last checkpoint", STOPPED_EXIT_CODE)
-    except Exception as error:  # not foreseen; Prefect has logged where it was raised
-        _end(f"error: {type(error).__name__}: {error}", 1)
+    except Exception as error:  # unexpected; Prefect has logged the traceback
+        _end(redacted(f"error: {type(error).__name__}: {error}"), 1)
     Console().print(Markdown(report))
 
 
 def _train(flow: Flow[[Sequence[str]], str], overrides: list[str]) -> str:
     _check(overrides)
-    with temporary_settings(running_server()):
+    with server():
         if not PREFECT_API_URL.value():
             _start_embedded_server()
         return flow(overrides)
 
 
 def _check(overrides: list[str]) -> None:
-    """A slip in an override is said at once, before a server is started for it."""
+    """Report a mistake in an override at once, before a server starts."""
     if overrides:
         from gptcore.config.presets import compose
 
         compose(overrides, Path("params.yaml"))
 
 
+@contextmanager
+def server() -> Iterator[None]:
+    """Settings that lead to the server that is up, if there is one. Raises UserError where no run can start.
+
+    Without one, Prefect starts a server for the run alone.
+    """
+    check_environment()
+    with temporary_settings(running_server()):
+        if PREFECT_API_URL.value():
+            check_server()
+        else:
+            check_home()
+        yield
+
+
+def check_server() -> None:
+    """Raises UserError if the server that the settings lead to does not answer."""
+    try:
+        with get_client(sync_client=True) as client:
+            error = client.api_healthcheck()
+    except Exception as raised:  # of Prefect or of httpx, as the address may be no address
+        error = raised
+    if error:
+        what = "`make ui` starts one on this machine, and PREFECT_API_URL may lead to another"
+        raise UserError(f"no Prefect server answers at {PREFECT_API_URL.value()}: {error}; {what}")
+
+
+def check_home() -> None:
+    """Raises UserError if Prefect cannot write where a server on this machine keeps its database."""
+    home: Path = PREFECT_HOME.value()
+    there = next(each for each in (home, *home.parents) if each.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        what = "set HOME to a folder that can, or PREFECT_HOME, or PREFECT_API_URL to a server elsewhere"
+        raise UserError(f"Prefect keeps its database in {home}, which cannot be written; {what}")
+
+
 def running_server() -> dict[Setting, str]:
-    """Settings that lead to what `prefect server start` has started, unless the user has named a server."""
+    """Settings for the server that `prefect server start` has started, unless the user has named one."""
     if PREFECT_API_URL.value():
         return {}
     return {PREFECT_API_URL: f"{local_server()}/api"} if is_local_server_up() else {}
 
 
 def local_server() -> str:
-    """The address at which `prefect server start` would listen."""
+    """The address at which `prefect server start` listens."""
     return f"http://{PREFECT_SERVER_API_HOST.value()}:{PREFECT_SERVER_API_PORT.value()}"
 
 
@@ -113,10 +159,10 @@ def _health(seconds: float) -> tuple[int, bytes]:
 
 
 def _start_embedded_server() -> None:
-    """Prefect would start it too, but Ctrl-C in a terminal would reach it, and none could record how the run ended."""
+    """Start it with SIGINT blocked: otherwise Ctrl-C would end it too, and nothing could record how the run ended."""
     from prefect.server.api.server import SubprocessASGIServer
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which processes inherit
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # child processes inherit the mask
     try:
         SubprocessASGIServer().start()
     finally:
@@ -124,8 +170,9 @@ def _start_embedded_server() -> None:
 
 
 def end_with(error: UserError) -> NoReturn:
-    """Its one line, and the exit code: whether there is something to mend, or it may succeed later."""
-    _end(f"error: {error}", UNAVAILABLE_EXIT_CODE if isinstance(error, Unavailable) else MISTAKE_EXIT_CODE)
+    """Print its one line and exit with the code for a mistake, or for what may succeed later."""
+    code = UNAVAILABLE_EXIT_CODE if isinstance(error, Unavailable) else MISTAKE_EXIT_CODE
+    _end(f"error: {error}", code)
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:

@@ -1,6 +1,7 @@
 """The main job: fetch, tokenize, train, compare with nanoGPT, promote. `python -m flows.train_gpt --help`."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from prefect import flow
@@ -9,6 +10,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows.report import report
+from gptcore.registry.address import check_place
 from tasks.baseline import baseline
 from tasks.download import download
 from tasks.evaluate import evaluate
@@ -27,18 +29,19 @@ STAGES = (download, tokenize, train, baseline, evaluate)
 
 @flow(name="train-gpt")
 def train_gpt(overrides: Sequence[str] = (), promotion: bool = True, gpu_pool: GpuPool | None = None) -> str:
-    """Train a GPT, compare it with nanoGPT's recipe and promote it if it is better; what is up to date does not run.
+    """Train a GPT, compare it with nanoGPT's recipe and promote it if it is better; only outdated stages run.
 
     Returns the report of the run, in Markdown.
 
     Args:
-        overrides: Changes to params.yaml for this run alone, such as `train.steps=200` or `model=baby`. With any, as
-            also when it is started from a deployment, the run gets a workspace of its own; else it works in the
-            checkout.
-        promotion: Whether the model may become a version in the registry, and its champion.
-        gpu_pool: A work pool with GPUs, where `train` and `baseline` then run, if they must run at all; the rest runs
-            here. Data travels through the DVC remote.
+        overrides: Changes to params.yaml for this run alone, such as `train.steps=200` or `model=baby`. With overrides,
+            or when started from a deployment, the run gets its own workspace; otherwise it works in the checkout.
+        promotion: Whether to register the model, which may then become champion.
+        gpu_pool: A work pool with GPUs for `train` and `baseline`, if they must run; the other stages run here. Data
+            travels through the DVC remote.
     """
+    if promotion:
+        check_place(Path.cwd())
     tag_run(list(overrides))
     is_apart = _is_deployed() or gpu_pool is not None
     with open_workspace(list(overrides), is_apart) as workspace:
@@ -56,7 +59,7 @@ def train_gpt(overrides: Sequence[str] = (), promotion: bool = True, gpu_pool: G
 
 
 def _is_deployed() -> bool:
-    """`prefect.runtime.deployment.id` would ask the server, which takes 0.2 s."""
+    """Read from the context: `prefect.runtime.deployment.id` would ask the server, which takes 0.2 s."""
     context = FlowRunContext.get()
     return bool(context and context.flow_run and context.flow_run.deployment_id)
 

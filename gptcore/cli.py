@@ -4,9 +4,11 @@ import argparse
 import sys
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import NoReturn
 
 import gptcore.commands
-from gptcore.errors import MISTAKE_EXIT_CODE, UserError
+from gptcore.config.environment import check_environment
+from gptcore.errors import MISTAKE_EXIT_CODE, UNAVAILABLE_EXIT_CODE, Unavailable, UserError
 
 
 def main() -> None:
@@ -25,7 +27,18 @@ def main() -> None:
         subparser.set_defaults(run=module.run)
     arguments = parser.parse_args()
     try:
+        check_environment()
         arguments.run(arguments)
+    except Unavailable as error:
+        _end(error, UNAVAILABLE_EXIT_CODE)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(MISTAKE_EXIT_CODE) from None
+        _end(error, MISTAKE_EXIT_CODE)
+    except OSError as error:
+        if not error.filename:
+            raise
+        _end(f"{error.filename}: {error.strerror}", MISTAKE_EXIT_CODE)
+
+
+def _end(error: Exception | str, code: int) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr)
+    raise SystemExit(code)

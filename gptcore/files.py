@@ -19,7 +19,8 @@ SUMS = "SHA256SUMS"
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced and renamed to `path`, on failure removed.
 
-    First removes temporary files that killed processes left for the same path.
+    First removes temporary files that killed processes left for the same path. A folder replaces a folder; raises
+    UserError when a file would.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
@@ -31,6 +32,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         for each in [*temporary.rglob("*"), temporary] if temporary.is_dir() else [temporary]:
             _sync(each)
         if path.is_dir():
+            if not temporary.is_dir():
+                raise UserError(f"{path} is a folder, where a file is to be written; move it away or name another file")
             shutil.rmtree(path)
         temporary.replace(path)
         _sync(path.parent)

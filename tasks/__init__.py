@@ -1,12 +1,12 @@
 """One Prefect task per step, under the step's own name. DVC decides whether a stage must run; Prefect runs it.
 
-Importing this package settles what the libraries below read from the environment when they are imported: none of them
-phones home, and log lines name the step they come from. What the user set is left alone. (registry/tracking.py does
-the same for MLflow.)
+Importing this package sets environment variables that the libraries read at import: telemetry is off, and log lines
+name the step they come from. Variables that the user has set stay. (registry/tracking.py does the same for MLflow.)
 """
 
 import logging
 import os
+import warnings
 
 from gptcore.errors import UserError
 
@@ -14,8 +14,9 @@ ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DVC_NO_ANALYTICS": "1",
-    "PREFECT_CLIENT_MAX_RETRIES": "7",  # with growing waits, 4 minutes: a server that restarts ends no training
-    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,504",  # and one that fails; 429, 502 and 503 are Prefect's own
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds; the automation `lost runs` gives up after four of them
+    "PREFECT_CLIENT_MAX_RETRIES": "7",  # with growing waits, 4 minutes in all: training survives a server restart
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,504",  # and an error of the server; 429, 502 and 503 are Prefect's own
     "PREFECT_LOGGING_FORMATTERS_STANDARD_FORMAT": "%(asctime)s | %(message)s",
     "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s | %(message)s",
     "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s | %(task_name)s: %(message)s",
@@ -23,10 +24,12 @@ ENVIRONMENT = {
 
 
 def _is_no_traceback_of_a_mistake(record: logging.LogRecord) -> bool:
-    """The state that the run ends in says a UserError's one line; where in our code it was raised helps nobody."""
+    """The run's final state already shows a UserError's one line; its traceback helps no user."""
     return not (record.exc_info and isinstance(record.exc_info[1], UserError))
 
 
+# flows/terminal.py says it in one line, where it matters
+warnings.filterwarnings("ignore", "Failed to create the Prefect home directory", UserWarning)
 for name, value in ENVIRONMENT.items():
     os.environ.setdefault(name, value)
 for logger in ("prefect.flow_runs", "prefect.task_runs"):

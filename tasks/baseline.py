@@ -9,5 +9,5 @@ from tasks.workspace.workspace import Workspace
 
 @task(name="baseline", task_run_name="baseline", **STAGE)
 def baseline(workspace: Workspace) -> State[None]:
-    """Train nanoGPT's recipe on the same tokens; a retry goes on from its last checkpoint."""
+    """Train nanoGPT's recipe on the same tokens; a retry resumes from its last checkpoint."""
     return reproduce("baseline", workspace, wants_gpu=True)

@@ -1,10 +1,9 @@
-"""The step `promote`: an effect on the world outside, so a Prefect task alone and no DVC stage.
+"""The step `promote`: it changes the outside world, so it is a Prefect task and no DVC stage.
 
-The model becomes a version of the registered model `gpt` and its `challenger`; it becomes `champion` if its bits per
-byte beat the baseline's and those of the champion so far.
+It registers the model as a version of `gpt` with the alias `challenger`, and moves the alias `champion` to it if its
+bits per byte beat the baseline's and the current champion's.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,16 +15,18 @@ from prefect.events import emit_event
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
+from gptcore.addresses import redacted
 from gptcore.config.params import read_params
 from gptcore.config.presets import flatten
 from gptcore.files import read_json, sha256_file, write_json
+from gptcore.registry.address import sqlite_file, tracking_uri
 from gptcore.registry.judge import judge, standing
 from gptcore.registry.moved import local_path
 from tasks.stage import STAGE
 from tasks.workspace.locks import turn
 from tasks.workspace.workspace import Workspace
 
-if TYPE_CHECKING:  # 2 s of imports that a run in which nothing changed does not pay
+if TYPE_CHECKING:  # saves 2 s of imports in a run where nothing changed
     from gptcore.registry.tracking import Point, Registry, Version
 
 
@@ -48,18 +49,13 @@ def promote(workspace: Workspace, experiment: str | None) -> State[Promotion]:
     """
     uri = tracking_uri(workspace.checkout)
     receipt = workspace.paths.scratch / "promote" / "promotion.json"
-    question = {**_question(workspace), "tracking_uri": uri}
+    question = {**_question(workspace), "tracking_uri": redacted(uri)}
     if promotion := _answered(receipt, question, uri, workspace.paths.model / "export"):
         return Completed(name="Cached", message=promotion.sentence, data=promotion)
-    with turn(workspace.checkout, "promote"):  # each must see the champion that the other made
+    with turn(workspace.checkout, "promote"):  # each run must see the champion of the other
         promotion, news = _settle(workspace, experiment, uri)
     write_json(receipt, {"question": question, "registry": _stamp(uri), "promotion": asdict(promotion)})
     return Completed(name=None if news else "Cached", message=news or promotion.sentence, data=promotion)
-
-
-def tracking_uri(checkout: Path) -> str:
-    """MLFLOW_TRACKING_URI, or a database in the checkout."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{checkout}/mlflow.db"
 
 
 def _settle(workspace: Workspace, experiment: str | None, uri: str) -> tuple[Promotion, str]:
@@ -93,12 +89,12 @@ def _promote(registry: "Registry", workspace: Workspace, tags: dict[str, str], v
     else:
         registry.tag(version.number, tags)
     sentence = f"gpt version {version.number} {_place(registry, version.number, tags)}."
-    registry.tag(version.number, {"promotion": sentence})  # last: it says that all of the above is done
+    registry.tag(version.number, {"promotion": sentence})  # last, as it marks all of the above as done
     return sentence
 
 
 def _place(registry: "Registry", number: int, tags: dict[str, str]) -> str:
-    """Give version `number` the aliases it deserves, and say so; a new champion is an event too."""
+    """Set the aliases of version `number` and describe the outcome; emit an event for a new champion."""
     champion = registry.holder("champion")
     if champion and champion.number == number:
         return "is the champion already"
@@ -120,7 +116,7 @@ def _place(registry: "Registry", number: int, tags: dict[str, str]) -> str:
 
 def _register(registry: "Registry", workspace: Workspace, tags: dict[str, str]) -> "Version":
     metrics = {name: float(value) for name, value in workspace.metrics("evaluate").items() if value is not None}
-    params = {name: str(value) for name, value in flatten(read_params(workspace.paths.params)).items()}
+    params = {name: redacted(str(value)) for name, value in flatten(read_params(workspace.paths.params)).items()}
     export = workspace.paths.model / "export"
     return registry.register(tags["flow_run_name"], export, tags, params, metrics, list(_curve(workspace.paths.model)))
 
@@ -135,7 +131,7 @@ def _curve(folder: Path) -> "Iterator[Point]":
 
 
 def _tags(workspace: Workspace, experiment: str | None) -> dict[str, str]:
-    """What leads from a version to the flow run, the experiment, the data and the code that made it."""
+    """Tags that link a version to the flow run, experiment, data and code that made it."""
     verdicts = workspace.verdicts()
     hashes = {f"data.{path}": value for verdict in verdicts.values() for path, value in verdict.outputs.items()}
     return {
@@ -149,7 +145,7 @@ def _tags(workspace: Workspace, experiment: str | None) -> dict[str, str]:
 
 
 def _question(workspace: Workspace) -> dict[str, str]:
-    """All that the decision depends on, the registry apart."""
+    """Everything that the decision depends on except the registry."""
     metrics = workspace.metrics("evaluate")
     return {
         "model_sha256": sha256_file(workspace.paths.model / "export" / "model.safetensors"),
@@ -183,7 +179,7 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 def _stamp(uri: str) -> list[int] | None:
     """What changes when the registry's database does; None where a server keeps it, which must be asked each time."""
-    database = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///") or not database.exists():
+    database = sqlite_file(uri)
+    if database is None or not database.exists():
         return None
     return [database.stat().st_mtime_ns, database.stat().st_size]

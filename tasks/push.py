@@ -1,4 +1,4 @@
-"""The step `push`: what a stage has made goes into DVC's remote, so that other machines find it."""
+"""The step `push`: push a stage's outputs to DVC's remote, for other machines to fetch."""
 
 from prefect import get_run_logger, task
 
@@ -9,6 +9,6 @@ from tasks.workspace.workspace import Workspace
 
 @task(name="push", task_run_name="push {stage}", **STAGE)
 def push(stage: str, workspace: Workspace) -> None:
-    """Retried when the remote does not answer; a missing bucket or credentials are one line, at once."""
+    """Retry when the remote does not answer; fail at once, with one line, on a missing bucket or credentials."""
     sent = push_stage(workspace.root, stage)
     get_run_logger().info(f"{sent} new objects of {stage} are in the remote" if sent else "the remote has it all")

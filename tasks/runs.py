@@ -12,6 +12,7 @@ import gptcore.evaluation.curves
 import gptcore.evaluation.runs
 from gptcore.errors import UserError
 from gptcore.evaluation.runs import Measured, Registered, Started
+from gptcore.registry.address import sqlite_file, tracking_uri
 from tasks.dvc.experiments import experiments
 from tasks.dvc.repository import cache_folder
 from tasks.workspace.workspace import plain_name
@@ -61,11 +62,9 @@ def _started(run: FlowRun) -> Started:
 
 
 def _versions(checkout: Path) -> dict[str, Registered]:
-    from tasks.promote import tracking_uri
-
     uri = tracking_uri(checkout)
-    database = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///") and not database.exists():
+    database = sqlite_file(uri)
+    if database and not database.exists():
         return {}
     from gptcore.registry.tracking import opened
 

@@ -1,4 +1,4 @@
-"""What people see of a stage in Prefect's UI: its output as log, its progress, why it ran and what it made."""
+"""A stage in Prefect's UI: its output as log, its progress, why it ran and what it made."""
 
 import re
 import time
@@ -11,6 +11,7 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
+from gptcore.addresses import redacted
 from tasks.dvc.probe import Verdict
 
 ARTIFACT_EVERY_SECONDS = 5.0
@@ -19,21 +20,22 @@ PROGRESS = re.compile(r"^[\w ]+? +(\d+)% \|")  # as gptcore.progress writes it
 
 @contextmanager
 def harmless() -> Iterator[None]:
-    """A server that is away or restarting: hours of training do not end for want of a page about them."""
+    """Log a warning instead of failing when the server is away or restarting: training matters more than its page."""
     try:
         yield
-    except Exception as error:  # of httpx, of Prefect and of the operating system: each version has others
-        get_run_logger().warning("the Prefect server did not take an artifact: %s", error or type(error).__name__)
+    except Exception as error:  # of httpx, Prefect or the operating system, and they differ by version
+        said = redacted(str(error)) or type(error).__name__
+        get_run_logger().warning("the Prefect server did not take an artifact: %s", said)
 
 
 def tag_run(overrides: list[str]) -> None:
-    """Put what sets this flow run apart on it as tags: read in the list of runs, and chosen by there."""
+    """Tag this flow run with its overrides, to read and filter by in the list of runs."""
     with harmless(), get_client(sync_client=True) as client:
-        client.update_flow_run(flow_run.id, tags={*flow_run.tags, *overrides})
+        client.update_flow_run(flow_run.id, tags={*flow_run.tags, *map(redacted, overrides)})
 
 
 class Output:
-    """The lines of a stage: into the task's log, their percentage into a progress artifact."""
+    """Send a stage's lines to the task's log, and their percentage to a progress artifact."""
 
     def __init__(self, stage: str, why: tuple[str, ...]) -> None:
         self.stage, self.lines = stage, list[str]()
@@ -43,10 +45,11 @@ class Output:
         self.sent = -ARTIFACT_EVERY_SECONDS
 
     def line(self, line: str) -> None:
+        line = redacted(line)  # of a traceback, whose author did not think of secrets
         self.lines.append(line)
         if not line:
             return
-        self.log.info(line.removeprefix(f"{self.stage} ").lstrip())  # the log says the stage's name itself
+        self.log.info(line.removeprefix(f"{self.stage} ").lstrip())  # the log line already names the stage
         if match := PROGRESS.match(line):
             self._progress(float(match[1]), line)
 
@@ -69,7 +72,7 @@ def summary(why: tuple[str, ...]) -> str:
 
 
 def publish(stage: str, before: Verdict, after: Verdict, metrics: Mapping[str, Any]) -> None:
-    """The stage's page in the UI: why it ran, what came out, which key that has in DVC's run-cache."""
+    """Publish the stage's page in the UI: why it ran, its metrics and outputs, its key in DVC's run-cache."""
     reasons = "\n".join(f"- `{reason}`" for reason in before.why)
     figures = "\n".join(f"| {name} | {_figure(value)} |" for name, value in metrics.items())
     outputs = "\n".join(f"| `{path}` | `{value}` |" for path, value in after.outputs.items())

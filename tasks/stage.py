@@ -1,4 +1,4 @@
-"""A DVC stage as a Prefect task: DVC's verdict becomes the task's state, the stage's output its log."""
+"""A DVC stage as a Prefect task: DVC's verdict becomes the task's state, the stage's output becomes its log."""
 
 import time
 from pathlib import Path
@@ -20,24 +20,24 @@ from tasks.workspace.locks import turn
 from tasks.workspace.workspace import Workspace
 
 UP_TO_DATE, RESTORED = "up to date", "restored from run-cache"
-KILLED = (-9, 137)  # as subprocess says it, and as a shell does
+KILLED = (-9, 137)  # as subprocess and as a shell report it
 
 
 class StageFailed(UserError):
-    """The stage cannot succeed until someone mends what the message says: not worth a retry."""
+    """The stage cannot succeed until someone fixes what the message says: not worth a retry."""
 
 
 class StageCrashed(UserError):
-    """The stage ended without saying why (killed, out of memory, a bug): a retry goes on from its last checkpoint."""
+    """The stage ended without saying why (killed, out of memory, a bug): a retry resumes from its last checkpoint."""
 
 
 def is_worth_a_retry(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
-    """Prefect calls this only if it is a plain function; for a partial it would silently never retry."""
+    """Must be a plain function: given a partial, Prefect silently never retries."""
     return isinstance(state.data, StageCrashed | Unavailable)
 
 
-# Prefect's own result cache would check nothing about files, so DVC stays the only cache. Retries come after about 10,
-# 20 and 40 s, but not at the same moment for all that a server's failure has hit.
+# Prefect's own result cache does not check files, so DVC stays the only cache. Retries come after about 10, 20 and
+# 40 s, with jitter, so that tasks hit by the same server failure do not retry at the same moment.
 STAGE: dict[str, Any] = {
     "cache_policy": NO_CACHE, "retries": 3, "retry_delay_seconds": exponential_backoff(10), "retry_jitter_factor": 0.5,
     "retry_condition_fn": is_worth_a_retry,
@@ -47,7 +47,7 @@ STAGE: dict[str, Any] = {
 def reproduce(stage: str, workspace: Workspace, wants_gpu: bool = False) -> State[None]:
     """Bring `stage` up to date; the state is `Cached` unless it ran. Raises StageFailed, StageCrashed, Unavailable.
 
-    If it `wants_gpu` and the run has a pool with GPUs, it runs there; whether it must run at all is asked here.
+    If it `wants_gpu` and the run has a pool with GPUs, it runs there; whether it must run at all is decided here.
     """
     before = workspace.verdict(stage)
     if not before.why:
@@ -95,7 +95,7 @@ def _elsewhere(stage: str, workspace: Workspace, pool: str, before: Verdict) -> 
 
 
 def _check(stage: str, code: int, lines: list[str]) -> None:
-    """Turn what the stage said into the one line that tells the user."""
+    """Turn the stage's exit code and output into one error line for the user."""
     if code == 0:
         return
     if code in (MISTAKE_EXIT_CODE, UNAVAILABLE_EXIT_CODE):
@@ -109,7 +109,7 @@ def _check(stage: str, code: int, lines: list[str]) -> None:
 
 
 def _clear(finished: Path) -> None:
-    """Of a training: only now, as until here a kill would have cost it whole."""
+    """Remove the training's resume state, now that its result is recorded: before that, a kill would lose it all."""
     if not finished.exists():
         return
     try:

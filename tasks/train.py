@@ -9,5 +9,5 @@ from tasks.workspace.workspace import Workspace
 
 @task(name="train", task_run_name="train", **STAGE)
 def train(workspace: Workspace) -> State[None]:
-    """Train the model; a retry goes on from its last checkpoint."""
+    """Train the model; a retry resumes from its last checkpoint."""
     return reproduce("train", workspace, wants_gpu=True)

@@ -1,4 +1,4 @@
-"""The step `upstream`: what the source of the corpus gives now."""
+"""The step `upstream`: the present content of the corpus's source."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def is_unavailable(task: Task[..., object], run: TaskRun, state: State[object]) 
     retry_jitter_factor=0.5, retry_condition_fn=is_unavailable,
 )  # fmt: skip
 def upstream(checkout: Path) -> tuple[str, str]:
-    """The sha256 of the corpus that params.yaml asks for, and of what its source gives now."""
+    """The sha256 of the corpus of params.yaml, and of what its source gives now."""
     paths = Paths(checkout)
     data = validate_section(read_params(paths.params), "data", DataConfig)
     return pinned_text(data, paths), present_text(data, paths)

@@ -24,6 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     home = Path(config.stash[FOLDER].name)
     for name in [each for each in os.environ if each.startswith(NOT_OURS)]:
         del os.environ[name]
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of some hundred processes compiles our modules
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background jobs ignore SIGINT
     home.chmod(0o711)  # PostgreSQL does not run as root, and its folder is inside
     (home / "tmp").mkdir()
@@ -59,8 +60,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A real Prefect server with everything deployed; tests start the workers they need."""
-    with cluster_in(tmp_path_factory.mktemp("cluster")) as cluster:
+    """A real Prefect server with everything deployed; tests start the workers they need.
+
+    The first test process migrates the database and deploys; the others start from a copy.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with cluster_in(tmp_path_factory.mktemp("cluster"), deployed=shared / "deployed.db") as cluster:
         yield cluster
 
 
@@ -110,11 +116,11 @@ def finished_template(template: Path, server: str, tmp_path_factory: pytest.Temp
 
 @pytest.fixture
 def project(template: Path, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the scratch project in which nothing has run, as the test's working directory.
+    """A copy of the scratch project in which nothing has run, the current folder of the test; its name is a name.
 
     To run deployments, start a worker of the cluster in it.
     """
-    return settle(shutil.copytree(template, tmp_path / "project", symlinks=True), server, monkeypatch)
+    return settle(shutil.copytree(template, tmp_path / "a 100%?#jörg", symlinks=True), server, monkeypatch)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gptcore.errors import UserError
 from gptcore.files import atomic_path
 
 
@@ -18,6 +19,13 @@ def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
     with atomic_path(tmp_path / "tokens") as temporary:
         temporary.write_text("whole")
     assert {path.name for path in tmp_path.iterdir()} == {"tokens", ".tokens.1.tmp", f".other.{gone.pid}.tmp"}
+
+
+def test_a_file_replaces_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "data/precious").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"data is a folder"), atomic_path(tmp_path / "data") as temporary:
+        temporary.write_text("a file")
+    assert [path.name for path in tmp_path.rglob("*")] == ["data", "precious"]
 
 
 def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
-"""Services: what has to be up for flows to run elsewhere than in a terminal.
+"""The services that flows need to run outside a terminal.
 
-`ui.py` starts Prefect, MLflow and workers on this machine (`make ui`), `deploy.py` puts pools, deployments and
-automations onto a server (`make deploy`), `worker.py` takes runs from a pool (`make worker`).
+`ui.py` starts Prefect, MLflow and workers on this machine (`make ui`), `deploy.py` creates pools, deployments and
+automations on a server (`make deploy`), `worker.py` runs flows from a pool (`make worker`).
 """

@@ -1,4 +1,4 @@
-"""Work pools, deployments and automations on the Prefect server: `make deploy`. Run twice it changes nothing."""
+"""Work pools, deployments and automations on the Prefect server: `make deploy`. A second run changes nothing."""
 
 import os
 import subprocess
@@ -19,14 +19,16 @@ from prefect.types import SecretDict
 from pydantic import SecretStr
 from ruamel.yaml import YAML
 
+from flows.services.repository import settle_repository
 from flows.terminal import end_with, running_server
+from gptcore.config.environment import check_environment
 from gptcore.errors import UserError
 
 FOLDER = Path(__file__).parents[2] / "deployments"
 
 
 def deploy() -> Iterator[str]:
-    """Bring the server up to date with deployments/; yields a line for each thing. Raises UserError."""
+    """Update the server from deployments/; yields a line for each object. Raises UserError."""
     if not PREFECT_API_URL.value():
         raise UserError("no Prefect server is up on this machine; start one with `make ui`, or set PREFECT_API_URL")
     try:
@@ -34,7 +36,9 @@ def deploy() -> Iterator[str]:
             for file in sorted((FOLDER / "pools").glob("*.yaml")):
                 yield f"work pool {file.stem}: {_pool(client, file.stem, _read(file))}"
             switched_on = _switched_on(client)
-            yield from _deployments()
+            address, credentials = settle_repository()
+            yield f"repository {address or 'none'}: {credentials}"
+            yield from _deployments(address)
             _switch_on(client, switched_on)
             yield from _automations(client)
     except httpx.ConnectError:
@@ -59,7 +63,7 @@ def _pool(client: SyncPrefectClient, name: str, wanted: dict[str, Any]) -> str:
 
 
 def _switched_on(client: SyncPrefectClient) -> set[tuple[UUID, str | None]]:
-    """Deployment and schedule, of all that somebody has switched on: deploying anew would switch them off."""
+    """The active schedules, with their deployments: deploying again would switch them off."""
     return {(deployment.id, each.slug) for deployment in client.read_deployments() for each in deployment.schedules
             if each.active}  # fmt: skip
 
@@ -71,22 +75,16 @@ def _switch_on(client: SyncPrefectClient, schedules: set[tuple[UUID, str | None]
                 client.update_deployment_schedule(deployment.id, each.id, active=True)
 
 
-def _deployments() -> Iterator[str]:
-    """Prefect's own command does it: it knows schedules, parameters and pull steps."""
+def _deployments(repository: str) -> Iterator[str]:
+    """Run Prefect's own command, which handles schedules, parameters and pull steps."""
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", "prefect.yaml"]
-    environment = {"GPTCORE_REPOSITORY": _repository(), **os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
+    environment = {**os.environ, "GPTCORE_REPOSITORY": repository, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
     done = subprocess.run(command, cwd=FOLDER, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"`{' '.join(command[1:])}` failed: {' '.join((done.stdout + done.stderr).split())}")
     for deployment in _read(FOLDER / "prefect.yaml")["deployments"]:
         flow = deployment["entrypoint"].split(".")[-1].replace("_", "-")
         yield f"deployment {flow}/{deployment['name']} on work pool {deployment['work_pool']['name']}"
-
-
-def _repository() -> str:
-    """Where containers and pods clone from, unless GPTCORE_REPOSITORY says otherwise."""
-    ask = ["git", "remote", "get-url", "origin"]
-    return subprocess.run(ask, cwd=FOLDER, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _automations(client: SyncPrefectClient) -> Iterator[str]:
@@ -128,6 +126,7 @@ def _meaning(automation: AutomationCore) -> dict[str, Any]:
 
 if __name__ == "__main__":
     try:
+        check_environment()
         with temporary_settings(running_server()):
             for line in deploy():
                 print(line, flush=True)

@@ -2,18 +2,21 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.services.deploy import deploy
 from flows.services.worker import Worker
-from flows.terminal import end_with, is_local_server_up, local_server
+from flows.terminal import check_home, end_with, is_local_server_up, local_server
+from gptcore.config.environment import check_environment
 from gptcore.errors import UserError
 from gptcore.registry.moved import follow_checkout
 from tasks.process.group import child_environment
@@ -27,9 +30,13 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION
 def main() -> None:
     port = os.environ.get("UI_PORT", "5000")
     prefect = local_server()
+    check_environment()
+    check_home()
+    _require_free(prefect, "Prefect", "PREFECT_SERVER_API_PORT")
+    _require_free(f"http://127.0.0.1:{port}", "MLflow", "UI_PORT")
     LOGS.mkdir(parents=True, exist_ok=True)
     follow_checkout(Path.cwd())
-    for number in (signal.SIGINT, signal.SIGTERM):  # a script's background job would ignore the first
+    for number in (signal.SIGINT, signal.SIGTERM):  # background jobs of a script ignore SIGINT by default
         signal.signal(number, signal.default_int_handler)
     with temporary_settings({PREFECT_API_URL: f"{prefect}/api"}), ExitStack() as stack:
         try:
@@ -45,6 +52,7 @@ def main() -> None:
                 others.append(worker.process)
             print(f"Prefect  {prefect}\nMLflow   http://127.0.0.1:{port}\nLogs     {LOGS}", flush=True)
             print("Runs started meanwhile report there. Ctrl-C ends it; a run then goes back to the queue", flush=True)
+            print(f"For `prefect` in another terminal: export PREFECT_API_URL={prefect}/api", flush=True)
             while all(process.poll() is None for process in (server, *others)):
                 time.sleep(0.5)
             raise UserError(f"one of the servers ended; {LOGS} has its last words")
@@ -52,6 +60,17 @@ def main() -> None:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)
             print("stopping", flush=True)
+
+
+def _require_free(address: str, name: str, variable: str) -> None:
+    """Raises UserError if something listens at `address`, before anything is started or a log is overwritten."""
+    host, port = urlsplit(address).hostname, urlsplit(address).port
+    with socket.socket() as probe:
+        if probe.connect_ex((str(host), int(port or 0))) == 0:
+            raise UserError(
+                f"something listens at {address} already, perhaps another `make ui`; stop it, or give {name} another "
+                f"port with {variable}"
+            )
 
 
 def _log(stack: ExitStack, name: str) -> IO[bytes]:
@@ -73,7 +92,7 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
     with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_SECONDS)
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # MLflow's own children, should they linger
+        os.killpg(process.pid, signal.SIGKILL)  # children of MLflow that are still running
     process.wait()
 
 

@@ -1,7 +1,7 @@
-"""A worker that stops well: `python -m flows.services.worker cpu`, `make worker`.
+"""A worker that stops gracefully: `python -m flows.services.worker cpu`, `make worker`.
 
-Prefect's own, told to stop, kills its runs as they are and leaves them Running. This one asks them for a checkpoint and
-gives them back to the queue, for a spot machine that is taken away as for Ctrl-C.
+Prefect's own worker, when stopped, kills its runs and leaves them Running. This one lets them write a checkpoint and
+returns them to the queue, on Ctrl-C and when a spot machine is reclaimed.
 """
 
 import argparse
@@ -19,16 +19,17 @@ from prefect.settings import temporary_settings
 from prefect.states import AwaitingRetry
 
 from flows.terminal import end_with, running_server
+from gptcore.config.environment import check_environment
 from gptcore.errors import UserError
 from tasks.process.group import child_environment
 
 POOLS = Path(__file__).parents[2] / "deployments" / "pools"
 GRACE_SECONDS = 28.0  # a spot machine has 30; tasks/process/group.py gives a trainer 25 of them
-QUERY_SECONDS = "0.25"  # between two questions for work; Prefect's 10 would be felt by whoever starts a run
+QUERY_SECONDS = "0.25"  # between polls for work; with Prefect's 10, a user would notice the delay
 
 
 class Worker:
-    """`prefect worker start` on `pool`, in a session of its own, so that a terminal's Ctrl-C reaches us alone."""
+    """`prefect worker start` on `pool`, in its own session, so that Ctrl-C in a terminal reaches only this process."""
 
     def __init__(self, pool: str, limit: int | None, environment: dict[str, str], log: IO[bytes] | None = None) -> None:
         self.environment = {"PREFECT_WORKER_QUERY_SECONDS": QUERY_SECONDS, **child_environment(), **environment}
@@ -39,10 +40,10 @@ class Worker:
         )
 
     def stop(self) -> None:
-        """Ask its runs for a checkpoint, wait for them, and give them back to the queue."""
+        """Let its runs write a checkpoint, wait for them, and return them to the queue."""
         if self.process.poll() is not None:
             return
-        self.process.send_signal(signal.SIGSTOP)  # else it would take them again, and call them crashed
+        self.process.send_signal(signal.SIGSTOP)  # or it would take them again, and mark them Crashed
         runs = self._runs()
         for process in runs:
             process.terminate()
@@ -62,7 +63,7 @@ class Worker:
         self.process.wait()
 
     def _runs(self) -> dict[psutil.Process, UUID]:
-        """Its flow runs on this machine; those in containers and pods do without it."""
+        """Its flow runs on this machine; runs in containers and pods do not need the worker."""
         found = {}
         for child in psutil.Process(self.process.pid).children():
             if run := child.environ().get("PREFECT__FLOW_RUN_ID"):
@@ -79,7 +80,8 @@ def main() -> None:
     parser.add_argument("pool", choices=sorted(path.stem for path in POOLS.glob("*.yaml")))
     parser.add_argument("--limit", type=int, metavar="N", help="how many runs at once; for GPUs 1")
     arguments = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM):  # a script's background job would ignore the first
+    check_environment()
+    for number in (signal.SIGINT, signal.SIGTERM):  # background jobs of a script ignore SIGINT by default
         signal.signal(number, signal.default_int_handler)
     with temporary_settings(running_server()) as settings:
         worker = Worker(arguments.pool, arguments.limit, settings.to_environment_variables(exclude_unset=True))

@@ -1,14 +1,13 @@
-"""The sweep as a command, on the server and the workers that are up."""
+"""The sweep as a command, which uses the running server and workers."""
 
 import argparse
 from pathlib import Path
 
-from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL
 
 from flows.sweep.grid import choose, parse
 from flows.sweep.sweep_gpt import sweep_gpt
-from flows.terminal import run, running_server
+from flows.terminal import run, server
 from gptcore.errors import UserError
 
 EPILOG = """\
@@ -20,7 +19,7 @@ A server and a worker must be up: `make ui`. Run it again after a failure, and i
 
 
 def main() -> None:
-    """Run the sweep of the command line."""
+    """Run the sweep given on the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m flows.sweep", description=(sweep_gpt.description or "").split("\n\n")[0], epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -42,19 +41,11 @@ def _count(text: str) -> int:
 
 def _sweep(given: argparse.Namespace) -> str:
     grid = parse(given.grid)
-    choose(grid, given.samples, given.seed, Path("params.yaml"))  # a slip is said before a run is made for it
-    with temporary_settings(running_server()):
-        _check_server()
+    choose(grid, given.samples, given.seed, Path("params.yaml"))  # report a mistake before any run is created
+    with server():
+        if not PREFECT_API_URL.value():
+            raise UserError("no Prefect server is up; `make ui` starts one, with a worker")
         return sweep_gpt(grid, given.samples, given.seed, given.at_once, given.deployment)
-
-
-def _check_server() -> None:
-    url = PREFECT_API_URL.value()
-    if not url:
-        raise UserError("no Prefect server is up; `make ui` starts one, with a worker")
-    with get_client(sync_client=True) as client:
-        if error := client.api_healthcheck():
-            raise UserError(f"no Prefect server answers at {url}: {error}; `make ui` starts one")
 
 
 if __name__ == "__main__":

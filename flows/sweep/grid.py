@@ -1,13 +1,14 @@
 """The members of a sweep: every combination of a grid's values, or some of them drawn at random."""
 
 import itertools
-import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gptcore.config.overrides import override
+from gptcore.config.plain_yaml import load_yaml
 from gptcore.config.presets import compose, flatten
 from gptcore.errors import UserError
 
@@ -16,7 +17,7 @@ Grid = Mapping[str, Sequence[Any]]
 
 @dataclass(frozen=True)
 class Member:
-    """One combination: the swept values, the overrides that give them, and all of params.yaml that follows."""
+    """One combination: the swept values, the overrides that set them, and the resulting params.yaml."""
 
     values: dict[str, Any]
     overrides: list[str]
@@ -24,9 +25,9 @@ class Member:
 
 
 def choose(grid: Grid, samples: int | None, seed: int, params: Path) -> list[Member]:
-    """The members of `grid`, at most `samples` of them; of two that come to the same parameters, the first.
+    """The members of `grid`, at most `samples` of them, without those that repeat an earlier one's parameters.
 
-    Raises UserError before anything has started if one of them is wrong.
+    Raises UserError if the grid or a member is invalid.
     """
     for name, values in grid.items():
         if not values:
@@ -38,7 +39,7 @@ def choose(grid: Grid, samples: int | None, seed: int, params: Path) -> list[Mem
         combinations = random.Random(seed).sample(combinations, samples)
     members: list[Member] = []
     for each in combinations:
-        overrides = [f"{name}={_text(value)}" for name, value in each.items()]
+        overrides = [override(name, value) for name, value in each.items()]
         member = Member(each, overrides, flatten(compose(overrides, params)))
         if not any(member.params == other.params for other in members):
             members.append(member)
@@ -47,22 +48,16 @@ def choose(grid: Grid, samples: int | None, seed: int, params: Path) -> list[Mem
 
 def parse(texts: list[str]) -> dict[str, list[Any]]:
     """`["model=[nano,baby]"]` -> `{"model": ["nano", "baby"]}`. Raises UserError."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     grid: dict[str, list[Any]] = {}
     for text in texts:
         name, _, listed = text.partition("=")
         try:
-            values = YAML(typ="safe").load(listed)
-        except YAMLError:
+            values = load_yaml(listed)
+        except ValueError:
             values = None
+        if name in grid:
+            raise UserError(f"{name} is given twice; write one list of its values, {name}=[one,another]")
         if not isinstance(values, list):
             raise UserError(f"cannot read `{text}`; write name=[one,another], such as train.seed=[1,2]")
         grid[name] = values
     return grid
-
-
-def _text(value: Any) -> str:
-    """As an override says it."""
-    return value if isinstance(value, str) else json.dumps(value)

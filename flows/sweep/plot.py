@@ -9,7 +9,7 @@ import pandas as pd
 from gptcore.evaluation.runs import varied
 
 RESULT = "bits per byte"
-MANY = 8  # more marks than that on one axis cannot be read
+MANY = 8  # more tick marks on one axis are unreadable
 
 
 def draw(table: pd.DataFrame) -> bytes:
@@ -41,7 +41,7 @@ def _scatter(axes: Any, name: str, column: list[Any], bits_per_byte: list[float]
 
 
 def _parallel(axes: Any, columns: dict[str, list[Any]]) -> None:
-    """A line for each run, across an upright scale for each value; from yellow, the worst, to violet, the best."""
+    """A line for each run across a vertical axis for each parameter, from yellow (worst) to violet (best)."""
     from matplotlib import colormaps
 
     scales = [_scale(column) for column in columns.values()]
@@ -58,7 +58,7 @@ def _parallel(axes: Any, columns: dict[str, list[Any]]) -> None:
 
 
 def _scale(column: list[Any]) -> tuple[list[float], dict[float, str]]:
-    """Where each value lies between 0 and 1, and the marks: numbers in proportion (logarithmic over a wide range)."""
+    """Each value's position from 0 to 1, and the tick marks; numbers are to scale (logarithmic over a wide range)."""
     numbers = [float(value) for value in column if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) < len(column):
         order = list(dict.fromkeys(map(str, column)))

@@ -1,4 +1,4 @@
-"""What a sweep found: the ranking, a picture of it, and the same order in DVC. Markdown, and an artifact."""
+"""The report of a sweep, as Markdown and as an artifact: the ranking, a plot of it, and the DVC command for it."""
 
 import math
 import re
@@ -19,7 +19,7 @@ from tasks.show import harmless
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a member: an experiment if it ended well; the run is None if it was there before."""
+    """The outcome of a member: an experiment if it succeeded; the run is None if the experiment existed before."""
 
     member: Member
     experiment: Experiment | None
@@ -27,7 +27,7 @@ class Outcome:
 
     @property
     def bits_per_byte(self) -> float:
-        """Infinite for a member that did not end well, or whose loss is no number."""
+        """Infinite for a member that failed, or whose loss is not a number."""
         found = self.experiment.metrics["model.bits_per_byte"] if self.experiment else None
         return found if found is not None and math.isfinite(found) else math.inf
 
@@ -43,12 +43,12 @@ class Outcome:
 
 
 def rank(outcomes: list[Outcome]) -> list[Outcome]:
-    """The best first, as `dvc exp show --sort-by` has them."""
+    """Sort them best first, as `dvc exp show --sort-by` does."""
     return sorted(outcomes, key=lambda outcome: outcome.bits_per_byte)
 
 
 def report(outcomes: list[Outcome], promotion: str) -> str:
-    """The text of the terminal; the artifact has a picture as well."""
+    """The text for the terminal; also creates an artifact, with a plot."""
     values = pd.DataFrame([outcome.member.values for outcome in outcomes], dtype=object)
     table = _table(outcomes, varied(values, values.columns))
     end = f"**{promotion}**\n\nThe same order: `{command()}`"

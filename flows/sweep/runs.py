@@ -1,4 +1,4 @@
-"""Runs of a deployment, some of them at a time, and what came of each."""
+"""Run a deployment many times, a few runs at once, and collect the results."""
 
 import time
 from contextlib import suppress
@@ -34,7 +34,7 @@ UNFINISHED = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
 
 @dataclass(frozen=True)
 class Order:
-    """A run of train-gpt to be made."""
+    """A run of train-gpt to start."""
 
     name: str
     overrides: list[str]
@@ -58,10 +58,10 @@ def find_deployment(client: SyncPrefectClient, name: str) -> DeploymentResponse:
 def run_all(
     client: SyncPrefectClient, deployment: DeploymentResponse, orders: list[Order], at_once: int
 ) -> list[FlowRun]:
-    """Run every order, `at_once` at a time; the runs as they ended, well or not, in the order of `orders`.
+    """Run every order, `at_once` at a time; returns the finished runs, successful or not, in the order of `orders`.
 
-    A run of the same order that someone else has started, and that has not ended yet, is waited for instead. Ended
-    from outside, this ends the runs that it has under way.
+    If another run of the same order is still unfinished, waits for that one instead. When interrupted, cancels the
+    runs in progress.
     """
     waiting, running, ended = list(orders), dict[UUID, Order](), dict[str, FlowRun]()
     try:
@@ -83,7 +83,7 @@ def run_all(
 
 
 def said_by(client: SyncPrefectClient, run: FlowRun, task: str) -> str:
-    """The message of the final state of `task` in `run`, or of the run when it did not come so far."""
+    """The message of the final state of `task` in `run`, or of the run if it did not get that far."""
     wanted = TaskRunFilter(name=TaskRunFilterName(any_=[task]))
     found = client.read_task_runs(
         flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])), task_run_filter=wanted
@@ -108,7 +108,7 @@ def _start(deployment: DeploymentResponse, order: Order) -> UUID:
     made = run_deployment(
         deployment.id, parameters=parameters, flow_run_name=order.name, tags=[flow_run.name], timeout=0
     )
-    return cast(FlowRun, made).id  # it can be awaited as well
+    return cast(FlowRun, made).id  # typed as possibly a coroutine
 
 
 def _under_way(client: SyncPrefectClient, deployment: DeploymentResponse, order: Order) -> UUID | None:

@@ -1,4 +1,4 @@
-"""Many runs of train-gpt side by side, and the best of them promoted. `python -m flows.sweep --help`."""
+"""Many runs of train-gpt side by side; the best is promoted. `python -m flows.sweep --help`."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,16 +26,16 @@ def sweep_gpt(
 ) -> str:
     """Train with every combination of some values, rank the models by bits per byte, promote the best if it is better.
 
-    Each combination is a run of train-gpt in a workspace of its own. What has been run of this commit and code is not
-    run again: start a sweep that was broken off once more, and it does what is missing. Returns the ranking.
+    Each combination is a run of train-gpt in its own workspace. A combination that has already run with this commit and
+    code does not run again, so an interrupted sweep can be restarted and runs only the rest. Returns the ranking.
 
     Args:
         grid: Values to try of each parameter or preset: `{"optim.matrix_learning_rate": [0.01, 0.02], "model": ["nano",
             "baby"]}` makes four runs.
-        samples: How many combinations to take, drawn at random; none given takes all.
-        seed: Of that drawing.
+        samples: How many combinations to draw at random; by default all are run.
+        seed: The seed for drawing samples.
         at_once: How many run at the same time, if the workers take as many.
-        deployment: What each run is a run of; it says where it runs.
+        deployment: The deployment to run, which determines where the runs execute.
     """
     checkout = Path.cwd()
     members = choose(grid, samples, seed, Paths(checkout).params)
@@ -51,6 +51,6 @@ def sweep_gpt(
         best = outcomes[0]
         if best.experiment is None:
             raise UserError(f"none of the sweep's {len(members)} runs ended well; the first: {best.message}")
-        # everything is cached by now; under its old name, so that the experiment stays one
+        # everything is cached by now; the same name keeps it a single experiment
         (last,) = run_all(client, target, [Order(best.experiment.name, best.member.overrides, promotion=True)], 1)
         return report(outcomes, said_by(client, last, "promote"))

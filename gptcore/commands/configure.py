@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from gptcore.addresses import redacted
+from gptcore.config.overrides import repeated
 from gptcore.config.params import read_params
 from gptcore.config.presets import compose, differences, flatten, groups, write
 from gptcore.errors import UserError
@@ -40,6 +42,8 @@ def _help(presets: Path) -> str:
 
 def _configure(overrides: list[str], params: Path) -> None:
     new = compose(overrides, params)
+    for line in repeated(overrides):
+        print(line)
     if not overrides and params.exists():
         print(*_columns((field, _shown(value)) for field, value in flatten(new).items()), sep="\n")
         print(f"{params} is valid")
@@ -67,4 +71,4 @@ def _present(params: Path) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    return "(none)" if value is ... else json.dumps(value, ensure_ascii=False)
+    return "(none)" if value is ... else redacted(json.dumps(value, ensure_ascii=False))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gptcore.addresses import redacted
 from gptcore.config.paths import Paths
 from gptcore.errors import UserError
 
@@ -41,7 +42,7 @@ def _inspect(paths: Paths, windows: int, tokens: int, seed: int) -> None:
     sources = read_sources(paths.raw)
     print(f"corpus     sha256 of the texts {sources.text_sha256}, from {len(sources.files):,} files")
     for file in sources.files[:LISTED_FILES]:
-        print(f"           {file.address}: {file.size:,} bytes, sha256 {file.sha256}")
+        print(f"           {redacted(file.address)}: {file.size:,} bytes, sha256 {file.sha256}")
     if len(sources.files) > LISTED_FILES:
         print(f"           ... all of them are in {(paths.raw / 'sources.json').relative_to(paths.root)}")
     meta, tokenizer = read_meta(paths.tokens), Tokenizer.load(paths.tokens / "tokenizer.json")

@@ -1,7 +1,7 @@
 """Export a model folder to another program's format: Hugging Face's transformers or nanoGPT.
 
 gptcore export data/baseline/export --to huggingface data/exported/baseline
-gptcore export data/baseline/export --to nanogpt out/ckpt.pt
+gptcore export data/baseline/export --to nanogpt data/exported/ckpt.pt
 """
 
 import argparse

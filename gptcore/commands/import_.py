@@ -15,24 +15,28 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help="a folder, a ckpt.pt, or gpt2, gpt2-medium, gpt2-large, gpt2-xl")
     parser.add_argument("folder", type=Path, help="where model.safetensors, config.json and tokenizer.json go")
-    parser.add_argument("--tokenizer", type=Path, help="the model's tokenizer.json; without it, it is GPT-2's")
+    parser.add_argument(
+        "--tokenizer", type=Path, help="the model's tokenizer.json; else its folder's own, else GPT-2's"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     from gptcore.errors import UserError
     from gptcore.model.folder import save_export
     from gptcore.tokens.tokenizer import Tokenizer
-    from gptcore.weights.pretrained import fit_vocabulary, read_pretrained
+    from gptcore.weights.pretrained import fit_vocabulary, own_tokenizer, read_pretrained
 
     if arguments.folder.exists():
         raise UserError(f"{arguments.folder} is there already; name a new folder, or remove it")
     model = read_pretrained(arguments.source)
-    tokenizer = Tokenizer.load(arguments.tokenizer) if arguments.tokenizer else _gpt2()
-    ids = model.vocab_size
-    model = fit_vocabulary(model, tokenizer.n_vocab)
-    save_export(arguments.folder, model, tokenizer)
+    named = Tokenizer.load(arguments.tokenizer) if arguments.tokenizer else own_tokenizer(arguments.source)
+    ids, tokenizer = model.vocab_size, named or _gpt2()
+    model, fitted = fit_vocabulary(model, tokenizer, padded_to=1 if named else 8)
+    save_export(arguments.folder, model, fitted)
     if ids != model.vocab_size:
         print(f"the model had {ids:,} ids and has {model.vocab_size:,} now, as its tokenizer")
+    if fitted != tokenizer:
+        print(f"the model was trained without {tokenizer.end_of_text}, and its tokenizer has none now")
     print(f"{arguments.folder}: {model.parameter_count():,} parameters")
 
 

@@ -2,27 +2,33 @@
 
 import inspect
 import json
+import reprlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from gptcore.config.plain_yaml import load_yaml
 from gptcore.errors import UserError
 
 Kind = TypeVar("Kind", bound=BaseModel)
+Seed = Annotated[int, Field(ge=0, lt=1 << 64)]  # what torch and numpy take
+Count = Annotated[int, Field(ge=0, lt=1 << 63)]  # a limit that costs nothing by itself, however high it is
+SHORT = reprlib.Repr()  # of a wrong value, however long it is
+SHORT.maxstring = SHORT.maxother = 80
 
 
 class Section(BaseModel):
     """A section of params.yaml: every value changes the result. It has no defaults; presets in conf/ set the values."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class View(BaseModel):
     """A subset of another stage's section; the stage depends only on these values."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
 
 
 class Metrics(BaseModel):
@@ -32,16 +38,17 @@ class Metrics(BaseModel):
 
 
 def read_params(path: Path) -> dict[str, Any]:
-    """Read params.yaml as plain values (YAML 1.2, like DVC). Raises UserError."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
+    """Read params.yaml as plain values. Raises UserError."""
     try:
-        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        values = load_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path.name} is missing; `gptcore configure model=nano` writes one") from None
-    except YAMLError as error:
-        raise UserError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise UserError(f"{path.name} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path.name} is not UTF-8 text, from byte {error.start} on; save it as UTF-8") from None
+    except ValueError as error:
+        raise UserError(f"{path.name} {error}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path.name} must hold sections such as `train:`; `gptcore configure model=nano` writes one")
     return values
@@ -71,7 +78,7 @@ def _explain(section: str, kind: type[BaseModel], error: Any) -> str:
     if error["type"] == "missing":
         return f"params.yaml: {field} is missing"
     message = error["msg"].removeprefix("Value error, ")
-    got = f", got {error['input']!r}" if error["loc"] and not isinstance(error["input"], dict) else ""
+    got = f", got {SHORT.repr(error['input'])}" if error["loc"] and not isinstance(error["input"], dict) else ""
     return f"params.yaml: {field}: {message[0].lower()}{message[1:]}{got}"
 
 

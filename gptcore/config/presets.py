@@ -3,17 +3,16 @@
 A group choice (`model=baby`) recomposes everything; a dotted value alone (`train.steps=200`) changes only that field.
 """
 
-import difflib
 import importlib
 import io
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from gptcore.config.overrides import literal, parse
 from gptcore.config.params import Section, read_params, stage_sections, validate_section
-from gptcore.errors import UserError
+from gptcore.errors import UserError, known_names
 from gptcore.files import write_text
 
 STAGES = ("download", "tokenize", "train", "baseline", "evaluate")
@@ -26,20 +25,21 @@ HEADER = """\
 def compose(overrides: list[str], current: Path) -> dict[str, Any]:
     """Apply `overrides` to the params.yaml at `current` or to conf/ beside it, and return the validated values.
 
-    Overrides use Hydra's syntax: `group=choice` and `section.field=value`. Raises UserError.
+    Only conf/ interpolates; values of overrides and of params.yaml are taken as they are. Raises UserError.
     """
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     presets = current.parent / "conf"
-    choices, fields = _parse(overrides, groups(presets))
-    config = OmegaConf.create(read_params(current)) if not choices and current.exists() else _hydra(presets, choices)
+    choices, fields = parse(overrides, groups(presets))
+    start = _hydra(presets, choices) if choices or not current.exists() else literal(read_params(current))
     try:
+        config = OmegaConf.create(start)
+        OmegaConf.set_struct(config, False)  # a field that is not there is told by its class, with the nearest name
         for field, value in fields.items():
-            OmegaConf.update(config, field, value)
+            OmegaConf.update(config, field, literal(value))
         values = OmegaConf.to_container(config, resolve=True)
-    except OmegaConfBaseException as error:
-        raise UserError(f"cannot apply {' '.join(overrides)}: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # of OmegaConf, or of the parser of its interpolations
+        raise UserError(f"cannot apply {' '.join(overrides)}: {(str(error) or repr(error)).splitlines()[0]}") from None
     assert isinstance(values, dict)
     return validate({str(name): section for name, section in values.items()})
 
@@ -47,12 +47,12 @@ def compose(overrides: list[str], current: Path) -> dict[str, Any]:
 def validate(values: dict[str, Any]) -> dict[str, Any]:
     """Validate `values`; returns them with sections and fields in the order of their classes. Raises UserError.
 
-    Imports the stages and so torch (2 s): call it only from configuration commands, never inside a stage.
+    The stages are imported for their signatures; they import torch (2 s) only when they run.
     """
     kinds = section_types()
     for name in values:
         if name not in kinds:
-            raise UserError(f"params.yaml: section {name} is unknown{_allowed(name, kinds)}")
+            raise UserError(f"params.yaml: section {name} is unknown{known_names(name, kinds)}")
     sections = {name: validate_section(values, name, kind) for name, kind in kinds.items()}
     _check_across(sections)
     return {name: _ordered(values[name], section.model_dump()) for name, section in sections.items()}
@@ -91,7 +91,7 @@ def groups(presets: Path) -> dict[str, dict[str, str]]:
     if not (presets / "config.yaml").is_file():
         raise UserError(f"there are no presets at {presets}; run this in the repository's root folder")
     found: dict[str, dict[str, str]] = {}
-    for file in sorted(presets.glob("*/*.yaml")):
+    for file in sorted(each for each in presets.glob("*/*.yaml") if each.is_file()):
         found.setdefault(file.parent.name, {})[file.stem] = _first_comment(file)
     return found
 
@@ -104,47 +104,21 @@ def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
     return {field: value for part in nested for field, value in part.items()}
 
 
-def _parse(overrides: list[str], known: dict[str, dict[str, str]]) -> tuple[list[str], dict[str, Any]]:
-    """Overrides -> (group choices as Hydra takes them, values by dotted field)."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    choices: list[str] = []
-    fields: dict[str, Any] = {}
-    for text in overrides:
-        try:
-            override = OverridesParser.create().parse_override(text)
-        except HydraException:
-            raise UserError(f"cannot read `{text}`; write group=choice or section.field=value") from None
-        name = override.key_or_group
-        if override.is_add() or override.is_delete() or override.is_sweep_override() or override.package:
-            raise UserError(f"`{text}`: only group=choice and section.field=value, with one value, are understood")
-        if "." in name:
-            fields[name] = override.value()
-        elif name not in known:
-            raise UserError(f"`{text}`: there is no group {name}{_allowed(name, known)}")
-        elif str(override.value()) not in known[name]:
-            raise UserError(f"`{text}`: group {name} has no such choice{_allowed(str(override.value()), known[name])}")
-        else:
-            choices.append(text)
-    return choices, fields
-
-
 def _hydra(presets: Path, choices: list[str]) -> Any:
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
-    from hydra.errors import HydraException
 
     try:
         with initialize_config_dir(str(presets.resolve()), version_base="1.3"):
             return hydra_compose("config", overrides=choices)
-    except HydraException as error:
-        raise UserError(f"conf/ does not compose: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # of Hydra, or of its reader of YAML
+        said = " ".join((str(error) or str(error.__cause__)).split())
+        raise UserError(f"conf/ does not compose: {said}") from None
 
 
 def _first_comment(preset: Path) -> str:
     """The first comment line of a preset, ignoring Hydra's `# @package` line."""
-    comments = (line[1:].strip() for line in preset.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
+    comments = (line[1:].strip() for line in preset.read_text("utf-8", "replace").splitlines() if line.startswith("#"))
     return next((comment for comment in comments if not comment.startswith("@")), "")
 
 
@@ -167,8 +141,3 @@ def _check_across(sections: dict[str, Any]) -> None:
 
 def _ordered(values: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:
     return {name: _ordered(values[name], like[name]) if isinstance(like[name], dict) else values[name] for name in like}
-
-
-def _allowed(given: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(given, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"

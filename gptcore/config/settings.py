@@ -16,8 +16,8 @@ if TYPE_CHECKING:  # importing torch takes 2 s, which an unchanged flow does not
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GPTCORE_", frozen=True)
 
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="Where to compute; auto takes a GPU if there is one"
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="Where to compute; auto takes a CUDA GPU if there is one. mps is Apple's, not tested yet"
     )
     ranks: int = Field(
         0, ge=0, description="Processes that train together on this machine; 0 is one per GPU, on a CPU one"
@@ -51,11 +51,18 @@ class Settings(BaseSettings):
         return self.compile == "on" or (self.compile == "auto" and self.torch_device().type == "cuda")
 
     def torch_device(self) -> "torch.device":
-        """The GPU with this process's local rank, or the CPU. Raises UserError when a requested GPU is missing."""
+        """The GPU with this process's local rank, or the CPU. Raises UserError when a requested GPU is missing.
+
+        Apple's GPUs are only taken when asked for: nobody has compared a run on one with a run elsewhere.
+        """
         import torch
 
         if self.device == "cuda" and not torch.cuda.is_available():
             raise UserError("GPTCORE_DEVICE=cuda, but torch finds no GPU here; unset it or use cpu")
+        if self.device == "mps":
+            if not torch.backends.mps.is_available():
+                raise UserError("GPTCORE_DEVICE=mps, but torch finds no Apple GPU here; unset it or use cpu")
+            return torch.device("mps")
         if self.device == "cpu" or not torch.cuda.is_available():
             return torch.device("cpu")
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

@@ -2,16 +2,19 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from gptcore.config.params import Section
+from gptcore.addresses import without_secrets
+from gptcore.config.params import Count, Section
 from gptcore.corpus.documents import Document
-from gptcore.corpus.records import Text, read_texts, template_fields
+from gptcore.corpus.left_out import LeftOut
+from gptcore.corpus.records import Text, read_texts
 from gptcore.corpus.selection import Selection
 from gptcore.corpus.sources import SourceFile, Whole, check_source, locate
 from gptcore.corpus.store import Store
+from gptcore.corpus.template import Template
 
 
 class DataConfig(Section):
@@ -26,36 +29,47 @@ class DataConfig(Section):
         pattern="^([0-9a-f]{64})?$",
         description="digest of all texts in order; empty takes what comes first, and from then on nothing else",
     )
+    exclude: tuple[Annotated[str, Field(pattern="^[^/]+$")], ...] = Field(
+        description="names of files and folders that folders, prefixes and patterns leave out, with * for any "
+        "characters; names that begin with a dot are always left out"
+    )
     format: Literal["auto", "text", "jsonl", "parquet", "csv"] = Field(description="auto is by each file's suffix")
     text: str = Field(
-        min_length=1, description="the field of a record that is the text, or fields in a text: {question}\\n{answer}"
+        min_length=1,
+        description="the field of a record that is the text, nested ones with dots, or fields in a text: {a}\\n{b.0.c}",
+    )
+    delimiter: str = Field(
+        pattern=r"^(\\t|[^\"\r\n\\])?$",
+        description="what separates the cells of CSV; empty: comma, semicolon or tab, whichever the first line has",
     )
     languages: tuple[str, ...] = Field(description="the languages taken; empty is all of them")
     language_field: str = Field(description="the field of a record that names its language; used with languages")
-    min_bytes: int = Field(ge=0, description="shorter texts are dropped; 1 drops the empty ones, 0 refuses them")
+    min_bytes: Count = Field(description="shorter texts are dropped; 1 drops the empty ones, 0 refuses them")
     deduplicate: bool = Field(description="drop texts that came before, letter for letter")
-    max_documents: int = Field(ge=0, description="take so many documents at most; 0 is all")
-    max_bytes: int = Field(ge=0, description="take whole documents of so many bytes of text at most; 0 is all")
+    max_documents: Count = Field(description="take so many documents at most; 0 is all")
+    max_bytes: Count = Field(description="take whole documents of so many bytes of text at most; 0 is all")
     mode: Literal["files", "stream"] = Field(
         description="files: train on token files of all of it; stream: the documents within the limits are kept for "
         "validation and the tokenizer, and training reads all others from the source as it goes; then sha256 is that "
         "of the list of files and their versions"
     )
     shuffle_tokens: int = Field(
-        gt=0, description="stream: windows are shuffled among so many tokens at a time; each takes 12 bytes of memory"
+        gt=0,
+        le=1 << 28,
+        description="stream: windows are shuffled among so many tokens at a time; each takes 12 bytes of memory",
     )
 
     @field_validator("source")
     @classmethod
     def _known_sources(cls, source: str | tuple[str, ...]) -> str | tuple[str, ...]:
         for each in [source] if isinstance(source, str) else source:
-            check_source(each)
+            check_source(without_secrets(each))
         return source
 
     @field_validator("text")
     @classmethod
     def _a_template(cls, text: str) -> str:
-        template_fields(text)
+        Template(text)
         return text
 
     @model_validator(mode="after")
@@ -88,6 +102,7 @@ class Corpus:
         self.data, self.root = data, root
         self.store = Store(scratch, hold=not data.sha256, ask_again=ask_again)
         self.files: list[tuple[str, Whole]] = []
+        self.left_out = LeftOut(data.exclude)
         self.texts = 0  # number of texts read so far from the last file
         self.end = (0, 0)  # position after the last document: file number, text number in that file
         self.selection = Selection(
@@ -104,11 +119,12 @@ class Corpus:
         """All files that `data.source` names, in order, without downloading them. Raises UserError, Unavailable."""
         form = None if self.data.format == "auto" else self.data.format
         for source in self.data.sources:
-            yield from locate(source, form, self.root, self.store, self._fields())
+            yield from locate(source, form, self.root, self.store, self._fields(), self.left_out)
 
     def texts_of(self, file: SourceFile, path: Path) -> Iterator[Text]:
         """The texts of one file, stored at `path`. Raises UserError."""
-        for text in read_texts(path, file.address, file.form, self.data.text, self._language_field()):
+        delimiter = self.data.delimiter.replace("\\t", "\t")
+        for text in read_texts(path, file.address, file.form, self.data.text, self._language_field(), delimiter):
             yield text._replace(title=file.title)
 
     def _texts(self) -> Iterator[Text]:
@@ -123,7 +139,7 @@ class Corpus:
         """The fields to read from hub rows; None for a stream, which reads the hub's files so that it can seek."""
         if self.data.mode == "stream":
             return None
-        return [*template_fields(self.data.text), *([self._language_field()] if self._language_field() else [])]
+        return [*Template(self.data.text).fields, *([self._language_field()] if self._language_field() else [])]
 
     def _language_field(self) -> str:
         return self.data.language_field if self.data.languages else ""

@@ -1,29 +1,32 @@
 """Download, verify and cache files: a package's source distribution, or the file at an http(s) address."""
 
 import os
-import re
 import tarfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+from gptcore.corpus.addresses import check_web
 from gptcore.corpus.hub_addresses import authorization
+from gptcore.corpus.ranges import total_of_rest
 from gptcore.corpus.store import Store
-from gptcore.corpus.transfer import Answer, fetch, retry
+from gptcore.corpus.transfer import Answer, fetch, retry, unavailable
+from gptcore.corpus.web_content import gunzipped, is_page, split_head
 from gptcore.errors import Unavailable, UserError
 from gptcore.files import atomic_path, sha256_file
 from gptcore.progress import Progress
 
 if TYPE_CHECKING:
     from pypi_simple import DistributionPackage, PyPISimple
-    from requests import RequestException, Response
+    from requests import Response
 
 TIMEOUT_SECONDS = (5.0, 30.0)  # to connect, and to read the next bytes of a response
 CHUNK_BYTES = 1 << 14  # an interrupted download loses less than this
 RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
-PAGE = re.compile(rb"\s*(<!doctype html|<html)", re.IGNORECASE)
 
 
 def fetch_package(name: str, version: str, folder: Path) -> Path:
@@ -35,10 +38,14 @@ def fetch_package(name: str, version: str, folder: Path) -> Path:
         if kept.stem == f"{name}-{version}-{sha256_file(kept)}":
             return kept
     from pypi_simple import PYPI_SIMPLE_ENDPOINT, DigestMismatchError, PyPISimple
+    from requests import Session
 
     endpoint = os.environ.get("PIP_INDEX_URL") or PYPI_SIMPLE_ENDPOINT
+    _require_web(endpoint, "PIP_INDEX_URL")
     index = f"the package index {host(endpoint)}"
-    with PyPISimple(endpoint) as client:
+    session = Session()
+    session.hooks["response"] = [_stays_on_the_web]
+    with PyPISimple(endpoint, session=session) as client:
         package = retry(lambda: _source_distribution(client, name, version, index))
         kept = folder / f"{name}-{version}-{package.digests['sha256']}.sdist"
         with atomic_path(kept) as temporary:
@@ -54,6 +61,7 @@ def fetch_package(name: str, version: str, folder: Path) -> Path:
 
 def fetch_url(url: str, sha256: str, folder: Path) -> Path:
     """The file with the given sha256 at an http(s) address; a cached file is used as is. Raises UserError."""
+    _require_web(url, url)
     store = Store(folder)
     return store.path(fetch(url, sha256, store, lambda offset, version: http_answer(url, offset, version)).sha256)
 
@@ -71,28 +79,16 @@ def archive_files(archive: Path, pattern: str) -> dict[str, bytes]:
 @contextmanager
 def http_answer(url: str, offset: int, version: str) -> Iterator[Answer]:
     """The content of `url` from byte `offset` on if it is still `version`, else all. Raises UserError, Unavailable."""
-    import requests
-
-    # request the stored bytes uncompressed, so that byte offsets are meaningful
-    headers = {"Accept-Encoding": "identity", **authorization(url)}
-    if offset:
-        headers |= {"Range": f"bytes={offset}-", "If-Range": version}
     with http_errors(without_query(url)):
-        answer = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS)
-        with answer:
-            whole = _size(answer.headers.get("Content-Range", "").rpartition("/")[2])
-            if answer.status_code == 416 and whole == offset:
-                yield Answer(offset, whole, version, iter(()))
+        with _asked(url, offset, version) as answer:
+            if size := _rest(answer, offset, version):
+                yield Answer(offset, size, version, _chunks(answer, url))
                 return
-            answer.raise_for_status()
-            if answer.status_code == 206 and http_version(answer) in ("", version):
-                yield Answer(offset, whole, version, _chunks(answer, url))
-            elif answer.status_code == 206:  # the content changed, and the server does not support If-Range
-                with http_answer(url, 0, "") as anew:
-                    yield anew
-            else:
-                size = None if "Content-Encoding" in answer.headers else _size(answer.headers.get("Content-Length"))
-                yield Answer(0, size, http_version(answer), _no_page(answer, url))
+            if answer.status_code not in (206, 416):
+                yield _whole(answer, url)
+                return
+        with _asked(url, 0, "") as answer:  # that was not the part asked for, so ask for the whole
+            yield _whole(answer, url)
 
 
 def http_version(answer: "Response") -> str:
@@ -107,14 +103,16 @@ def http_version(answer: "Response") -> str:
 def http_errors(where: str) -> Iterator[None]:
     """Raise errors of requests as Unavailable if a retry may help, else as UserError."""
     from requests import RequestException
+    from urllib3.exceptions import HTTPError
 
     try:
         yield
-    except RequestException as error:
-        refused = error.response is not None and error.response.status_code not in RETRIED_STATUS
-        if refused:
+    except (RequestException, HTTPError, EOFError, zlib.error) as error:
+        response = getattr(error, "response", None)
+        if isinstance(error, ValueError) or (response is not None and response.status_code not in RETRIED_STATUS):
             raise UserError(f"{where} refuses: {_reason(error)}; check the address, and whether it is public") from None
-        raise Unavailable(f"{where} cannot be read: {_reason(error)}; check the network and try again") from None
+        headers = {} if response is None else response.headers
+        raise unavailable(f"{where} cannot be read: {_reason(error)}", headers) from None
 
 
 def host(url: str) -> str:
@@ -129,13 +127,15 @@ def without_query(url: str) -> str:
 
 
 def _source_distribution(client: "PyPISimple", name: str, version: str, index: str) -> "DistributionPackage":
-    from pypi_simple import NoSuchProjectError
+    from pypi_simple import NoSuchProjectError, UnsupportedRepoVersionError
 
     try:
         with http_errors(index):
             page = client.get_project_page(name, timeout=TIMEOUT_SECONDS)
     except NoSuchProjectError:
         raise UserError(f"{index} has no package {name}") from None
+    except (ValueError, UnsupportedRepoVersionError) as error:  # an answer of another kind, with status 200
+        raise UserError(f"{index} answers with no list of packages: {str(error).partition(chr(10))[0]}") from None
     found = {str(package.version): package for package in page.packages if package.package_type == "sdist"}
     if version not in found:
         raise UserError(f"{index} has no source distribution {name} {version}; it has {', '.join(found) or 'none'}")
@@ -149,31 +149,87 @@ def _download_package(client: "PyPISimple", package: "DistributionPackage", path
         client.download_package(package, path, progress=_Received, timeout=TIMEOUT_SECONDS)
 
 
-def _no_page(answer: "Response", url: str) -> Iterator[bytes]:
-    """The content. Raises UserError for HTML, such as an error page with status 200."""
-    chunks = _chunks(answer, url)
-    first = next(chunks, b"")
+def _require_web(address: str, what: str) -> None:
+    try:
+        scheme = check_web(address).scheme
+    except ValueError as error:
+        raise UserError(f"{what} {error}") from None
+    if scheme not in ("http", "https"):
+        raise UserError(f"{what} is no http(s) address")
+
+
+def _asked(url: str, offset: int, version: str) -> "Response":
+    """The server's answer to a request for the bytes from `offset` on, if they are still of `version`."""
+    import requests
+
+    # request the stored bytes uncompressed, so that byte offsets are meaningful
+    headers = {"Accept-Encoding": "identity", **authorization(url)}
+    if offset:
+        headers |= {"Range": f"bytes={offset}-", "If-Range": version}
+    hooks = {"response": _stays_on_the_web}
+    return requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS, hooks=hooks)
+
+
+def _stays_on_the_web(answer: "Response", **_: Any) -> None:
+    """Raises UserError if the answer redirects to anything but http(s)."""
+    if not answer.is_redirect:
+        return
+    where = without_query(answer.url)
+    try:
+        target = check_web(answer.headers["Location"])
+    except ValueError as error:
+        raise UserError(f"{where} redirects to an address that {error}; check the address") from None
+    if target.scheme not in ("", "http", "https"):
+        raise UserError(f"{where} redirects to {target.scheme}:, and only http(s) is followed; check the address")
+
+
+def _rest(answer: "Response", offset: int, version: str) -> int | None:
+    """The size of the whole if the answer is the rest from `offset` on of the same version, else None."""
+    if not offset or answer.status_code != 206 or http_version(answer) != version:
+        return None
+    return total_of_rest(answer.headers.get("Content-Range", ""), offset)
+
+
+def _whole(answer: "Response", url: str) -> Answer:
+    """Raises UserError for an error page, such as one with status 200; Unavailable for a part."""
+    answer.raise_for_status()
+    where = without_query(url)
+    if answer.status_code not in (200, 203):
+        raise Unavailable(f"{where} answers with the status {answer.status_code}, not with the whole file; try again")
+    head, rest = split_head(_chunks(answer, url))
     kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
-    if kind in ("text/html", "application/xhtml+xml") or PAGE.match(first[:512]):
-        where = without_query(url)
-        raise UserError(f"{where} is a page for people ({kind}), no data; name the address of the file itself")
-    yield first
-    yield from chunks
+    if kind in ("text/html", "application/xhtml+xml") or is_page(head):
+        what = f"a page for people or an error message{f' ({kind})' if kind else ''}, no data"
+        raise UserError(f"{where} is {what}; name the address of the file itself")
+    size = None if "Content-Encoding" in answer.headers else _size(answer.headers.get("Content-Length"))
+    return Answer(0, size, http_version(answer), chain([head], rest))
 
 
 def _chunks(answer: "Response", url: str) -> Iterator[bytes]:
+    packing = answer.headers.get("Content-Encoding", "").strip().lower()
     with http_errors(without_query(url)):
-        yield from answer.iter_content(CHUNK_BYTES)
+        blocks = answer.raw.stream(CHUNK_BYTES, decode_content=False)
+        if packing in ("", "identity"):
+            yield from blocks
+        elif packing in ("gzip", "x-gzip"):
+            yield from gunzipped(blocks)
+        else:
+            raise UserError(f"{without_query(url)} is sent in the encoding {packing}, and none was asked for")
 
 
 def _size(text: str | None) -> int | None:
     return int(text) if text and text.isdigit() else None
 
 
-def _reason(error: "RequestException") -> str:
+def _reason(error: Exception) -> str:
     """The root cause of a network error, without the address and the wrapping exceptions."""
-    if error.response is not None:
-        return f"HTTP {error.response.status_code} {error.response.reason}"
+    from requests import TooManyRedirects
+
+    if isinstance(error, TooManyRedirects):
+        return "it redirects in a loop"
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"HTTP {response.status_code} {response.reason}"
     cause = error.args[0] if error.args else error
     cause = getattr(cause, "reason", cause)
     cause = cause.args[0] if getattr(cause, "args", ()) else cause

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 from gptcore.corpus.store import Kept, Store, address_key
-from gptcore.corpus.transfer import retry
+from gptcore.corpus.template import column_of
+from gptcore.corpus.transfer import retry, unavailable
 from gptcore.errors import Unavailable, UserError
 from gptcore.files import read_json, write_json
 
@@ -122,14 +123,15 @@ class _Stream:
                 path, self.hub.config, split=self.hub.split, revision=self.commit, streaming=True
             )
             if columns := stream.column_names:
-                if missing := [field for field in self.fields if field not in columns]:
+                wanted = list(dict.fromkeys(column_of(field, columns) for field in self.fields))
+                if missing := [column for column in wanted if column not in columns]:
                     raise UserError(f"{name}: has no field {missing[0]}; it has {', '.join(columns)}")
-                stream = stream.select_columns(self.fields)
+                stream = stream.select_columns(wanted)
             if self.state:
                 stream.load_state_dict(self.state)
             for row in stream:
-                wanted = {field: row[field] for field in self.fields if field in row}
-                yield json.dumps(wanted, default=repr), stream.state_dict
+                names = dict.fromkeys(column_of(field, row) for field in self.fields)
+                yield json.dumps({name: row[name] for name in names if name in row}, default=repr), stream.state_dict
 
 
 def _state_path(store: Store, address: str) -> Path:
@@ -162,7 +164,8 @@ def hub_errors(hub: HubSource) -> Iterator[None]:
     except ValueError as error:  # unknown config or split; the message of `datasets` lists the existing ones
         raise UserError(f"hf://{hub.name}: {_line(error)}") from None
     except (OSError, client_error) as error:
-        raise Unavailable(f"hf://{hub.name} cannot be read: {_line(error)}; check the network and try again") from None
+        headers = getattr(getattr(error, "response", None), "headers", {})
+        raise unavailable(f"hf://{hub.name} cannot be read: {_line(error)}", headers) from None
 
 
 def _line(error: Exception) -> str:

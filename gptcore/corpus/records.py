@@ -1,26 +1,29 @@
-"""Read texts one at a time from text, JSON Lines, Parquet and CSV files, plain or compressed with gzip or zstd.
+"""Read texts one at a time from text, JSON, Parquet and CSV files, plain or compressed with gzip or zstd.
 
 Memory holds one record or one piece of a text, whatever the file size.
 """
 
-import csv
+import errno
 import io
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
+from gptcore.corpus.csv_records import csv_records
 from gptcore.corpus.documents import DOCUMENT_BYTES, end_of_piece
-from gptcore.corpus.unpack import PACKED_SUFFIXES, seekable, unpacked
+from gptcore.corpus.json_records import json_records
+from gptcore.corpus.other_content import HEAD_BYTES, not_utf8, refuse_other_content
+from gptcore.corpus.parquet_records import parquet_records
+from gptcore.corpus.template import Template, value_of
+from gptcore.corpus.unpack import PACKED_SUFFIXES, unpacked
 from gptcore.errors import UserError
 
 Format = Literal["text", "jsonl", "parquet", "csv"]
 
 SUFFIXES: dict[str, Format] = {
     ".txt": "text", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet", ".csv": "csv",
+    ".tsv": "csv",
 }  # fmt: skip
-RECORD_BYTES = 64 << 20  # a longer line or field means that the file has another format
-PARQUET_BATCH_ROWS = 64
 
 
 class Text(NamedTuple):
@@ -38,56 +41,54 @@ def known_format(name: str) -> Format | None:
     return SUFFIXES.get(PurePosixPath(path.stem).suffix if path.suffix in PACKED_SUFFIXES else path.suffix)
 
 
-def read_texts(path: Path, address: str, form: Format, template: str, language_field: str) -> Iterator[Text]:
-    """The texts of one file. `template` is the name of the text's field, or a format string such as `{a}\\n{b}`.
+def read_texts(
+    path: Path, address: str, form: Format, template: str, language_field: str, delimiter: str = ""
+) -> Iterator[Text]:
+    """The texts of one file. `template` names the text's field, or makes a text of fields (see template.py).
 
-    Raises UserError, which names `address` and the record.
+    `delimiter` separates the cells of CSV; empty means that the first line tells. Raises UserError, which names
+    `address` and the record.
     """
-    with path.open("rb") as packed, unpacked(packed, address) as file:
-        if form == "text":
-            for piece in _text_pieces(file, address):
-                yield Text(piece, None, address)
-            return
-        fields = template_fields(template)
-        wanted = [*fields, language_field] if language_field else fields
-        for number, record in enumerate(READERS[form](file, address, wanted), start=1):
-            where = f"{address}: record {number:,}"
-            language = _string(record, language_field, where) if language_field else None
-            values = {field: _string(record, field, where) for field in fields}
-            whole = template.format_map(values) if "{" in template else values[template]
-            yield from (Text(piece, language, where) for piece in _pieces(whole, where))
+    try:
+        with path.open("rb") as packed, unpacked(packed, address) as file:
+            refuse_other_content(file.peek(HEAD_BYTES), address, table=form == "parquet")
+            if form == "text":
+                yield from (Text(piece, None, address) for piece in _text_pieces(file, address))
+                return
+            made = Template(template)
+            wanted = [*made.fields, language_field] if language_field else made.fields
+            for number, record in enumerate(_records(file, address, form, wanted, delimiter), start=1):
+                where = f"{address}: record {number:,}"
+                language = _string(record, language_field, where) if language_field else None
+                values = {field: _string(record, field, where) for field in made.fields}
+                whole = made.fill(values)
+                yield from (Text(piece, language, where) for piece in _pieces(whole, where))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # unpacking Parquet needs a temporary file
+            raise
+        raise UserError(f"{address}: cannot be read: {error.strerror or error}") from None
 
 
-def template_fields(template: str) -> list[str]:
-    """The fields that a template names. Raises ValueError if the template is invalid."""
-    if "{" not in template:
-        return [template]
-    import string
-
-    fields = [name for _, name, form, conversion in string.Formatter().parse(template) if name is not None]
-    if not all(name.isidentifier() for name in fields):
-        raise ValueError("must be a field's name, or a text with fields such as {question}")
-    return list(dict.fromkeys(fields))
+def _records(
+    file: io.BufferedReader, address: str, form: Format, fields: list[str], delimiter: str
+) -> Iterator[dict[str, Any]]:
+    if form == "csv":
+        return csv_records(file, address, fields, delimiter)
+    return (parquet_records if form == "parquet" else json_records)(file, address, fields)
 
 
 def _text_pieces(file: io.BufferedReader, address: str) -> Iterator[str]:
-    """A text of up to DOCUMENT_BYTES as a whole, a longer one in pieces cut at line ends."""
-    _refuse_binary(file, address)
-    done, rest = 0, b""
-    while block := rest + file.read(DOCUMENT_BYTES + 1 - len(rest)):
+    """A text of up to DOCUMENT_BYTES as a whole, even an empty one, a longer one in pieces cut at line ends."""
+    done, block = 0, file.read(DOCUMENT_BYTES + 1)
+    while True:
         end = end_of_piece(block) if len(block) > DOCUMENT_BYTES else len(block)
         try:
             yield block[:end].decode()
         except UnicodeDecodeError as error:
-            raise UserError(
-                f"{address}: is not UTF-8 text: byte {done + error.start:,} is {block[error.start]:#04x}"
-            ) from None
-        done, rest = done + end, block[end:]
-
-
-def _refuse_binary(file: io.BufferedReader, address: str) -> None:
-    if b"\0" in file.peek(io.DEFAULT_BUFFER_SIZE):
-        raise UserError(f"{address}: is no text, it holds zero bytes; set data.format if it is a table")
+            raise not_utf8(address, error, done) from None
+        if end == len(block):
+            return
+        done, block = done + end, block[end:] + file.read(end)
 
 
 def _pieces(text: str, where: str) -> Iterator[str]:
@@ -102,72 +103,9 @@ def _pieces(text: str, where: str) -> Iterator[str]:
     yield text or block.decode()
 
 
-def _jsonl_records(file: io.BufferedReader, address: str, fields: list[str]) -> Iterator[dict[str, Any]]:
-    _refuse_binary(file, address)
-    number = 0
-    while line := file.readline(RECORD_BYTES + 1):
-        number += 1
-        where = f"{address}: record {number:,}"
-        if len(line) > RECORD_BYTES:
-            raise UserError(f"{where}: is longer than {RECORD_BYTES:,} bytes; JSON Lines has one object a line")
-        try:
-            record = json.loads(line.decode())
-        except UnicodeDecodeError as error:
-            raise UserError(f"{where}: is not UTF-8: byte {error.start:,} is {line[error.start]:#04x}") from None
-        except json.JSONDecodeError as error:
-            raise UserError(f"{where}: is no JSON: {error.msg} at character {error.pos:,}") from None
-        if not isinstance(record, dict):
-            raise UserError(f"{where}: is no JSON object; JSON Lines has one object a line")
-        yield record
-
-
-def _csv_records(file: io.BufferedReader, address: str, fields: list[str]) -> Iterator[dict[str, Any]]:
-    _refuse_binary(file, address)
-    csv.field_size_limit(RECORD_BYTES)
-    number = 0
-    try:
-        for record in csv.DictReader(io.TextIOWrapper(file, "utf-8-sig", newline=""), strict=True):
-            number += 1
-            if None in record or None in record.values():
-                raise UserError(f"{address}: record {number:,}: has not as many cells as the first line has names")
-            yield record
-    except UnicodeDecodeError as error:
-        raise UserError(f"{address}: after record {number:,}: is not UTF-8: {error.reason}") from None
-    except csv.Error as error:
-        raise UserError(f"{address}: record {number + 1:,}: is no CSV: {error}") from None
-
-
-def _parquet_records(file: io.BufferedReader, address: str, fields: list[str]) -> Iterator[dict[str, Any]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        with seekable(file) as source:
-            # read single pages, not whole row groups: some writers put the whole file into one row group
-            table = pyarrow.parquet.ParquetFile(source, buffer_size=1 << 20, pre_buffer=False)
-            names = table.schema_arrow.names
-            _require(fields, names, address)
-            for batch in table.iter_batches(PARQUET_BATCH_ROWS, columns=fields):
-                yield from batch.to_pylist()
-    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
-        raise UserError(f"{address}: is no Parquet that can be read: {' '.join(str(error).split())}") from None
-
-
-READERS: dict[Format, Callable[[io.BufferedReader, str, list[str]], Iterator[dict[str, Any]]]] = {
-    "jsonl": _jsonl_records, "csv": _csv_records, "parquet": _parquet_records,
-}  # fmt: skip
-
-
-def _require(fields: list[str], names: list[str], where: str) -> None:
-    for field in fields:
-        if field not in names:
-            raise UserError(f"{where}: has no field {field}; it has {', '.join(names)}; say in data.text what to take")
-
-
 def _string(record: dict[str, Any], field: str, where: str) -> str:
     """The text of a field; null becomes the empty string."""
-    _require([field], list(record), where)
-    value = record[field]
+    value = value_of(record, field, where)
     if value is None or isinstance(value, str):
         return value or ""
     raise UserError(f"{where}: the field {field} is no text but {type(value).__name__}")

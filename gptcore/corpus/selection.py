@@ -13,6 +13,7 @@ class Dropped(Metrics):
     """How many texts were dropped, and why; texts after a limit are not read and so not counted."""
 
     language: int
+    empty: int
     too_short: int
     duplicate: int
 
@@ -28,7 +29,7 @@ class Selection:
     ) -> None:
         self.languages, self.min_bytes, self.deduplicate = languages, min_bytes, deduplicate
         self.max_documents, self.max_bytes = max_documents, max_bytes
-        self.counts = {"language": 0, "too_short": 0, "duplicate": 0}
+        self.counts = {"language": 0, "empty": 0, "too_short": 0, "duplicate": 0}
         self.seen: set[bytes] = set()
 
     @property
@@ -53,16 +54,18 @@ class Selection:
             if count == self.max_documents:
                 return  # before the next file is downloaded
         if not count:
-            raise UserError(f"data.source: no document is left of it; dropped were {self._counted()}")
+            raise UserError(f"data.source: no document is left of it: {self._counted()}")
 
     def takes(self, text: Text, encoded: bytes) -> bool:
         """Whether a text becomes a document, limits aside; `encoded` is its UTF-8. Raises UserError."""
         if self.languages and text.language not in self.languages:
             self.counts["language"] += 1
-        elif len(encoded) < self.min_bytes or (self.min_bytes and not text.text.strip()):
-            self.counts["too_short"] += 1
         elif not text.text.strip():
-            raise UserError(f"{text.where}: holds no text; leave it out, or set data.min_bytes=1 to drop all such")
+            if not self.min_bytes:
+                raise UserError(f"{text.where}: holds no text; leave it out, or set data.min_bytes=1 to drop all such")
+            self.counts["empty"] += 1
+        elif len(encoded) < self.min_bytes:
+            self.counts["too_short"] += 1
         elif self.deduplicate and self._known(encoded):
             self.counts["duplicate"] += 1
         else:
@@ -75,4 +78,10 @@ class Selection:
         return len(self.seen) == before
 
     def _counted(self) -> str:
-        return ", ".join(f"{count:,} for {why}" for why, count in self.counts.items())
+        reasons = {
+            "language": f"in other languages than {', '.join(self.languages)}",
+            "empty": "empty or only white space",
+            "too_short": f"shorter than data.min_bytes={self.min_bytes}",
+        }
+        counted = [f"{self.counts[why]:,} {reason}" for why, reason in reasons.items() if self.counts[why]]
+        return f"its texts were {', '.join(counted)}" if counted else "it holds no records"

@@ -12,9 +12,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 from urllib.parse import urlsplit
 
+from gptcore.corpus.addresses import check_object, check_path, check_web
 from gptcore.corpus.fetch import fetch_package, http_answer
+from gptcore.corpus.folders import local_files, readable
 from gptcore.corpus.hub import HubSource, hub_files
 from gptcore.corpus.hub_addresses import hub_addresses
+from gptcore.corpus.left_out import LeftOut, shown
 from gptcore.corpus.records import Format, known_format
 from gptcore.corpus.store import Kept, Store
 from gptcore.corpus.transfer import Reader, fetch, retry
@@ -23,7 +26,9 @@ from gptcore.files import sha256_file
 
 # package://<name>/<version>/<pattern of files inside the source distribution>
 PACKAGE = re.compile(r"package://(?P<name>[\w.-]+)/(?P<version>[\w.!+-]+)/(?P<pattern>.+)")
-REMOTE = re.compile(r"(?P<address>(https?|s3)://[^/#]+/[^#]*)(#sha256=(?P<sha256>[0-9a-f]{64}))?")
+PIN = r"(#sha256=(?P<sha256>[0-9a-f]{64}))?"
+WEB = re.compile(r"(?P<address>https?://[^/#]+/[^#]*)" + PIN)
+S3 = re.compile(r"(?P<address>s3://(?P<bucket>[^/]+)/(?P<key>.*?))" + PIN, re.DOTALL)  # a key may hold any character
 FORMS = "package://name/version/pattern, http(s)://…, s3://bucket/…, hf://owner/name, or files of this machine"
 
 
@@ -36,66 +41,91 @@ class Whole(NamedTuple):
 
 
 class SourceFile(NamedTuple):
-    """One file of a source. `fetch` downloads it; raises UserError, Unavailable."""
+    """One file of a source. `fetch` downloads it; raises UserError, Unavailable.
+
+    `version` asks the server for the version it has now, where there is a server.
+    """
 
     address: str
     form: Format
     fetch: Callable[[], Whole]
     title: str = ""
+    version: Callable[[], str] | None = None
 
 
 def check_source(source: str) -> str:
     """Raises ValueError if `source` is not a valid source."""
     if source.startswith("hf://"):
         HubSource.parse(source)
-    elif "://" in source and not PACKAGE.fullmatch(source) and not REMOTE.fullmatch(source):
+    elif remote := WEB.fullmatch(source):
+        check_web(remote["address"])
+    elif remote := S3.fullmatch(source):
+        check_object(remote["bucket"], remote["key"])
+    elif "://" not in source:
+        check_path(source)
+    elif not PACKAGE.fullmatch(source):
         raise ValueError(f"must be {FORMS}")
     return source
 
 
 def locate(
-    source: str, form: Format | None, root: Path, store: Store, fields: list[str] | None
+    source: str, form: Format | None, root: Path, store: Store, fields: list[str] | None, left_out: LeftOut
 ) -> Iterator[SourceFile]:
     """The files of `source` in order. Relative paths are resolved against `root`; `form` defaults to the suffix's.
+
+    `left_out` decides which files of folders, prefixes and patterns are not read.
 
     From the hub: the `fields` of the rows, or with None the files that hold the rows. Raises UserError, Unavailable.
     """
     if package := PACKAGE.fullmatch(source):
-        yield from _package(package["name"], package["version"], package["pattern"], form, store)
+        yield from _package(package["name"], package["version"], package["pattern"], form, store, left_out)
     elif source.startswith("hf://") and fields is None:
         for address in retry(partial(hub_addresses, source)):
-            yield SourceFile(address, form or _form(address), partial(_fetch, address, "", store, _reader(address)))
+            yield _web_file(address, "", form, store)
     elif source.startswith("hf://"):
         assert fields is not None
         for address, kept in hub_files(source, fields, store):
             yield SourceFile(address, "jsonl", partial(_kept, kept, store))
-    elif remote := REMOTE.fullmatch(source):
-        sha256 = remote["sha256"] or ""
-        for address, reader in _remote(remote["address"]):
-            yield SourceFile(address, form or _form(address), partial(_fetch, address, sha256, store, reader))
+    elif remote := WEB.fullmatch(source):
+        yield _web_file(remote["address"], remote["sha256"] or "", form, store)
+    elif remote := S3.fullmatch(source):
+        yield from _bucket_files(remote["address"], remote["sha256"] or "", form, store, left_out)
     else:
-        for path in _local(root, source):
-            address = str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+        for path in local_files(root, source, left_out):
+            address = shown(path.relative_to(root) if path.is_relative_to(root) else path)
             yield SourceFile(address, form or _form(path.name), partial(_read, path))
 
 
 def _read(path: Path) -> Whole:
-    return Whole(path, path.stat().st_size, sha256_file(path))
+    with readable(path):
+        return Whole(path, path.stat().st_size, sha256_file(path))
 
 
-def _remote(address: str) -> Iterator[tuple[str, Reader]]:
-    if not address.startswith("s3://"):
-        yield address, _reader(address)
-        return
+def _web_file(address: str, sha256: str, form: Format | None, store: Store) -> SourceFile:
+    reader = partial(http_answer, address)
+    named = form or _form(urlsplit(address).path)
+    return SourceFile(
+        address, named, partial(_fetch, address, sha256, store, reader), version=partial(_version, reader)
+    )
+
+
+def _bucket_files(
+    address: str, sha256: str, form: Format | None, store: Store, left_out: LeftOut
+) -> Iterator[SourceFile]:
     from gptcore.corpus.buckets import bucket_answer, bucket_objects
 
-    for each in bucket_objects(address):
-        if each == address or known_format(each):
-            yield each, partial(bucket_answer, each)
+    objects = bucket_objects(address)
+    taken = [each for each in objects if left_out.takes_object(address, each)]
+    if not taken:
+        raise UserError(f"data.source: {address} holds nothing but what is left out: {left_out}")
+    for each in taken:
+        fetched = partial(_fetch, each, sha256, store, partial(bucket_answer, each))
+        yield SourceFile(each, form or _form(each), fetched, version=partial(str, objects[each]))
 
 
-def _reader(address: str) -> Reader:
-    return partial(http_answer, address)
+def _version(reader: Reader) -> str:
+    with reader(0, "") as answer:  # does not read the content
+        return answer.version
 
 
 def _fetch(address: str, sha256: str, store: Store, reader: Reader) -> Whole:
@@ -106,7 +136,9 @@ def _kept(kept: Kept, store: Store) -> Whole:
     return Whole(store.path(kept.sha256), kept.size, kept.sha256)
 
 
-def _package(name: str, version: str, pattern: str, form: Format | None, store: Store) -> Iterator[SourceFile]:
+def _package(
+    name: str, version: str, pattern: str, form: Format | None, store: Store, left_out: LeftOut
+) -> Iterator[SourceFile]:
     """Files of a source distribution, with titles from a metadata.txt beside them, if any (INI, a section per file)."""
     archive = fetch_package(name, version, store.folder)
     try:
@@ -116,7 +148,9 @@ def _package(name: str, version: str, pattern: str, form: Format | None, store: 
             beside = str(PurePosixPath(pattern).parent / "metadata.txt")
             for metadata in [each for path, each in members.items() if PurePosixPath(path).match(beside)]:
                 titles.read_string(_content(tar, metadata).read().decode())
+            parts = pattern.split("/")
             matching = sorted(path for path in members if PurePosixPath(path).match(pattern))
+            matching = [path for path in matching if left_out.takes([PurePosixPath(path).name], parts)]
             if not matching:
                 raise UserError(f"data.source: the source distribution of {name} {version} has no files {pattern}")
             for path in matching:
@@ -133,23 +167,5 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
     return content
 
 
-def _local(root: Path, source: str) -> list[Path]:
-    """A file, the files that match a pattern, or all files of a folder with a known suffix."""
-    named = Path(source).expanduser()
-    path = root / named
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        files = sorted(each for each in path.rglob("*") if each.is_file() and known_format(each.name))
-        missing = f"{path} holds no text, JSON Lines, Parquet or CSV files; name a pattern, with data.format"
-    else:
-        top, pattern = (Path(named.anchor), named.relative_to(named.anchor)) if named.is_absolute() else (root, named)
-        files = sorted(each for each in top.glob(str(pattern)) if each.is_file())
-        missing = f"{path} does not exist; name a text file or a folder of text files"
-    if not files:
-        raise UserError(f"data.source: {missing}")
-    return files
-
-
-def _form(address: str) -> Format:
-    return known_format(urlsplit(address).path if "://" in address else address) or "text"
+def _form(name: str) -> Format:
+    return known_format(name) or "text"

@@ -13,6 +13,7 @@ from typing import IO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from gptcore.addresses import redacted
 from gptcore.errors import UserError
 from gptcore.files import sha256_file, write_json
 
@@ -64,7 +65,7 @@ class Store:
 
     def add(self, address: str, file: Path, sha256: str, version: str) -> Kept:
         """Move a file downloaded from `address` into the cache; it must match `sha256`, if given. Raises UserError."""
-        kept = Kept(address=address, size=file.stat().st_size, sha256=sha256_file(file), version=version)
+        kept = Kept(address=redacted(address), size=file.stat().st_size, sha256=sha256_file(file), version=version)
         first = self.recorded(address)
         remedy = "nothing was kept"
         if not sha256 and self.hold and first:

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 import shutil
 import tempfile
 import zlib
@@ -11,7 +12,9 @@ from typing import Any, BinaryIO
 from gptcore.errors import UserError
 
 PACKED_SUFFIXES = (".gz", ".zst")
-GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+GZIP_MAGIC = b"\x1f\x8b"
+ZSTD_MAGIC = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")  # a frame, or one to skip, as pzstd writes first
+ZSTD_WINDOW_BYTES = 1 << 31  # the longest that zstd --long=31 asks for; memory for it is taken only then
 PACKED_BLOCK_BYTES = 1 << 16
 
 
@@ -21,7 +24,7 @@ def unpacked(file: BinaryIO, address: str) -> io.BufferedReader:
     file.seek(0)
     if magic.startswith(GZIP_MAGIC):
         return io.BufferedReader(_Blocks(_gzip_blocks(file, address)))
-    if magic == ZSTD_MAGIC:
+    if ZSTD_MAGIC.match(magic):
         return io.BufferedReader(_Blocks(_zstd_blocks(file, address)))
     return io.BufferedReader(file)  # type: ignore[arg-type]
 
@@ -39,18 +42,25 @@ def _zstd_blocks(file: BinaryIO, address: str) -> Iterator[bytes]:
     """Decompress all frames: the library's own reader stops after the first and accepts a truncated one as complete."""
     import zstandard
 
-    frame = zstandard.ZstdDecompressor().decompressobj()
+    unpacking = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES)
+    frame = unpacking.decompressobj()
     try:
         while packed := file.read(PACKED_BLOCK_BYTES):
             while packed:
                 if frame.eof:
-                    frame = zstandard.ZstdDecompressor().decompressobj()
+                    frame = unpacking.decompressobj()
                 yield frame.decompress(packed)
                 packed = frame.unused_data
     except zstandard.ZstdError as error:
-        raise UserError(f"{address}: cannot be unpacked: {error}; fetch or make it anew") from None
+        raise UserError(f"{address}: cannot be unpacked: {error}; {_remedy(str(error))}") from None
     if not frame.eof:
         raise UserError(f"{address}: cannot be unpacked: it ends in the middle; fetch or make it anew")
+
+
+def _remedy(error: str) -> str:
+    if "memory" in error:
+        return "pack it with a shorter window, `zstd --long=27`"
+    return "pack it without a dictionary" if "ictionary" in error else "fetch or make it anew"
 
 
 class _Blocks(io.RawIOBase):

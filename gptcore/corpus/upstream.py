@@ -1,14 +1,13 @@
 """Check whether the source of the corpus has changed: compare versions, and download again only where they differ."""
 
 import hashlib
-from contextlib import AbstractContextManager
 
 from pydantic import BaseModel, ConfigDict
 
 from gptcore.config.paths import Paths
 from gptcore.corpus.corpus import Corpus, DataConfig
 from gptcore.corpus.sources import SourceFile
-from gptcore.corpus.transfer import Answer, retry
+from gptcore.corpus.transfer import retry
 from gptcore.errors import UserError
 from gptcore.files import read_json
 
@@ -56,9 +55,9 @@ def version_of(file: SourceFile) -> str:
 
     Raises Unavailable, and UserError if the server sends neither.
     """
-    if not file.address.startswith(FETCHED):
+    if file.version is None:
         return file.fetch().sha256
-    if version := retry(lambda: _version(file.address)):
+    if version := retry(file.version):
         return version
     raise UserError(f"{file.address} has no ETag or date by which it could be pinned; take data.mode=files")
 
@@ -71,18 +70,3 @@ def streamed_files(corpus: Corpus) -> tuple[StreamedFile, ...]:
 def files_sha256(files: tuple[StreamedFile, ...]) -> str:
     """The digest that `data.sha256` must equal for a stream."""
     return hashlib.sha256("".join(f"{each.address} {each.version}\n" for each in files).encode()).hexdigest()
-
-
-def _version(address: str) -> str:
-    with _answer(address) as answer:
-        return answer.version
-
-
-def _answer(address: str) -> AbstractContextManager[Answer]:
-    if address.startswith("s3://"):
-        from gptcore.corpus.buckets import bucket_answer
-
-        return bucket_answer(address, 0, "")
-    from gptcore.corpus.fetch import http_answer
-
-    return http_answer(address, 0, "")

@@ -42,11 +42,11 @@ def window_losses(
             batch = starts[first : first + size]
             positions = np.minimum(batch[:, None] + np.arange(window + 1), len(tokens) - 1)
             rows = torch.from_numpy(tokens[positions].astype(np.int64)).to(device)
-            real = torch.from_numpy(batch[:, None] + np.arange(1, window + 1) < len(tokens)).to(device)
+            real = torch.from_numpy(batch[:, None] + np.arange(1, window + 1) < len(tokens))
             logits = model(rows[:, :-1])
             loss = F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten(), reduction="none").view(real.shape)
-            losses.append((loss.double() * real).sum(1).cpu().numpy())
-            counts.append(real.sum(1).cpu().numpy())
+            losses.append((loss.cpu().double() * real).sum(1).numpy())  # Apple's GPUs have no float64
+            counts.append(real.sum(1).numpy())
             if progress:
                 progress.update(min(first + size, len(starts)))
     model.train(training)

@@ -4,7 +4,6 @@ Shapes: B batch, T time, C n_embd, H n_head, D head_dim = C / H.
 """
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -28,17 +27,33 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return rotated.flatten(-2)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, rate: float, scale: float, window: int) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, rate: float, scale: float, window: int, bias: Tensor | None) -> Tensor:
     """Causal attention of q, k, v (B, H, T, D), each query to the last `window` positions (0: to all).
 
-    `rate` is the dropout rate on the attention weights.
+    `rate` is the dropout rate on the attention weights, `bias` the `window_bias` of these T positions.
     """
-    if q.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+    if _in_blocks(q.device):
         return _attend_in_blocks(q, k, v, rate, scale, window)
-    if not window or window >= q.size(2):
+    if bias is None:
         return F.scaled_dot_product_attention(q, k, v, dropout_p=rate, is_causal=True, scale=scale)
-    bias = _causal_bias(0, q.size(2), 0, q.size(2), window, q.dtype, q.device)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=rate, scale=scale)
+
+
+def window_bias(T: int, window: int, device: torch.device) -> Tensor | None:
+    """The mask (T, T) that `attend` takes for `window`; None where it needs none. One serves all blocks of a pass."""
+    if not window or window >= T or _in_blocks(device):
+        return None
+    autocast = torch.is_autocast_enabled(device.type)
+    return _causal_bias(T, 0, window, torch.get_autocast_dtype(device.type) if autocast else torch.float32, device)
+
+
+def stores_scores(device: torch.device, dtype: torch.dtype, rate: float) -> bool:
+    """Whether `attend` keeps the scores (B, H, T, T) for the backward pass: torch's fused kernels do not."""
+    return device.type != "cuda" and (device.type != "cpu" or dtype != torch.float32 or rate > 0)
+
+
+def _in_blocks(device: torch.device) -> bool:
+    return device.type == "cpu" and torch.is_autocast_enabled("cpu")
 
 
 def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, rate: float, scale: float, window: int) -> Tensor:
@@ -48,24 +63,29 @@ def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, rate: float, scale: float
     """
     T = q.size(2)
     q, k, v = ((q * scale).bfloat16(), k.bfloat16(), v.bfloat16())
+    before = (T - 1) // QUERY_BLOCK * QUERY_BLOCK  # keys before the last block
+    before = min(before, window - 1) if window else before
+    # one bias for all blocks: its last columns for one with fewer earlier keys, its first rows for a shorter one
+    bias = _causal_bias(min(QUERY_BLOCK, T), before, window, q.dtype, q.device)
     blocks = []
     for first in range(0, T, QUERY_BLOCK):
         last = min(first + QUERY_BLOCK, T)
-        start = max(first - window + 1, 0) if window else 0
+        start = max(first - before, 0)
         scores = q[:, :, first:last] @ k[:, :, start:last].mT
-        scores += _causal_bias(first, last, start, last, window, scores.dtype, scores.device)
+        scores += bias[: last - first, before - (first - start) : before + last - first]
         blocks.append(dropout(scores.softmax(-1), rate) @ v[:, :, start:last])
     return torch.cat(blocks, dim=2) if len(blocks) > 1 else blocks[0]
 
 
-@lru_cache(maxsize=64)
-def _causal_bias(
-    first: int, last: int, start: int, end: int, window: int, dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """The additive mask for queries first..last against keys start..end: 0 where visible, -inf elsewhere."""
-    ahead = torch.arange(first, last, device=device)[:, None] - torch.arange(start, end, device=device)
-    seen = (ahead >= 0) & (ahead < window) if window else ahead >= 0
-    return torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen, -math.inf)
+def _causal_bias(queries: int, before: int, window: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The additive mask for consecutive queries against `before` earlier keys and their own: -inf hides a key.
+
+    It is built anew in every pass. A tensor kept from one pass for the next may be an inference tensor, of which no
+    backward pass can make use.
+    """
+    hidden = torch.full((queries, before + queries), -math.inf, dtype=dtype, device=device)
+    bias = hidden.triu(before + 1)
+    return bias + hidden.tril(before - window) if window else bias
 
 
 class Attention(nn.Module):
@@ -79,7 +99,10 @@ class Attention(nn.Module):
         if config.has_value_embedding(layer):
             self.value_mix = nn.Parameter(torch.tensor([0.5, 0.5]))
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, value_embedding: Tensor | None) -> Tensor:
+    def forward(
+        self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, bias: Tensor | None, value_embedding: Tensor | None
+    ) -> Tensor:
+        """`bias` is the `window_bias` of the T positions; a block without a window does not read it."""
         B, T, C = x.shape
         heads = (self.config.n_head, self.config.head_dim)
         # process queries and keys together as far as possible
@@ -93,5 +116,5 @@ class Attention(nn.Module):
             v = self.value_mix[0] * v + self.value_mix[1] * value_embedding.view(v.shape)
         q, k, v = (each.transpose(1, 2) for each in (*qk.unbind(2), v))  # (B, H, T, D)
         rate = self.config.dropout if self.training else 0.0
-        y = attend(q, k, v, rate, self.scale, self.window)
+        y = attend(q, k, v, rate, self.scale, self.window, bias if self.window else None)
         return dropout(self.c_proj(y.transpose(1, 2).reshape(B, T, C)), rate)

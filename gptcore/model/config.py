@@ -6,12 +6,14 @@ from pydantic import Field, model_validator
 
 from gptcore.config.params import Section
 
+LONGEST_BLOCK = 1 << 20  # tokens
+
 
 class ModelConfig(Section):
-    n_layer: int = Field(gt=0, description="Blocks")
-    n_head: int = Field(gt=0, description="Attention heads per block")
-    n_embd: int = Field(gt=0, description="Width of the residual stream; a multiple of n_head")
-    block_size: int = Field(gt=0, description="Longest context, in tokens")
+    n_layer: int = Field(gt=0, le=1024, description="Blocks")
+    n_head: int = Field(gt=0, le=1024, description="Attention heads per block")
+    n_embd: int = Field(gt=0, le=1 << 16, description="Width of the residual stream; a multiple of n_head")
+    block_size: int = Field(gt=0, le=LONGEST_BLOCK, description="Longest context, in tokens")
     dropout: float = Field(ge=0, lt=1, description="Share of activations dropped in training; 0 is off")
     bias: bool = Field(description="Biases in linear layers and LayerNorm, as GPT-2 has them")
     norm: Literal["layernorm", "rmsnorm"] = Field(description="rmsnorm has no parameters (Zhang & Sennrich 2019)")
@@ -32,10 +34,14 @@ class ModelConfig(Section):
     value_embeddings: bool = Field(
         description="Token embeddings mixed into every second block's values (modded-nanogpt)"
     )
-    bigram_buckets: int = Field(ge=0, description="Rows of a hashed bigram embedding (modded-nanogpt); 0 is off")
+    bigram_buckets: int = Field(
+        ge=0, le=1 << 24, description="Rows of a hashed bigram embedding (modded-nanogpt); 0 is off"
+    )
     logit_softcap: float = Field(ge=0, description="Logits pass c*tanh(x/c) (Gemma 2, 2024); 0 is off")
     sliding_window: int = Field(
-        ge=0, description="Tokens each query sees in all but every fourth block and the last (Gemma 2, 2024); 0 is all"
+        ge=0,
+        le=LONGEST_BLOCK,
+        description="Tokens each query sees in all but every fourth block and the last (Gemma 2, 2024); 0 is all",
     )
     activation_checkpointing: bool = Field(
         description="Recompute each block in the backward pass: less memory, a third more arithmetic (Chen et al. 2016)"

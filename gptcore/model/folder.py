@@ -13,6 +13,7 @@ from torch import Tensor
 from gptcore.errors import UserError
 from gptcore.files import SUMS, atomic_path, read_json, sha256sums, verify_sums, write_json
 from gptcore.model.config import ModelConfig
+from gptcore.model.fill import fill
 from gptcore.model.gpt import GPT
 from gptcore.tokens.tokenizer import Tokenizer
 
@@ -38,10 +39,11 @@ def load_export(folder: Path, device: torch.device | str = "cpu") -> tuple[GPT, 
         verify_sums(folder)
         values = read_json(folder / "config.json")
         vocab_size = values.pop("vocab_size")
-        model = GPT(ModelConfig(**values), vocab_size)
-        missing, unexpected = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
-        if unexpected or set(missing) - ({"lm_head.weight"} if model.config.tied_head else set()):
-            raise ValueError(f"weights do not fit config.json: {[*missing, *unexpected][:3]}")
+        model = fill(
+            GPT(ModelConfig(**values), vocab_size),
+            load_file(folder / "model.safetensors"),
+            folder / "model.safetensors",
+        )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{folder} holds no model that can be read: {error}") from None
-    return model.to(device).eval(), Tokenizer.load(folder / "tokenizer.json")
+    return model.to(device), Tokenizer.load(folder / "tokenizer.json")

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from gptcore.model.attention import Attention
+from gptcore.model.attention import Attention, window_bias
 from gptcore.model.config import ModelConfig
 from gptcore.model.dropout import dropout
 from gptcore.model.loss import linear_cross_entropy
 from gptcore.model.norm import Norm, normalize
+
+RECOMPILE_LIMIT = 64
 
 
 class MLP(nn.Module):
@@ -39,19 +41,31 @@ class MLP(nn.Module):
 class Block(nn.Module):
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
+        self.recomputes = config.activation_checkpointing
         self.ln_1 = Norm(config)
         self.attn = Attention(config, layer)
         self.ln_2 = Norm(config)
         self.mlp = MLP(config)
-        if config.residual_scalars:
-            self.residual_mix = nn.Parameter(torch.tensor([1.0, 0.0]))
+        self.residual_mix = nn.Parameter(torch.tensor([1.0, 0.0])) if config.residual_scalars else None
 
-    def forward(
-        self, x: Tensor, x0: Tensor, rotary: tuple[Tensor, Tensor] | None, value_embedding: Tensor | None
+    def forward(self, *inputs: Tensor | tuple[Tensor, Tensor] | None) -> Tensor:
+        """Arguments as for `_output`."""
+        if self.recomputes and torch.is_grad_enabled():
+            recomputed: Tensor = checkpoint(self._output, *inputs, use_reentrant=False)
+            return recomputed
+        return self._output(*inputs)  # type: ignore[arg-type]
+
+    def _output(
+        self,
+        x: Tensor,
+        x0: Tensor,
+        rotary: tuple[Tensor, Tensor] | None,
+        bias: Tensor | None,
+        value_embedding: Tensor | None,
     ) -> Tensor:
-        if hasattr(self, "residual_mix"):
+        if self.residual_mix is not None:
             x = self.residual_mix[0] * x + self.residual_mix[1] * x0
-        x = x + self.attn(self.ln_1(x), rotary, value_embedding)
+        x = x + self.attn(self.ln_1(x), rotary, bias, value_embedding)
         output: Tensor = x + self.mlp(self.ln_2(x))
         return output
 
@@ -117,13 +131,11 @@ class GPT(nn.Module):
         x = normalize(x) if self.config.embedding_norm else x
         x = x0 = dropout(x, self.config.dropout if self.training else 0.0)
         rotary = (self.cos[:T, None, None], self.sin[:T, None, None]) if self.config.position == "rope" else None
+        bias = window_bias(T, self.config.sliding_window, ids.device)
         tables = iter(self.wve)
         for layer, block in enumerate(self.h):
             value_embedding = next(tables)(ids) if self.config.has_value_embedding(layer) else None
-            if self.config.activation_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, x0, rotary, value_embedding, use_reentrant=False)
-            else:
-                x = block(x, x0, rotary, value_embedding)
+            x = block(x, x0, rotary, bias, value_embedding)
         x = self.ln_f(x)
         if targets is not None:
             return linear_cross_entropy(
@@ -134,10 +146,16 @@ class GPT(nn.Module):
             logits = self.config.logit_softcap * torch.tanh(logits / self.config.logit_softcap)
         return logits
 
-    def compile_blocks(self) -> None:
-        """Compile each block with torch, in place, so that parameter names do not change."""
+    def compile_blocks(self, backend: str = "inductor") -> None:
+        """Compile each block's forward with torch, in place, so that parameter names do not change."""
+        import torch._dynamo  # takes a second
+
+        # Past its limit, torch warns and stops compiling. Blocks are of five kinds, micro-batches of a few sizes.
+        torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
+        # DDP exchanges gradients between blocks as it is: torch need not split their graphs for that
+        torch._dynamo.config.optimize_ddp = False
         for block in self.h:
-            block.compile(dynamic=False)
+            block.forward = torch.compile(block.forward, dynamic=False, backend=backend)
 
     def _bigrams(self, ids: Tensor) -> Tensor:
         """Hash each (previous id, id) into a bucket; the first position has no previous id and uses bucket 0."""

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 # Logits per chunk: few enough to save memory, enough that the weight gradient is rarely summed over chunks
 CHUNK_ELEMENTS = 1 << 26
 # Logits converted to float32 at once: on a CPU they stay in the cache between passes
-SLICE_ELEMENTS = {"cpu": 1 << 20, "cuda": CHUNK_ELEMENTS}
+SLICE_ELEMENTS = {"cpu": 1 << 20}
 # A GPU multiplies matrices of 50,257 columns at half its speed: the vocabulary is padded to a multiple of this
-VOCABULARY_MULTIPLE = {"cpu": 1, "cuda": 64}
+VOCABULARY_MULTIPLE = {"cuda": 64}
 
 
 def linear_cross_entropy(x: Tensor, weight: Tensor, targets: Tensor, softcap: float) -> Tensor:
@@ -41,7 +41,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     ) -> Tensor:
         n, v = len(x), len(weight)
         with torch.autocast(x.device.type, enabled=False):
-            padding = -v % VOCABULARY_MULTIPLE[x.device.type]
+            padding = -v % VOCABULARY_MULTIPLE.get(x.device.type, 1)
             x_low, weight_low = x.to(dtype), weight.to(dtype)
             if padding:
                 weight_low = F.pad(weight_low, (0, 0, 0, padding))
@@ -72,7 +72,7 @@ def _softmax_minus_target(
     logits: Tensor, v: int, targets: Tensor, softcap: float, losses: Tensor, with_gradient: bool
 ) -> None:
     """Fill `losses`; overwrite `logits` with the gradient of the summed losses. Ids from `v` on are padding."""
-    rows = max(SLICE_ELEMENTS[logits.device.type] // logits.size(1), 1)
+    rows = max(SLICE_ELEMENTS.get(logits.device.type, CHUNK_ELEMENTS) // logits.size(1), 1)
     for z, target, loss in zip(logits.split(rows), targets.split(rows), losses.split(rows), strict=True):
         z_target, loss = target[:, None], loss[:, None]
         p = z.float()

@@ -1,6 +1,6 @@
 """The MLflow registry: runs, versions of the model `gpt`, and the aliases `champion` and `challenger`.
 
-`tracking.py` is the MLflow client; `answers.py` says what its errors mean, `judge.py` which version is champion.
-`pack.py` is what travels with a version: MLflow loads `pyfunc.py`, which checks its parameters with `sampling.py`.
-`moved.py` is for a checkout that was moved. Nothing else in the project imports mlflow.
+`tracking.py` is the MLflow client, `address.py` says where the registry is, `answers.py` what MLflow's errors mean,
+`judge.py` which version is champion. `pack.py` is what travels with a version: MLflow loads `pyfunc.py`, which checks
+its parameters with `sampling.py`. `moved.py` is for a checkout that was moved. Nothing else imports mlflow.
 """

@@ -36,7 +36,7 @@ class TextGenerator(PythonModel):
 
     def _continue(self, prompt: str, params: dict[str, Any]) -> str:
         ids = self.tokenizer.encode(prompt).tolist() or [self.tokenizer.eot_id]
-        return str(self.tokenizer.decode(self.model.sample(ids, **params, stop_id=self.tokenizer.eot_id)))
+        return str(self.tokenizer.decode(self.model.sample(ids, **params, stop_id=self.tokenizer.stop_id)))
 
 
 def _refuse_unknown_names(record: logging.LogRecord) -> bool:

@@ -19,9 +19,9 @@ import mlflow  # reads the settings above on import
 from mlflow.entities import Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import infer_signature, set_signature
-from sqlalchemy.engine import make_url
 
 from gptcore.errors import Unavailable, UserError
+from gptcore.registry.address import sqlite_file
 from gptcore.registry.answers import answers, shown
 from gptcore.registry.moved import EXPERIMENT, follow
 from gptcore.registry.pack import copy_code, requirements
@@ -62,10 +62,9 @@ class Registry:
     def __init__(self, uri: str, artifacts: Path) -> None:
         """`artifacts` is where a database without a server stores its files; a server has its own artifact store."""
         self.uri, self.place = uri, None if uri.startswith("http") else artifacts.as_uri()
-        if self.place and uri.startswith("sqlite:"):
-            database = Path(make_url(uri).database or "")
-            if database.is_file() and database.parent.resolve() == artifacts.parent.resolve():
-                follow(database, self.place)
+        database = sqlite_file(uri)
+        if self.place and database and database.is_file() and database.parent.resolve() == artifacts.parent.resolve():
+            follow(database, self.place)
         mlflow.set_tracking_uri(uri)
         self.client = mlflow.MlflowClient()
 
@@ -153,7 +152,7 @@ class Registry:
                 logged = mlflow.pyfunc.log_model(
                     name=MODEL,
                     python_model=str(Path(__file__).with_name("pyfunc.py")),
-                    artifacts={"export": str(export)},
+                    artifacts={"export": export.as_uri()},
                     code_paths=[str(copy_code(Path(folder)))],
                     pip_requirements=requirements(export),
                 )

@@ -5,19 +5,26 @@ The recipe is nanoGPT's train.py through our trainer: GPT-2's architecture, Adam
 
 from pydantic import Field
 
-from gptcore.config.params import Section, View
+from gptcore.config.params import Section, Seed, View
 from gptcore.config.paths import Paths
+from gptcore.errors import UserError
 from gptcore.model.config import ModelConfig
 from gptcore.stages.run_stage import run_stage
-from gptcore.training.distributed import start_ranks
-from gptcore.training.optim import OptimConfig
-from gptcore.training.run import CurveConfig, Run, TrainMetrics
-from gptcore.training.train import Precision, TrainConfig
+from gptcore.training.config import (
+    LAST_STEP,
+    BatchTokens,
+    CurveConfig,
+    OptimConfig,
+    Precision,
+    Steps,
+    TrainConfig,
+    TrainMetrics,
+)
 
 
 class BaselineConfig(Section):
-    seed: int = Field(ge=0, description="Of weights, data order and dropout")
-    batch_tokens: int = Field(gt=0, description="Tokens per step; a multiple of baseline.model.block_size")
+    seed: Seed = Field(description="Of weights, data order and dropout")
+    batch_tokens: BatchTokens = Field(description="Tokens per step; a multiple of baseline.model.block_size")
     precision: Precision = Field(description="nanoGPT is float32 on CPU and bfloat16 on GPU")
     model: ModelConfig
     optim: OptimConfig
@@ -26,12 +33,20 @@ class BaselineConfig(Section):
 class TokenBudget(View):
     """The number of tokens the model trains on; the baseline uses the same number."""
 
-    steps: int
-    batch_tokens: int
+    steps: Steps
+    batch_tokens: BatchTokens
 
 
 def baseline(baseline: BaselineConfig, train: TokenBudget, curve: CurveConfig, paths: Paths) -> TrainMetrics:
+    from gptcore.training.run import Run
+
     steps = max(round(train.steps * train.batch_tokens / baseline.batch_tokens), 1)
+    if steps > LAST_STEP:
+        least = -(-train.steps * train.batch_tokens // LAST_STEP)
+        raise UserError(
+            f"baseline.batch_tokens {baseline.batch_tokens} makes {steps:,} steps of train's tokens; "
+            f"at most {LAST_STEP:,} are possible: raise it to {least:,} or more"
+        )
     recipe = TrainConfig(
         seed=baseline.seed, steps=steps, batch_tokens=baseline.batch_tokens, order="crops",
         precision=baseline.precision, target_loss=0, samples=0, sample_prompt="", sample_tokens=0,
@@ -41,4 +56,6 @@ def baseline(baseline: BaselineConfig, train: TokenBudget, curve: CurveConfig, p
 
 
 if __name__ == "__main__":
+    from gptcore.training.distributed import start_ranks
+
     run_stage(baseline, start_ranks)

@@ -1,5 +1,6 @@
 """Download the corpus, verify it and write its documents; also the tokenizer's vocabulary if it is a file."""
 
+from gptcore.addresses import redacted
 from gptcore.config.params import Metrics
 from gptcore.config.paths import STREAM, Paths
 from gptcore.corpus.corpus import Corpus, DataConfig
@@ -13,10 +14,11 @@ from gptcore.stages.run_stage import run_stage
 
 
 class DownloadMetrics(Metrics):
-    """What was downloaded; `bytes` counts the texts in UTF-8."""
+    """What was downloaded; `bytes` counts the texts in UTF-8, `left_out` names in folders that were not read."""
 
     documents: int
     bytes: int
+    left_out: int
     dropped: Dropped
 
 
@@ -39,11 +41,18 @@ def download(data: DataConfig, tokenize: TokenizerChoice, paths: Paths) -> Downl
         each.unlink()  # files of a previous corpus, if the folder was not cleared
     if pinned:
         write_stream(paths.raw / STREAM, corpus, pinned)
-    files = [{"address": address, "size": each.size, "sha256": each.sha256} for address, each in corpus.files]
+    files = [{"address": redacted(address), "size": each.size, "sha256": each.sha256} for address, each in corpus.files]
     write_json(paths.raw / "sources.json", {"text_sha256": written.text_sha256, "files": files})
     fetch_vocabulary(tokenize, paths.raw, paths.root, scratch)
     write_text(paths.raw / SUMS, sha256sums(paths.raw))
-    return DownloadMetrics(documents=written.documents, bytes=written.bytes, dropped=corpus.selection.dropped)
+    if corpus.left_out:
+        print(f"download  left out: {corpus.left_out}", flush=True)
+    return DownloadMetrics(
+        documents=written.documents,
+        bytes=written.bytes,
+        left_out=len(corpus.left_out),
+        dropped=corpus.selection.dropped,
+    )
 
 
 if __name__ == "__main__":

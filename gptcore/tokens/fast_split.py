@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import tiktoken
 
+from gptcore.tokens.long_runs import WIDE_SPACE
+
 MARK = 0
 PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}\x00]+|\s+|\x00"""
 # Texts that contain the mark itself or multi-byte white space are encoded with tiktoken's own pattern.
-UNFIT = re.compile("[\0\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
+UNFIT = re.compile(f"[\0{WIDE_SPACE}]")
 
 
 class FastSplit:

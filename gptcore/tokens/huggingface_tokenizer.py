@@ -3,11 +3,14 @@
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gptcore.errors import UserError
 from gptcore.files import write_json
-from gptcore.tokens.tokenizer import END_OF_TEXT, GPT2_PATTERN, Tokenizer, character_of_byte
+from gptcore.tokens.tokenizer import GPT2_PATTERN, Tokenizer, character_of_byte
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as Theirs
 
 
 def write_hugging_face_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
@@ -15,11 +18,23 @@ def write_hugging_face_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
 
     Raises UserError for sentencepiece, whose models Hugging Face's library converts itself.
     """
+    if tokenizer.kind == "sentencepiece":
+        raise UserError("a sentencepiece tokenizer cannot be written in Hugging Face's form; convert your .model file")
+    if tokenizer.kind == "huggingface":
+        (folder / "tokenizer.json").write_bytes(tokenizer.model)
+    else:
+        _converted(tokenizer).save(str(folder / "tokenizer.json"))
+    roles = ("bos", "eos") if tokenizer.kind == "huggingface" else ("bos", "eos", "unk")
+    special = {f"{role}_token": tokenizer.end_of_text for role in roles if tokenizer.end_of_text}
+    # clean-up of spaces would make decoding lossy
+    plain = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    write_json(folder / "tokenizer_config.json", {**plain, **special})
+
+
+def _converted(tokenizer: Tokenizer) -> "Theirs":
     from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
     from tokenizers import Tokenizer as Theirs
 
-    if tokenizer.kind == "sentencepiece":
-        raise UserError("a sentencepiece tokenizer cannot be written in Hugging Face's form; convert your .model file")
     if tokenizer.kind == "char":
         theirs = Theirs(models.WordLevel({token.decode(): rank for rank, token in enumerate(tokenizer.tokens)}))
         theirs.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
@@ -38,12 +53,9 @@ def write_hugging_face_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
             split = pre_tokenizers.Split(Regex(_plain(tokenizer.pattern)), "isolated")
             theirs.pre_tokenizer = pre_tokenizers.Sequence([split, theirs.pre_tokenizer])
         theirs.decoder = decoders.ByteLevel()
-    theirs.add_special_tokens([AddedToken(END_OF_TEXT, special=True)])
-    theirs.save(str(folder / "tokenizer.json"))
-    special: dict[str, Any] = {f"{name}_token": END_OF_TEXT for name in ("bos", "eos", "unk")}
-    # clean-up of spaces would make decoding lossy
-    plain = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
-    write_json(folder / "tokenizer_config.json", {**plain, **special})
+    if tokenizer.end_of_text:
+        theirs.add_special_tokens([AddedToken(tokenizer.end_of_text, special=True)])
+    return theirs
 
 
 def _plain(pattern: str) -> str:

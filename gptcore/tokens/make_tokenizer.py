@@ -1,6 +1,7 @@
 """Make a tokenizer of each kind: built in, read from a vocabulary file, or trained on the corpus."""
 
 import base64
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,12 @@ from gptcore.tokens.tokenizer import (
     Tokenizer,
     character_of_byte,
 )
+
+# The trainer's time grows with the square of a word's length, and its memory with the text of all distinct words: it
+# takes about 80 bytes for each byte of them.
+WORD_BYTES = 1 << 10
+DISTINCT_CHARACTERS = 1 << 21
+WORD = re.compile(r"\s*\S+|\s+")
 
 
 def byte_tokenizer() -> Tokenizer:
@@ -56,21 +63,38 @@ def sentencepiece_tokenizer(path: Path) -> Tokenizer:
 def train_bpe(texts: Iterator[str], vocab_size: int) -> Tokenizer:
     """Byte-level BPE (Sennrich et al. 2016, bytes as in GPT-2) with `vocab_size` ids, <|endoftext|> included.
 
-    Raises UserError if the texts have too few repeated pairs for that vocabulary size.
+    It learns from a word longer than WORD_BYTES in parts of that size; encoding does not cut words. Raises UserError if
+    the texts have too few repeated pairs for that vocabulary size.
     """
     from tokenizers import Tokenizer as Trained
     from tokenizers.models import BPE
-    from tokenizers.pre_tokenizers import ByteLevel
+    from tokenizers.pre_tokenizers import ByteLevel, FixedLength, Sequence
     from tokenizers.trainers import BpeTrainer
 
     trained = Trained(BPE())
-    trained.pre_tokenizer = ByteLevel(add_prefix_space=False, use_regex=True)
+    words = ByteLevel(add_prefix_space=False, use_regex=True)  # a character of its result stands for a byte
+    trained.pre_tokenizer = Sequence([words, FixedLength(WORD_BYTES)])
     alphabet = ByteLevel.alphabet()
     trainer = BpeTrainer(vocab_size=vocab_size - 1, min_frequency=2, initial_alphabet=alphabet, show_progress=False)
-    trained.train_from_iterator(texts, trainer)
+    trained.train_from_iterator(of_known_words(texts, DISTINCT_CHARACTERS), trainer)
     ids = trained.get_vocab()
     if len(ids) < vocab_size - 1:
         raise UserError(f"the training text yields {len(ids) + 1:,} tokens only; set tokenize.vocab_size so or lower")
     byte_of = {character: byte for byte, character in character_of_byte().items()}
     merged = [token for token in sorted(ids, key=lambda token: ids[token]) if len(token) > 1]
     return Tokenizer("bpe", GPT2_PATTERN, BYTES + tuple(bytes(byte_of[c] for c in token) for token in merged))
+
+
+def of_known_words(texts: Iterable[str], distinct_characters: int) -> Iterator[str]:
+    """The texts; once they have had `distinct_characters` of distinct words, without words that are new.
+
+    A new word is rare by then, and a vocabulary learns from frequent ones.
+    """
+    known: set[str] = set()
+    for text in texts:
+        words = WORD.findall(text)
+        for word in dict.fromkeys(words):  # in their order, so that it is the same in every process
+            if distinct_characters > 0 and word not in known:
+                known.add(word)
+                distinct_characters -= len(word)
+        yield text if distinct_characters > 0 else "".join(word for word in words if word in known)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, mod
 from gptcore.errors import UserError
 from gptcore.files import sha256_file, write_text
 from gptcore.tokens.fast_split import FastSplit
+from gptcore.tokens.libraries import HuggingFace, Library, SentencePiece
+from gptcore.tokens.long_runs import encode_around_runs
 
-if TYPE_CHECKING:
-    from sentencepiece import SentencePieceProcessor
-
-Kind = Literal["bpe", "gpt2", "cl100k_base", "o200k_base", "char", "byte", "sentencepiece"]
+Kind = Literal["bpe", "gpt2", "cl100k_base", "o200k_base", "char", "byte", "sentencepiece", "huggingface"]
 END_OF_TEXT: Final = "<|endoftext|>"
 BYTES = tuple(bytes([value]) for value in range(256))
 CHARACTER_PATTERN = r"(?s)."
@@ -43,77 +42,84 @@ TiktokenKind = Literal["gpt2", "cl100k_base", "o200k_base"]
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Ids are ranks: `tokens[id]` is the token's bytes; <|endoftext|> has the id after the last.
+    """Ids are ranks: `tokens[id]` is the token's bytes; <|endoftext|> has the id after the last, or is no token.
 
     Within each match of `pattern`, adjacent pieces whose joined bytes are a token are merged, lowest id first.
-    sentencepiece uses `model` instead: the content of that library's .model file, including its settings.
+    sentencepiece and huggingface use `model` instead: the content of that library's file, including its settings. The
+    `end_of_text` of huggingface is a token of the model under any name.
     """
 
     kind: Kind
     pattern: str
     tokens: tuple[bytes, ...]
     model: bytes = b""
+    end_of_text: str | None = END_OF_TEXT
 
     @property
     def n_vocab(self) -> int:
-        return self.eot_id + 1
+        return self._library.n_vocab if self._library else len(self.tokens) + (self.end_of_text is not None)
+
+    @property
+    def stop_id(self) -> int:
+        """Of the token that ends a text; -1, which is no id, where the vocabulary has none."""
+        if self._library:
+            return -1 if self._library.eot_id is None else self._library.eot_id
+        return -1 if self.end_of_text is None else len(self.tokens)
 
     @property
     def eot_id(self) -> int:
-        """The id of <|endoftext|>, which precedes each document."""
-        return self._sentences.vocab_size() if self.model else len(self.tokens)
+        """The id of <|endoftext|>, which precedes each document. Raises UserError if the vocabulary has none."""
+        if self.stop_id < 0:
+            raise UserError(f"the vocabulary has no {END_OF_TEXT} for a text to begin with; give it a text to continue")
+        return self.stop_id
 
     @cached_property
     def encoding(self) -> tiktoken.Encoding:
-        """The tiktoken encoding; not available for sentencepiece."""
+        """The tiktoken encoding; not available for sentencepiece and huggingface."""
         ranks = {token: rank for rank, token in enumerate(self.tokens)}
-        special = {END_OF_TEXT: self.eot_id}
+        special = {END_OF_TEXT: self.eot_id} if self.end_of_text else {}
         return tiktoken.Encoding(self.kind, pat_str=self.pattern, mergeable_ranks=ranks, special_tokens=special)
 
     def encode(self, text: str) -> npt.NDArray[np.uint32]:
         """The ids of `text`, shape (tokens,); <|endoftext|> in it is ordinary text.
 
-        Raises UserError for a character outside the vocabulary of char, and for a run of a million newlines.
+        Raises UserError for a character outside the vocabulary of char.
         """
-        if self.model:
-            return np.array(self._sentences.EncodeAsIds(text), np.uint32)
+        if self._library:
+            return np.array(self._library.encode(text), np.uint32)
         if self.kind == "byte":
             return np.frombuffer(text.encode(), np.uint8).astype(np.uint32)
         if self.kind == "char" and (unknown := set(text) - self._characters):
             raise UserError(f"the vocabulary has no {min(unknown)!r}; char knows the corpus' characters alone")
         if self._fast_split and self._fast_split.fits(text):
             return self._fast_split.encode(text)
-        encoding = self.encoding
         try:
-            return encoding.encode_to_numpy(text, disallowed_special=())
-        except ValueError as error:  # a long run of white space exhausts the stack of tiktoken's pattern
-            raise UserError(f"tiktoken cannot split a text of {len(text):,} characters: {error}") from None
+            return self.encoding.encode_to_numpy(text, disallowed_special=())
+        except ValueError:  # a long run of white space exhausts the stack of tiktoken's pattern
+            return encode_around_runs(self.encoding, text, ends_at_newlines=self.pattern != GPT2_PATTERN)
 
     def encode_documents(self, texts: list[str]) -> npt.NDArray[np.uint32]:
         """The concatenated ids of `texts`, with <|endoftext|> before each; encodes all at once where that is faster.
 
         Raises UserError like `encode`.
         """
+        eot = np.array([self.eot_id], np.uint32)
         joined = "".join(END_OF_TEXT + text for text in texts)
         plain = joined.count(END_OF_TEXT) == len(texts)  # no text contains the special token's name
         if plain and self._fast_split and self._fast_split.fits(joined):
             sizes = np.array([len(END_OF_TEXT) + len(text.encode()) for text in texts], np.int64)
             return self._fast_split.encode(joined, np.cumsum(sizes) - sizes)
-        eot = np.array([self.eot_id], np.uint32)
         return np.concatenate([part for text in texts for part in (eot, self.encode(text))] or [eot[:0]])
 
     def decode(self, ids: Sequence[int] | npt.NDArray[np.unsignedinteger]) -> str:
         """The text of `ids`; invalid UTF-8 bytes become U+FFFD."""
-        if self.model:
-            texts = [[]]  # type: list[list[int]]
-            for each in ids:
-                texts.append([]) if each == self.eot_id else texts[-1].append(int(each))
-            return END_OF_TEXT.join(self._sentences.DecodeIds(text) for text in texts)
+        if self._library:
+            return self._library.decode(ids)
         return self.encoding.decode(list(ids), errors="replace")
 
     def gives(self, ids: npt.NDArray[np.unsignedinteger], text: bytes) -> bool:
         """Whether `ids` decode to `text` in UTF-8, with <|endoftext|> by name; many times faster than `decode`."""
-        if self.model:
+        if self._library:
             return self.decode(ids).encode() == text
         joined, starts, lengths = self._table
         sizes = lengths[ids]
@@ -128,7 +134,7 @@ class Tokenizer:
 
     def to_json(self) -> str:
         saved = _Saved(
-            format_version=1, kind=self.kind, pattern=self.pattern, special_token=END_OF_TEXT,
+            format_version=1, kind=self.kind, pattern=self.pattern, special_token=self.end_of_text,
             tokens=[base64.b64encode(token).decode() for token in self.tokens],
             model=base64.b64encode(self.model).decode(),
         )  # fmt: skip
@@ -146,7 +152,7 @@ class Tokenizer:
             where = ".".join(map(str, first["loc"]))
             raise UserError(f"{path} is no tokenizer or damaged: {where + ': ' * bool(where)}{first['msg']}") from None
         tokens = tuple(map(base64.b64decode, saved.tokens))
-        return cls(saved.kind, saved.pattern, tokens, base64.b64decode(saved.model))
+        return cls(saved.kind, saved.pattern, tokens, base64.b64decode(saved.model), saved.special_token)
 
     @cached_property
     def _characters(self) -> frozenset[str]:
@@ -165,10 +171,11 @@ class Tokenizer:
         return np.frombuffer(b"".join(tokens), np.uint8), starts, lengths
 
     @cached_property
-    def _sentences(self) -> "SentencePieceProcessor":
-        from sentencepiece import SentencePieceProcessor
-
-        return SentencePieceProcessor(model_proto=self.model)
+    def _library(self) -> Library | None:
+        if not self.model:
+            return None
+        library = HuggingFace if self.kind == "huggingface" else SentencePiece
+        return library(self.model, self.end_of_text)
 
 
 def require_tokenizer(tokens: Path, model: Path) -> None:
@@ -200,7 +207,7 @@ class _Saved(BaseModel):
     format_version: Literal[1]
     kind: Kind
     pattern: str
-    special_token: Literal["<|endoftext|>"]
+    special_token: str | None
     tokens: list[Annotated[str, AfterValidator(_is_base64)]]
     model: Annotated[str, AfterValidator(_is_base64)] = ""
 
@@ -209,9 +216,12 @@ class _Saved(BaseModel):
         known = set(self.tokens)
         if len(known) < len(self.tokens):
             raise ValueError("a token is there twice")
-        if (self.kind == "sentencepiece") != bool(self.model):
-            raise ValueError("a model is there if, and only if, the kind is sentencepiece")
-        if self.kind not in ("char", "sentencepiece") and not known.issuperset(
+        libraries = ("sentencepiece", "huggingface")
+        if (self.kind in libraries) != bool(self.model):
+            raise ValueError("a model is there if, and only if, the kind is sentencepiece or huggingface")
+        if self.kind != "huggingface" and self.special_token not in (END_OF_TEXT, None):
+            raise ValueError(f"the special token is {self.special_token!r}, not {END_OF_TEXT}")
+        if self.kind not in ("char", *libraries) and not known.issuperset(
             base64.b64encode(byte).decode() for byte in BYTES
         ):
             raise ValueError("not every byte is a token")

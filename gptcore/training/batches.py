@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gptcore.tokens.token_files import Tokens
+from gptcore.training.config import Order
 
-Order = Literal["epochs", "documents", "crops"]
 AHEAD = 2  # prefetched batches: one ready for the next step, one being prepared
 
 
@@ -88,7 +88,7 @@ class Batches:
         return int(self.starts[position])
 
     def _random(self, counter: int) -> np.random.Generator:
-        return np.random.Generator(np.random.Philox(key=[self.seed, counter]))
+        return np.random.Generator(np.random.Philox(key=np.array([self.seed, counter], np.uint64)))
 
 
 def document_windows(documents: NDArray[np.int64], n_tokens: int, block_size: int) -> NDArray[np.int64]:
@@ -107,16 +107,18 @@ def document_windows(documents: NDArray[np.int64], n_tokens: int, block_size: in
 
 def prepared(
     batches: BatchSource, indices: Iterable[int], pin_memory: bool
-) -> Generator[tuple[Tensor, Tensor], None, None]:
-    """Yield `batches[index]` for each index, in order, prefetched by a thread; optionally in pinned memory for a GPU.
+) -> Generator[tuple[int, Tensor, Tensor], None, None]:
+    """Yield each index with its ids and targets, in order, prefetched by a thread; optionally in pinned memory.
 
     Closing the iterator ends the thread. Exceptions in the thread are raised here.
     """
     left = iter(indices)
 
-    def make(index: int) -> tuple[Tensor, Tensor]:
+    def make(index: int) -> tuple[int, Tensor, Tensor]:
         ids, targets = batches[index]
-        return (ids.contiguous().pin_memory(), targets.contiguous().pin_memory()) if pin_memory else (ids, targets)
+        if pin_memory:
+            ids, targets = ids.contiguous().pin_memory(), targets.contiguous().pin_memory()
+        return index, ids, targets
 
     with ThreadPoolExecutor(1, "batches") as maker:
         coming = deque(maker.submit(make, index) for index in islice(left, AHEAD))

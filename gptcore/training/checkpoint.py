@@ -17,11 +17,11 @@ from torch import Tensor
 
 from gptcore.errors import UserError
 from gptcore.files import read_json, sha256sums
+from gptcore.training.config import LAST_STEP
 from gptcore.training.state_store import LAST, StateStore
 
 # A save writes at most one best, so keeping two also keeps the best weights that belong to the older checkpoint
 KEPT = 2
-LAST_STEP = 999_999_999  # steps are zero-padded to nine digits: names sort in step order
 
 
 def fingerprint(identity: dict[str, Any]) -> str:

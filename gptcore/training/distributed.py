@@ -38,16 +38,27 @@ def start_ranks(stage: str) -> None:
     device = settings().torch_device().type
     given = {"RANK", "WORLD_SIZE"} <= os.environ.keys()
     here = count_here() if given else settings().ranks
-    devices, name = (torch.cuda.device_count(), "GPUs") if device == "cuda" else (os.cpu_count() or 1, "processors")
+    devices, name = _devices(device)
     here = here or (devices if device == "cuda" else 1)
     if here > devices:
         raise UserError(
             f"{here} ranks are asked for and this machine has {devices} {name}; set GPTCORE_RANKS={devices}"
         )
     if given and int(os.environ["WORLD_SIZE"]) > 1:
+        if device == "mps":
+            raise UserError(
+                "GPTCORE_DEVICE=mps trains with one rank: ranks cannot exchange the tensors of Apple's GPUs"
+            )
         _join(stage, device)
     elif not given and here > 1:
         raise SystemExit(launch(stage, here))
+
+
+def _devices(kind: str) -> tuple[int, str]:
+    """How many devices of this kind the machine has, and what to call them."""
+    if kind == "cuda":
+        return torch.cuda.device_count(), "GPUs"
+    return (1, "GPU") if kind == "mps" else (os.cpu_count() or 1, "processors")
 
 
 def _join(stage: str, device: str) -> None:
@@ -102,6 +113,13 @@ def count_here() -> int:
 def is_first_here() -> bool:
     """Whether this rank is the first on its machine."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def error_here(message: str) -> UserError:
+    """An error of this rank alone. Prints it unless this is the rank whose errors the stage prints."""
+    if not is_first_here():
+        print(f"error: rank {rank()}: {message}", file=sys.stderr, flush=True)
+    return UserError(message)
 
 
 def largest_share(rows: int) -> int:

@@ -88,4 +88,4 @@ class Copy:
             each = own_part(each.detach())
             if name not in self.tensors or self.tensors[name].shape != each.shape:
                 self.tensors[name] = torch.empty_like(each, device="cpu", pin_memory=each.is_cuda)
-            self.tensors[name].copy_(each, non_blocking=True)
+            self.tensors[name].copy_(each, non_blocking=each.is_cuda)

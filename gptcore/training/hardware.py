@@ -1,22 +1,39 @@
-"""Matrix-multiplication speed of a device: the data-sheet peak, and as measured here."""
+"""What a device multiplies, and how fast: its number formats, its data-sheet peak, and its speed as measured here."""
 
+import re
 import statistics
 import time
 
 import torch
 
-# Dense bfloat16 (V100: float16) FLOP/s of one device, from the makers' data sheets, keyed by part of the name that
-# torch reports; a name comes before its own prefixes.
+# Dense bfloat16 (V100, T4: float16) FLOP/s of one device, from the makers' data sheets. A name here is the words that
+# tell the GPU apart in the name that torch reports.
 PEAK_FLOPS_PER_SECOND = {
-    "B200": 2250e12, "GB200": 2500e12, "H200": 989e12, "GH200": 989e12, "H100 PCIe": 756e12, "H100 NVL": 835e12,
-    "H100": 989e12, "A100": 312e12, "A10G": 70e12, "A10": 125e12, "A6000": 155e12, "L40S": 362e12, "L40": 181e12,
+    "GB200": 2500e12, "B200": 2250e12, "GH200": 989e12, "H200": 989e12, "H100 PCIe": 756e12, "H100 NVL": 835e12,
+    "H100": 989e12, "A100": 312e12, "A10G": 70e12, "A10": 125e12, "RTX A6000": 155e12, "L40S": 362e12, "L40": 181e12,
     "L4": 121e12, "RTX 5090": 210e12, "RTX 4090": 165e12, "RTX 3090": 71e12, "V100": 125e12, "T4": 65e12,
 }  # fmt: skip
+# A GPU with one of these words in its name has another peak than the one without: a slower sibling, or a part of it
+VARIANTS = {"Laptop", "Mobile", "Max", "D", "SUPER", "Ti", "MIG"}
 
 
 def peak_flops_per_second(device_name: str) -> float | None:
     """The data-sheet peak of the GPU with this name; None when it is not in the table."""
-    return next((flops for name, flops in PEAK_FLOPS_PER_SECOND.items() if name in device_name), None)
+    words = set(re.findall(r"\w+", device_name))
+    known = [name for name in PEAK_FLOPS_PER_SECOND if words.issuperset(name.split())]
+    if not known or words & VARIANTS:
+        return None
+    return PEAK_FLOPS_PER_SECOND[max(known, key=lambda name: len(name.split()))]
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware: an emulation is slower than the format that it replaces.
+
+    GPUs do from Ampere on (V100 and T4 emulate it), CPUs with AMX or AVX512-BF16.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def measured_flops_per_second(device: torch.device, dtype: torch.dtype, size: int = 0, repeats: int = 10) -> float:
@@ -34,5 +51,5 @@ def measured_flops_per_second(device: torch.device, dtype: torch.dtype, size: in
 
 
 def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)

@@ -9,10 +9,11 @@ from gptcore.config.settings import settings
 from gptcore.model.config import ModelConfig
 from gptcore.tokens.token_files import document_starts, open_tokens, read_meta
 from gptcore.tokens.tokenizer import Tokenizer
-from gptcore.training.micro_batch import largest_micro_batch
-from gptcore.training.optim import OptimConfig
+from gptcore.training import distributed
+from gptcore.training.config import OptimConfig, TrainConfig
+from gptcore.training.micro_batch import largest_micro_batch, require_memory
 from gptcore.training.stream_batches import StreamBatches
-from gptcore.training.train import TrainConfig, TrainState
+from gptcore.training.train import TrainState
 
 
 def new_state(model: ModelConfig, optim: OptimConfig, train: TrainConfig, paths: Paths) -> TrainState:
@@ -23,7 +24,9 @@ def new_state(model: ModelConfig, optim: OptimConfig, train: TrainConfig, paths:
         torch.use_deterministic_algorithms(True)
     documents = document_starts(tokens, "train") if train.order == "documents" else None
     vocab_size = read_meta(tokens).vocab_size
-    state = TrainState(model, optim, train, open_tokens(tokens, "train"), vocab_size, device, documents)
+    require_memory(model, vocab_size, device)
+    compiler = "inductor" if settings().compiles() else None
+    state = TrainState(model, optim, train, open_tokens(tokens, "train"), vocab_size, device, documents, compiler)
     if (tokens / STREAM).exists():
         # imported by name, so that training on token files does not depend on the stream's code; stream.json records
         # which code reads it
@@ -36,10 +39,11 @@ def new_state(model: ModelConfig, optim: OptimConfig, train: TrainConfig, paths:
 
 
 def make_ready(state: TrainState) -> None:
-    """Choose the micro-batch size, unless a checkpoint has restored it, and compile. Raises UserError."""
+    """Choose the micro-batch size, at most the one that a checkpoint has restored. Raises UserError."""
     if settings().micro_batch:
         state.micro_batch = settings().micro_batch
-    elif state.step == 0:
-        state.micro_batch = largest_micro_batch(state)
-    if settings().compiles():
-        state.model.compile_blocks()
+        return
+    restored, state.micro_batch = state.micro_batch, largest_micro_batch(state)
+    if state.step and state.micro_batch < min(restored, distributed.largest_share(state.batches.batch_size)):
+        here = f"{state.micro_batch} sequences go through the model at once"
+        print(f"{here}, where the checkpoint has {restored}: so many do not fit into the memory here", flush=True)

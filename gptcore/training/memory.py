@@ -1,8 +1,11 @@
-"""Make the allocator keep freed memory for the next step, and measure peak memory."""
+"""How much memory there is, how much a process took, and an allocator that keeps freed memory for the next step."""
 
 import ctypes
+import os
 import resource
 import sys
+
+import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
@@ -18,6 +21,13 @@ def keep_freed_memory() -> None:
         if hasattr(libc, "mallopt"):
             libc.mallopt(M_MMAP_THRESHOLD, 1 << 30)
             libc.mallopt(M_TRIM_THRESHOLD, -1)
+
+
+def memory_bytes(device: torch.device) -> int:
+    """Total memory of the device, as free memory varies by chance; of a CPU, the machine's."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def peak_bytes() -> int:

@@ -1,45 +1,75 @@
 """Choose the micro-batch size: as many sequences as fit. It changes the result only by the order of float sums."""
 
-import os
+from collections.abc import Iterable
 
 import torch
 
+from gptcore.config.settings import settings
 from gptcore.errors import UserError
+from gptcore.model.attention import stores_scores
 from gptcore.model.config import ModelConfig
 from gptcore.training import distributed, sharding
+from gptcore.training.memory import memory_bytes
 from gptcore.training.train import TrainState
 
 # Activations kept for the backward pass, in floats per token and block, rounded up from measurements: 32 times the
 # width (norms, q, k, v before and after rotation, attention's output, the hidden layer before and after its
-# activation), and for each head the scores of the previous positions. The loss needs the same memory for any size.
-FLOATS_PER_WIDTH, FLOATS_PER_SCORE = 32, 1
+# activation), and where attention stores them, for each head the scores of the previous positions. A block that is
+# recomputed keeps what it reads: twice the width. The loss needs the same memory for any size.
+FLOATS_PER_WIDTH, FLOATS_PER_WIDTH_RECOMPUTED, FLOATS_PER_SCORE = 32, 2, 1
+# A size is not even tried, as each one compiles anew, if by this estimate it needs so many times the memory
+HOPELESS = 4
+BYTES_PER_PARAMETER = 12  # weights, gradients and Muon's moment; AdamW has two
 
 
 def largest_micro_batch(state: TrainState) -> int:
-    """Sequences per forward pass that fit into each rank's memory, at most a rank's share of a batch.
+    """Sequences per forward pass that fit into each rank's memory, at most a rank's share and `state.micro_batch`.
 
-    A GPU tries sizes until one fits. A CPU would swap instead of failing, so there the size is estimated for half the
-    memory. A GPU with a sharded model estimates too: an out-of-memory error on one rank would leave the others waiting.
-    Raises UserError when not even one sequence fits.
+    A CUDA GPU tries sizes until one fits. A CPU would swap instead of failing, and Apple's GPUs share its memory, so
+    there the size is estimated for half the memory. A GPU with a sharded model estimates too: an out-of-memory error on
+    one rank would leave the others waiting. Raises UserError when not even one sequence fits.
     """
-    share = distributed.largest_share(state.batches.batch_size)
-    if state.device.type == "cpu" or sharding.in_parts(state.model.wte.weight):
-        per_sequence = activation_bytes_per_sequence(state.model.config)
-        return distributed.least(max(1, min(share, _memory_bytes(state.device) // 2 // per_sequence)))
-    for size in halves(share):
+    most = min(state.micro_batch, distributed.largest_share(state.batches.batch_size))
+    memory, needed = _rank_memory_bytes(state.device), activation_bytes_per_sequence(state)
+    if state.device.type != "cuda" or sharding.in_parts(state.model.wte.weight):
+        return distributed.least(max(1, min(most, memory // 2 // needed)))
+    hopeful = (size for size in halves(most) if size * needed < HOPELESS * memory)
+    return distributed.least(first_that_fits(state, hopeful))
+
+
+def first_that_fits(state: TrainState, sizes: Iterable[int]) -> int:
+    for size in sizes:
         fits = _fits(state, size)
-        state.model.zero_grad(set_to_none=True)
-        torch.cuda.empty_cache()
+        state.free_gradients()
         if fits:
-            return distributed.least(size)
+            return size
     raise UserError(f"one sequence of {state.batches.block_size} tokens does not fit into the GPU: lower block_size")
 
 
-def _memory_bytes(device: torch.device) -> int:
-    """Total memory, as free memory varies by chance. On a CPU, this rank's share of it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // distributed.count_here()
+def require_memory(config: ModelConfig, vocab_size: int, device: torch.device) -> None:
+    """Raises UserError for a model that cannot be trained in this memory, before any of it is allocated."""
+    parameters = matrix_parameters(config, vocab_size)
+    in_parts = settings().sharding == "fsdp" and distributed.count() > 1
+    needed = BYTES_PER_PARAMETER * parameters // (distributed.count() if in_parts else 1)
+    memory = _rank_memory_bytes(device)
+    if needed > memory:
+        raise UserError(
+            f"to train {parameters:,} parameters takes at least {needed / 1e9:,.1f} GB in each rank, and there are "
+            f"{memory / 1e9:,.1f} GB: lower n_layer, n_embd, block_size or bigram_buckets of the model"
+        )
+
+
+def matrix_parameters(config: ModelConfig, vocab_size: int) -> int:
+    """The parameters in matrices and tables: all but biases, norms and scalars."""
+    tables = vocab_size * (1 if config.tied_head else 2) + config.bigram_buckets
+    tables += vocab_size * sum(map(config.has_value_embedding, range(config.n_layer)))
+    tables += config.block_size if config.position == "learned" else 0
+    return config.n_embd * (12 * config.n_embd * config.n_layer + tables)
+
+
+def _rank_memory_bytes(device: torch.device) -> int:
+    """The memory of this rank: its GPU's, or its share of the machine's."""
+    return memory_bytes(device) // (1 if device.type == "cuda" else distributed.count_here())
 
 
 def halves(size: int) -> list[int]:
@@ -47,19 +77,28 @@ def halves(size: int) -> list[int]:
     return [size] if size == 1 else [size, *halves(-(-size // 2))]
 
 
-def activation_bytes_per_sequence(config: ModelConfig) -> int:
-    floats_per_token = FLOATS_PER_WIDTH * config.n_embd + FLOATS_PER_SCORE * config.n_head * config.block_size
-    return 4 * config.block_size * config.n_layer * floats_per_token
+def activation_bytes_per_sequence(state: TrainState) -> int:
+    config = state.model.config
+    block = FLOATS_PER_WIDTH * config.n_embd
+    if stores_scores(state.device, state.dtype, config.dropout):
+        block += FLOATS_PER_SCORE * config.n_head * config.block_size
+    if config.activation_checkpointing:
+        block += FLOATS_PER_WIDTH_RECOMPUTED * config.n_embd * config.n_layer
+    else:
+        block *= config.n_layer
+    return 4 * config.block_size * block
 
 
 def _fits(state: TrainState, size: int) -> bool:
     """Whether a forward and a backward pass of `size` sequences leave room for the optimizer's two moments."""
-    ids, targets = (each[:size] for each in state.batches[0])
+    ids = torch.zeros((size, state.batches.block_size), dtype=torch.long, device=state.device)
     try:
         moments = [torch.empty_like(each) for each in state.model.parameters() for _ in range(2)]
-        with state.autocast():
-            loss = state.model(ids.to(state.device), targets.to(state.device))  # without the other ranks
-        loss.backward()
+        # as a step does, compiled if it is, but without the other ranks, which may fit another size
+        with sharding.gradients_exchanged(state.spread, now=False):
+            with state.autocast():
+                loss = state.spread(ids, ids)
+            loss.backward()
         del moments
     except torch.OutOfMemoryError:
         return False

@@ -2,39 +2,18 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.amp import GradScaler
 
-from gptcore.config.params import Section
 from gptcore.model.gpt import GPT
+from gptcore.training.config import OptimConfig
+from gptcore.training.hardware import multiplies_bfloat16
 from gptcore.training.sharding import laid_out_as, whole
 
 NO_SCALER = GradScaler("cpu", enabled=False)  # does nothing
-
-
-class OptimConfig(Section):
-    matrices: Literal["muon", "adamw"] = Field(description="Optimizer of the blocks' matrices; the rest is AdamW's")
-    matrix_learning_rate: float = Field(gt=0, description="Peak, blocks' matrices")
-    embedding_learning_rate: float = Field(gt=0, description="Peak, embedding tables")
-    head_learning_rate: float = Field(gt=0, description="Peak, output head; unused where it is tied")
-    scalar_learning_rate: float = Field(gt=0, description="Peak, biases, norm gains and learned scalars")
-    adam_betas: tuple[float, float] = Field(description="Decay of AdamW's two moments, per step")
-    adam_eps: float = Field(gt=0, description="Added to AdamW's denominator")
-    muon_momentum: float = Field(ge=0, lt=1, description="Muon's momentum after its warm-up from 0.85")
-    muon_momentum_warmup_steps: int = Field(ge=0, description="Steps until muon_momentum is reached")
-    matrix_weight_decay: float = Field(ge=0, description="Decoupled, times the learning rate, blocks' matrices")
-    embedding_weight_decay: float = Field(
-        ge=0, description="The same for embedding tables and head; nanoGPT decays them"
-    )
-    gradient_clip: float = Field(ge=0, description="Largest norm of the whole gradient; 0 is off")
-    schedule: Literal["wsd", "cosine"] = Field(description="warm-up, stable, linear decay; or warm-up, cosine")
-    warmup_steps: int = Field(ge=0, description="Steps of linear warm-up")
-    cooldown_fraction: float = Field(ge=0, le=1, description="wsd: share of all steps in the linear decay")
-    final_learning_rate_fraction: float = Field(ge=0, le=1, description="Of the peak, at the end")
 
 
 def learning_rate_factor(config: OptimConfig, step: int, steps: int) -> float:
@@ -136,8 +115,7 @@ class Optimizer:
         ]
         self.optimizers: list[torch.optim.Optimizer] = []
         if config.matrices == "muon":
-            bfloat16 = model.wte.weight.is_cuda or bfloat16_is_fast_on_cpu()
-            dtype = torch.bfloat16 if bfloat16 else torch.float32
+            dtype = torch.bfloat16 if multiplies_bfloat16(model.wte.weight.device) else torch.float32
             self.optimizers.append(
                 Muon(
                     matrices.values(),
@@ -155,7 +133,7 @@ class Optimizer:
         self.optimizers.append(torch.optim.AdamW(adam_groups, betas=config.adam_betas, eps=config.adam_eps, fused=True))
         for group in self.groups():
             group["peak"] = group["lr"]
-        self.parameters = list(named.values())
+        self.parameters, self.together = list(named.values()), _Together(self.optimizers)
 
     def groups(self) -> list[dict[str, Any]]:
         return [group for optimizer in self.optimizers for group in optimizer.param_groups]
@@ -163,20 +141,18 @@ class Optimizer:
     def step(self, step: int, scaler: GradScaler = NO_SCALER) -> float:
         """Apply the gradients at `step` (0-based) and clear them. Returns the learning-rate factor.
 
-        An enabled `scaler` (float16) first unscales the gradients, and skips the update if they overflowed.
+        An enabled `scaler` (float16) first unscales the gradients, and skips the whole update if any overflowed.
         """
         factor = learning_rate_factor(self.config, step, self.steps)
         for group in self.groups():
             group["lr"] = group["peak"] * factor
             if "momentum" in group:
                 group["momentum"] = muon_momentum(self.config, step)
-        for optimizer in self.optimizers:
-            scaler.unscale_(optimizer)
+        scaler.unscale_(self.together)
         if self.config.gradient_clip:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
-        for optimizer in self.optimizers:
-            scaler.step(optimizer)
-            optimizer.zero_grad(set_to_none=True)
+        scaler.step(self.together)
+        self.together.zero_grad(set_to_none=True)
         scaler.update()
         return factor
 
@@ -199,10 +175,17 @@ class Optimizer:
             owner.state[parameter][key] = value.to(parameter.device) if key == "step" else laid_out_as(value, parameter)
 
 
+class _Together(torch.optim.Optimizer):
+    """Several optimizers as one, as a GradScaler decides for each optimizer by itself whether it skips a step."""
+
+    def __init__(self, optimizers: list[torch.optim.Optimizer]) -> None:
+        super().__init__([group for each in optimizers for group in each.param_groups], {})
+        self.optimizers = optimizers
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for each in self.optimizers:
+            each.step()
+
+
 def _owns(optimizer: torch.optim.Optimizer, parameter: Tensor) -> bool:
     return any(parameter is each for group in optimizer.param_groups for each in group["params"])
-
-
-def bfloat16_is_fast_on_cpu() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware (AMX, AVX512-BF16); otherwise it is slower than float32."""
-    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()

@@ -7,13 +7,14 @@ from torch import Tensor
 
 from gptcore.config.params import read_params, validate_section
 from gptcore.config.paths import Paths
+from gptcore.errors import UserError
 from gptcore.model.config import ModelConfig
 from gptcore.tokens.token_files import verify_tokens
 from gptcore.training.batches import Batches, BatchSource
+from gptcore.training.config import LAST_STEP, OptimConfig, TrainConfig
 from gptcore.training.initial_state import make_ready, new_state
 from gptcore.training.memory import keep_freed_memory
-from gptcore.training.optim import OptimConfig
-from gptcore.training.train import StepReport, TrainConfig, fit
+from gptcore.training.train import StepReport, fit
 
 KNOWN_BY_HEART = 0.1  # nats per token above the minimum: nine of ten tokens are practically certain
 
@@ -34,6 +35,8 @@ def overfit(paths: Paths, steps: int) -> tuple[float, Iterator[StepReport]]:
     Trains as params.yaml says, but on the first batch only, with a schedule of `steps` steps and without dropout.
     Writes nothing. Raises UserError.
     """
+    if steps > LAST_STEP:
+        raise UserError(f"--steps {steps} is more than {LAST_STEP:,}")
     keep_freed_memory()
     values = read_params(paths.params)
     model = validate_section(values, "model", ModelConfig).model_copy(update={"dropout": 0.0})

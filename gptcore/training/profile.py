@@ -14,11 +14,11 @@ from gptcore.errors import UserError
 from gptcore.files import atomic_path
 from gptcore.model.config import ModelConfig
 from gptcore.tokens.token_files import verify_tokens
+from gptcore.training.config import OptimConfig, TrainConfig
 from gptcore.training.hardware import measured_flops_per_second, peak_flops_per_second
 from gptcore.training.initial_state import make_ready, new_state
 from gptcore.training.memory import keep_freed_memory, peak_bytes
-from gptcore.training.optim import OptimConfig
-from gptcore.training.train import TrainConfig, fit
+from gptcore.training.train import fit
 
 WARM_UP_STEPS, TRACED_STEPS = 3, 3
 

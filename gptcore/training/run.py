@@ -6,10 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from pydantic import Field
 
 from gptcore.closure import code_sha256
-from gptcore.config.params import Metrics, Section
 from gptcore.config.paths import Paths
 from gptcore.config.settings import settings
 from gptcore.errors import Stopped, UserError
@@ -21,30 +19,13 @@ from gptcore.tokens.token_files import open_tokens, read_meta, stream_sha256, ve
 from gptcore.tokens.tokenizer import Tokenizer
 from gptcore.training import distributed, sharding
 from gptcore.training.checkpoint import Checkpoints, Progressed, fingerprint
+from gptcore.training.config import CurveConfig, OptimConfig, TrainConfig, TrainMetrics
 from gptcore.training.initial_state import make_ready, new_state
 from gptcore.training.memory import keep_freed_memory
-from gptcore.training.optim import OptimConfig
 from gptcore.training.results import write_results
 from gptcore.training.state_store import open_state_store
 from gptcore.training.stop import StopRequest
-from gptcore.training.train import StepReport, TrainConfig, fit
-
-
-class CurveConfig(Section):
-    """How to evaluate validation loss during training; the same for the model and its baseline."""
-
-    points: int = Field(gt=0, description="Evaluations over the run, evenly spaced")
-    windows: int = Field(gt=0, description="Validation windows per evaluation, spread evenly over the split")
-    block_size: int = Field(gt=0, description="Tokens per window; at most both models' block_size")
-
-
-class TrainMetrics(Metrics):
-    train_loss: float
-    val_loss: float
-    steps: int
-    tokens: int
-    skipped_batches: int
-    parameters: int
+from gptcore.training.train import StepReport, fit
 
 
 @dataclass
@@ -61,6 +42,9 @@ class Run:
     progressed: Progressed = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.curve.block_size > self.model.block_size:
+            theirs = f"the block_size of {self.name}'s model, {self.model.block_size}"
+            raise UserError(f"curve.block_size {self.curve.block_size} is longer than {theirs}")
         keep_freed_memory()
         if distributed.is_first_here():
             verify_tokens(self.paths.tokens)
@@ -93,6 +77,7 @@ class Run:
         self.checkpoints = Checkpoints(place, self.identity)
         self._resume()
         make_ready(self.state)
+        self.micro_batch = self.state.micro_batch
 
     def _resume(self) -> None:
         """Restore the first rank's checkpoint on every rank."""
@@ -137,6 +122,10 @@ class Run:
         here = self.progressed
         for each in report.skipped:
             print(f"{self.name}: {each}", flush=True)
+        if report.micro_batch < self.micro_batch:
+            now = f"{report.micro_batch} sequences go through the model at once instead of {self.micro_batch}"
+            print(f"{self.name}: out of memory before step {report.step:,} was done: {now}", flush=True)
+            self.micro_batch = report.micro_batch
         here.step, here.seconds, here.loss_sum = report.step, here.seconds + seconds, here.loss_sum + report.loss
         evaluates = _is_due(report.step, self.train.steps, self.curve.points)
         samples = _is_due(report.step, self.train.steps, self.train.samples)

@@ -14,11 +14,24 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from gptcore.config.settings import settings
+from gptcore.model.gpt import GPT
 from gptcore.training.distributed import count, is_first
 
 
-def spread(model: nn.Module, blocks: nn.ModuleList, device: torch.device) -> nn.Module:
+def wrap(model: GPT, device: torch.device, compiler: str | None) -> nn.Module:
     """Wrap `model` for the training step to call. `model` keeps its parameter names.
+
+    From the inside out: a block's forward checkpoints its activations, `compiler` (a backend of torch.compile; None is
+    off) compiles that forward, and ranks share the model around both. In any other order the recomputation of a
+    checkpoint would run the hooks that gather a block's parameters, or compile another graph than the forward pass.
+    """
+    if compiler:
+        model.compile_blocks(compiler)
+    return _spread(model, device)
+
+
+def _spread(model: GPT, device: torch.device) -> nn.Module:
+    """Distribute `model` over the ranks.
 
     ddp: the whole model on each rank (Li et al. 2020). fsdp: parameters, gradients and optimizer state are sharded and
     gathered block by block (Zhao et al. 2023; here torch's second version, fully_shard).
@@ -37,7 +50,7 @@ def spread(model: nn.Module, blocks: nn.ModuleList, device: torch.device) -> nn.
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(device.type, (count(),))
-    for block in blocks:
+    for block in model.h:
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
     return model

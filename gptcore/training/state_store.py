@@ -9,12 +9,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Protocol
 
 from gptcore.errors import UserError
 from gptcore.files import SUMS, atomic_path
-from gptcore.s3 import oserrors, s3_files
+from gptcore.s3 import bucket_and_key, listed, oserrors, s3_files
 
 LAST = SUMS
 
@@ -47,7 +47,7 @@ def open_state_store(address: str) -> StateStore:
         raise UserError(f"checkpoints cannot lie at {address}; GPTCORE_CHECKPOINTS is a folder or s3://bucket/prefix")
     try:
         return S3Prefix(address) if address.startswith("s3://") else Folder(Path(address).expanduser())
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: a `~name` of nobody
         cause = " ".join(str(error).split())
         raise UserError(
             f"checkpoints cannot be written to {address}: {cause}; mend that, or name another in GPTCORE_CHECKPOINTS"
@@ -73,7 +73,10 @@ class Folder:
         return str(self.path)
 
     def names(self) -> list[str]:
-        return [each.name for each in self.path.iterdir()] if self.path.exists() else []
+        try:
+            return [each.name for each in self.path.iterdir()]
+        except FileNotFoundError:
+            return []
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
@@ -111,9 +114,7 @@ class S3Prefix:
         return self.url
 
     def names(self) -> list[str]:
-        with oserrors(), suppress(FileNotFoundError):
-            return [PurePosixPath(each).name for each in self.files.ls(self.url, detail=False)]
-        return []
+        return list(dict.fromkeys(key.partition("/")[0] for key in self._keys("")))
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
@@ -132,15 +133,24 @@ class S3Prefix:
     def reading(self, name: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="gptcore-") as temporary:
             with oserrors():
-                for path in self.files.ls(f"{self.url}/{name}", detail=False):
-                    self.files.get_file(path, str(Path(temporary, PurePosixPath(path).name)))
+                for key in self._keys(f"{name}/"):
+                    self.files.get_file(f"{self.url}/{key}", str(Path(temporary, key.rpartition("/")[2])))
             yield Path(temporary)
 
     def remove(self, name: str) -> None:
-        with oserrors(), suppress(FileNotFoundError):
-            self.files.rm_file(f"{self.url}/{name}/{LAST}")  # first, so that a half-removed entry no longer counts
-            self.files.rm(f"{self.url}/{name}", recursive=True)
+        self._remove([f"{name}/{LAST}", *self._keys(f"{name}/")])  # so that a half-removed entry no longer counts
 
     def clear(self) -> None:
-        with oserrors(), suppress(FileNotFoundError):
-            self.files.rm(self.url, recursive=True)
+        self._remove(self._keys(""))
+
+    def _keys(self, beginning: str) -> list[str]:
+        """The keys below the prefix that begin so."""
+        with oserrors():
+            bucket, key = bucket_and_key(self.files, self.url)
+            top = f"{key}/" if key else ""
+            return [each.key.removeprefix(top) for each in listed(self.files, bucket, top + beginning)]
+
+    def _remove(self, keys: list[str]) -> None:
+        with oserrors():
+            for key in keys:
+                self.files.rm_file(f"{self.url}/{key}")

@@ -1,7 +1,7 @@
 """Batches from a stream: the windows of each (seed, step) are a pure function of the documents, as with token files.
 
 The stream is cut into blocks of equal token count, and windows are shuffled within each block. Resuming at a step needs
-only the places where blocks begin, which are saved in the checkpoint.
+only the place where its block begins, which is saved in the checkpoint.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,9 +15,11 @@ from torch import Tensor
 from gptcore.errors import UserError
 from gptcore.prefetch import Prefetch
 from gptcore.tokens.tokenizer import Tokenizer
-from gptcore.training.batches import Order
+from gptcore.training.batches import AHEAD
+from gptcore.training.config import Order
 
 Tokens = NDArray[np.uint32]
+KEPT_PLACES = AHEAD + 2  # the state that is saved is of a batch at most AHEAD + 1 before the newest one
 Place = tuple[int, ...]
 
 
@@ -53,7 +55,8 @@ class StreamBatches:
         self.stream, self.tokenizer = stream, tokenizer
         self.block_size, self.batch_size, self.order, self.seed = block_size, batch_size, order, seed
         self.steps = max(shuffle_tokens // (batch_size * block_size), 1)  # per block
-        self.places: list[Place] = [(*stream.start, 0)]  # where each block begins: file, text, token
+        # where blocks begin (file, text, token): the first one, and the last few, for resuming and for going back
+        self.places: dict[int, Place] = {0: (*stream.start, 0)}
         self.number, self.tokens, self.shuffled = -1, np.empty(0, np.uint32), np.empty(0, np.int64)
         self.coming: Prefetch[Block] | None = None
 
@@ -71,24 +74,27 @@ class StreamBatches:
 
     def tensors(self, step: int) -> dict[str, Tensor]:
         """The state needed to resume at batch `step`."""
-        return {"places": torch.tensor(self.places[: step // self.steps + 1])}
+        places = self.places  # the thread that prepares batches puts another one in its place
+        number = max(known for known in places if known <= step // self.steps)
+        return {"place": torch.tensor([number, *places[number]])}
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        if len(tensors["places"]) > len(self.places):
-            self.places = [tuple(place) for place in tensors["places"].tolist()]
+        number, *place = tensors["place"].tolist()
+        self.places = self.places | {number: tuple(place)}
 
     def _go_to(self, number: int) -> None:
         """Load the tokens of block `number`, and prefetch the next block."""
         if self.coming is None or number < self.number:
             if self.coming:
                 self.coming.close()
-            first = min(number, len(self.places) - 1)
+            first = max(known for known in self.places if known <= number)
             self.coming, self.number = Prefetch(self._blocks(self.places[first])), first - 1
         while self.number < number:
             self.tokens, next_place = next(self.coming)
             self.number += 1
-            if len(self.places) == self.number + 1:
-                self.places.append(next_place)
+            oldest = self.number - KEPT_PLACES
+            kept = {known: place for known, place in self.places.items() if known == 0 or known > oldest}
+            self.places = kept | {self.number + 1: next_place}
         self.shuffled = self._random(number).permutation(self.steps * self.batch_size) * self.block_size
 
     def _blocks(self, place: Place) -> Iterator[Block]:
@@ -114,4 +120,4 @@ class StreamBatches:
             yield place, np.append(np.uint32(self.tokenizer.eot_id), self.tokenizer.encode(text)).astype(np.uint32)
 
     def _random(self, counter: int) -> np.random.Generator:
-        return np.random.Generator(np.random.Philox(key=[self.seed, counter]))
+        return np.random.Generator(np.random.Philox(key=np.array([self.seed, counter], np.uint64)))

@@ -3,47 +3,23 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 from torch.amp import GradScaler
 
-from gptcore.config.params import Section
 from gptcore.errors import UserError
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 from gptcore.tokens.token_files import Tokens
 from gptcore.training import distributed, sharding
-from gptcore.training.batches import Batches, BatchSource, Order, prepared
+from gptcore.training.batches import Batches, BatchSource, prepared
+from gptcore.training.config import OptimConfig, Precision, TrainConfig
 from gptcore.training.guard import STEPS_BETWEEN_COPIES, Copy, Guard, SkippedBatch
-from gptcore.training.optim import OptimConfig, Optimizer, bfloat16_is_fast_on_cpu
-
-Precision = Literal["auto", "bfloat16", "float16", "float32"]
-
-
-class TrainConfig(Section):
-    seed: int = Field(ge=0, description="Of weights, data order and dropout")
-    steps: int = Field(gt=0, description="Optimizer steps")
-    batch_tokens: int = Field(gt=0, description="Tokens per step, over all devices; a multiple of model.block_size")
-    order: Order = Field(
-        description="epochs: every window once per epoch; documents: the same, cut where documents start; "
-        "crops: nanoGPT's random crops"
-    )
-    precision: Precision = Field(description="Of matrix products; auto is bfloat16 where the hardware has it")
-    target_loss: float = Field(ge=0, description="Training ends where the curve's val_loss is at or under it; 0 is off")
-    spike_nats: float = Field(
-        ge=0, description="A batch whose loss is so far above the mean of the last 20 is left out; 0 is off"
-    )
-    skipped_batches_limit: int = Field(
-        ge=0, description="Batches left out for a spike or a loss that is no number; one more ends the run"
-    )
-    samples: int = Field(ge=0, description="How often in the run text is sampled, evenly spaced")
-    sample_prompt: str = Field(description="What the samples go on from; empty starts a document")
-    sample_tokens: int = Field(ge=0, description="Tokens per sample")
+from gptcore.training.hardware import multiplies_bfloat16
+from gptcore.training.optim import Optimizer
 
 
 @dataclass(frozen=True)
@@ -52,6 +28,7 @@ class StepReport:
     loss: float  # nats per token, mean of the batch
     learning_rate_factor: float  # of each group's peak
     skipped: tuple[SkippedBatch, ...]  # since the previous report
+    micro_batch: int  # sequences per forward pass; smaller than before where memory ran out
 
 
 class TrainState:
@@ -65,8 +42,9 @@ class TrainState:
     def __init__(
         self, model: ModelConfig, optim: OptimConfig, train: TrainConfig,
         tokens: Tokens, vocab_size: int, device: torch.device,
-        documents: NDArray[np.int64] | None = None,
+        documents: NDArray[np.int64] | None = None, compiler: str | None = None,
     ) -> None:  # fmt: skip
+        """`compiler` is a backend of torch.compile; None compiles nothing. Raises UserError."""
         batch_size, rest = divmod(train.batch_tokens, model.block_size)
         if rest:
             raise UserError(f"batch_tokens {train.batch_tokens} is not a multiple of block_size {model.block_size}")
@@ -79,7 +57,7 @@ class TrainState:
             raise UserError(f"block_size {model.block_size} is too long for {len(tokens):,} training tokens")
         self.device, self.steps, self.step, self.seed = device, train.steps, 0, train.seed
         self.model = GPT(model, vocab_size, train.seed).to(device)
-        self.spread = sharding.spread(self.model, self.model.h, device)
+        self.spread = sharding.wrap(self.model, device, compiler)
         self.optimizer = Optimizer(optim, self.model, train.steps)
         self.batches: BatchSource = Batches(tokens, model.block_size, batch_size, train.order, train.seed, documents)
         self.micro_batch = batch_size
@@ -126,10 +104,16 @@ class TrainState:
         self.step, self.micro_batch = step, int(tensors["micro_batch"])
 
     def go_back(self, copy: Copy) -> None:
-        """Restore the state of `copy`, but keep the list of skipped batches."""
-        skipped = self.guard.skipped
+        """Restore the state of `copy`, but keep the list of skipped batches and the micro-batch."""
+        skipped, micro_batch = self.guard.skipped, self.micro_batch
         self.load_tensors({name: each.clone() for name, each in copy.tensors.items()}, copy.step)
-        self.guard.skipped = skipped
+        self.guard.skipped, self.micro_batch = skipped, micro_batch
+
+    def free_gradients(self) -> None:
+        """Free the gradients, and on a GPU what the allocator holds for other sizes of micro-batch."""
+        self.model.zero_grad(set_to_none=True)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -137,13 +121,14 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def matrix_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """Raises UserError for float16 on a CPU."""
-    if precision == "float16" and device.type == "cpu":
-        raise UserError("train.precision float16 needs a GPU; auto is the fastest that this processor has")
-    if precision == "auto":
-        is_fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else bfloat16_is_fast_on_cpu()
-        return torch.bfloat16 if is_fast else torch.float32
-    return {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}[precision]
+    """Raises UserError for float16 anywhere but on a CUDA GPU."""
+    if precision == "float16" and device.type != "cuda":
+        raise UserError("train.precision float16 needs a CUDA GPU; auto is the fastest that this processor has")
+    if precision != "auto":
+        return {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}[precision]
+    if multiplies_bfloat16(device):
+        return torch.bfloat16
+    return torch.float16 if device.type == "cuda" else torch.float32
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
@@ -163,7 +148,8 @@ def loss_and_gradients(state: TrainState, ids: Tensor, targets: Tensor, micro_ba
     parts = distributed.micro_batches(len(ids), micro_batch)
     for number, part in enumerate(parts, start=1):
         rows = part if part.stop > part.start else slice(1)  # an empty part still runs one row, with weight 0
-        part_ids, part_targets = (each[rows].to(state.device, non_blocking=True) for each in (ids, targets))
+        pinned = state.device.type == "cuda"
+        part_ids, part_targets = (each[rows].to(state.device, non_blocking=pinned) for each in (ids, targets))
         with sharding.gradients_exchanged(state.spread, now=number == len(parts)):
             with state.autocast():
                 part_loss = state.spread(part_ids, part_targets) * ((part.stop - part.start) / len(ids))
@@ -180,24 +166,47 @@ def fit(state: TrainState) -> Iterator[StepReport]:
     """Train from `state.step` to the end. After each report, `state` is consistent and may be saved.
 
     After a bad batch, the steps since the last copy are repeated but not reported again: their results are the same.
-    Raises UserError when more batches are bad than the run may skip.
+    Out of memory, they are repeated with half the micro-batch, which changes the order of float sums. Raises UserError
+    when more batches are bad than the run may skip, and when memory does not suffice.
     """
     state.model.train()
     reported, skipped, copy = state.step, list[SkippedBatch](), Copy()
     copy.take(state.tensors(), state.step)
     while state.step < state.steps:
-        for report in _until_a_bad_batch(state, copy, skipped):
-            if report.step > reported:
-                reported = report.step
-                yield report
-                skipped.clear()
+        ran_out = False
+        try:
+            for report in _until_a_bad_batch(state, copy, skipped):
+                if report.step > reported:
+                    reported = report.step
+                    yield report
+                    skipped.clear()
+        except torch.OutOfMemoryError:
+            ran_out = True
+        if ran_out:  # not above: the error's traceback keeps the tensors of the step alive
+            _halve_micro_batch(state)
+        if state.step < state.steps:
+            state.go_back(copy)
+
+
+def _halve_micro_batch(state: TrainState) -> None:
+    """Raises UserError for a single sequence, and for several ranks: the others wait for this one's gradients."""
+    size = min(state.micro_batch, distributed.largest_share(state.batches.batch_size))
+    state.micro_batch = -(-size // 2)
+    state.free_gradients()
+    many = "one sequence" if size == 1 else f"{size} sequences"
+    at_once = f"{many} of {state.batches.block_size} tokens at once"
+    where = f"out of memory at step {state.step + 1:,} with {at_once}"
+    if size == 1:
+        raise distributed.error_here(f"{where}; lower model.block_size or set model.activation_checkpointing")
+    if distributed.count() > 1:
+        raise distributed.error_here(f"{where}; run it again with GPTCORE_MICRO_BATCH={state.micro_batch}")
 
 
 def _until_a_bad_batch(state: TrainState, copy: Copy, skipped: list[SkippedBatch]) -> Iterator[StepReport]:
-    """Train to the end or to the first bad batch, which is added to `skipped`; `state` is then that of the copy."""
-    indices = [state.guard.batch_of(step) for step in range(state.step, state.steps)]
+    """Train to the end or to the first bad batch, which is added to `skipped`; go back to the copy then."""
+    indices = map(state.guard.batch_of, range(state.step, state.steps))
     with closing(prepared(state.batches, indices, pin_memory=state.device.type == "cuda")) as batches:
-        for index, (ids, targets) in zip(indices, batches, strict=True):
+        for index, ids, targets in batches:
             torch.manual_seed(step_seed(state.seed, state.step, distributed.rank()))
             measured = loss_and_gradients(state, ids, targets, state.micro_batch)
             # copy the weights only once this batch's loss confirms them; other steps do not wait for their loss here
@@ -208,8 +217,7 @@ def _until_a_bad_batch(state: TrainState, copy: Copy, skipped: list[SkippedBatch
             if not state.guard.accepts(loss, gradient):
                 state.guard.skip(index, state.step + 1, loss)
                 skipped.append(SkippedBatch(state.step + 1, index, loss, copy.step))
-                state.go_back(copy)
                 return
             state.guard.losses.append(loss)
             state.step += 1
-            yield StepReport(state.step, loss, factor, tuple(skipped))
+            yield StepReport(state.step, loss, factor, tuple(skipped), state.micro_batch)

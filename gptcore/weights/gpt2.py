@@ -1,5 +1,7 @@
 """Plain GPT-2: the architecture that Hugging Face and nanoGPT files can express, and building the model from it."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from gptcore.errors import UserError
 from gptcore.model.config import ModelConfig
+from gptcore.model.fill import fill
 from gptcore.model.gpt import GPT
 
 # GPT-2 as a ModelConfig; the file provides sizes, bias, dropout, activation and tied_head
@@ -20,7 +23,9 @@ PLAIN: dict[str, Any] = {
 }  # fmt: skip
 # these do not change what a model with given weights computes
 UNUSED: dict[str, Any] = {"rope_base": 10000.0, "zero_init": False, "activation_checkpointing": False}
-MASKS = (".attn.bias", ".attn.masked_bias")  # constant buffers in files of old versions
+# constant buffers in files of old versions: a triangle of ones, and the number that it puts in place of what it hides
+MASK = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
+WRAPPER = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|module)\.")  # torch.compile's and DDP's, around all or a part
 
 
 @dataclass(frozen=True)
@@ -32,29 +37,32 @@ class Weights:
     tensors: dict[str, Tensor]
 
     def model(self, source: Path) -> GPT:
-        """Build the model in float32. Raises UserError that names a missing, unknown or misshapen tensor."""
+        """Build the model in float32. Raises UserError that names the first tensor that does not fit."""
         if not isinstance(self.vocab_size, int) or self.vocab_size < 1:
             raise UserError(f"{source}: vocab_size is {self.vocab_size!r}, not a number of ids")
         with torch.device("meta"):  # no memory or time spent on weights that are replaced next
             model = GPT(self.config, self.vocab_size)
-        wanted = {name: each.shape for name, each in model.state_dict().items()}
-        tensors = dict(self.tensors)
-        if self.config.tied_head:
-            del wanted["lm_head.weight"]
-            tensors.pop("lm_head.weight", None)
-        for name in sorted(wanted.keys() | tensors.keys()):
-            if name not in tensors or name not in wanted:
-                fault = "missing" if name in wanted else "unknown"
-                raise UserError(f"{source}: the weights are not a GPT-2's of that size: {name} is {fault}")
-            if tensors[name].shape != wanted[name]:
-                raise UserError(
-                    f"{source}: {name} has the shape {_shape(tensors[name].shape)}, "
-                    f"but a GPT-2 of that size has {_shape(wanted[name])}"
-                )
-        model.load_state_dict({name: each.float() for name, each in tensors.items()}, strict=False, assign=True)
-        if self.config.tied_head:
-            model.lm_head.weight = model.wte.weight
-        return model.eval()
+        return fill(model, self.tensors, source)
+
+
+def our_names(source: Path, given: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a file under gptcore's names, without the causal masks that old versions saved.
+
+    Raises UserError that names a mask that is not causal, what is no tensor, and two tensors for one weight.
+    """
+    tensors: dict[str, Tensor] = {}
+    for theirs, each in given.items():
+        if not isinstance(each, Tensor):
+            raise UserError(f"{source}: {theirs} is a {type(each).__name__}, not a tensor")
+        name = WRAPPER.sub("", theirs).removeprefix("transformer.")
+        if MASK.fullmatch(name):
+            if name.endswith(".bias") and not _is_causal(each):
+                raise UserError(f"{source}: the attention mask {theirs} is not causal, as GPT-2's is")
+        elif name in tensors:
+            raise UserError(f"{source} holds {name} twice, once as {theirs}; keep the right one")
+        else:
+            tensors[name] = each
+    return tensors
 
 
 def plain_config(source: Path, **values: Any) -> ModelConfig:
@@ -76,5 +84,8 @@ def refuse_unless(config: ModelConfig, form: str, **allowed: list[Any]) -> None:
         raise UserError(f"{form} has no words for {', '.join(wrong)}; it can express GPT-2's own architecture only")
 
 
-def _shape(size: torch.Size) -> str:
-    return " x ".join(map(str, size))
+def _is_causal(mask: Tensor) -> bool:
+    size = mask.size(-1) if mask.dim() else 0
+    return mask.numel() == size * size and torch.equal(
+        mask.view(size, size).bool(), torch.ones(size, size).bool().tril()
+    )

@@ -3,7 +3,6 @@
 Its linear layers are Conv1D: weights are (in, out), the transpose of nn.Linear's (out, in).
 """
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 from gptcore.tokens.huggingface_tokenizer import write_hugging_face_tokenizer
 from gptcore.tokens.tokenizer import Tokenizer
-from gptcore.weights.gpt2 import MASKS, Weights, plain_config, refuse_unless
+from gptcore.weights.gpt2 import Weights, our_names, plain_config, refuse_unless
 
 PUBLISHED = {  # Radford et al. 2019, and their names on the hub
     "gpt2": "openai-community/gpt2",  # 124M
@@ -41,15 +40,14 @@ def read_hugging_face(folder: Path) -> Weights:
         raise UserError(f"{folder} has no config.json; it is no model folder of Hugging Face's form") from None
     except ValueError as error:
         raise UserError(f"{folder / 'config.json'} is not JSON: {error}") from None
-    if not isinstance(values, dict) or values.get("model_type") != "gpt2":
-        found = values.get("model_type") if isinstance(values, dict) else None
+    # configs of 2019 have n_ctx and do not name their type
+    found = values.get("model_type", "gpt2" if "n_ctx" in values else None) if isinstance(values, dict) else None
+    if found != "gpt2":
         raise UserError(f"{folder / 'config.json'}: model_type is {found!r}; only gpt2 can be read")
     config = _config(folder / "config.json", values)
-    tensors = {name.removeprefix("transformer."): each for name, each in _tensors(folder).items()}
     tensors = {
         name: each.t().contiguous() if name.endswith(CONV1D) and each.dim() == 2 else each
-        for name, each in tensors.items()
-        if not name.endswith(MASKS)
+        for name, each in our_names(folder, _tensors(folder)).items()
     }
     return Weights(config, values.get("vocab_size"), tensors)
 
@@ -62,12 +60,13 @@ def write_hugging_face(folder: Path, model: GPT, tokenizer: Tokenizer) -> None:
     config = model.config
     activations = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
     refuse_unless(config, "Hugging Face's GPT-2", activation=[*activations])
+    end = tokenizer.eot_id if tokenizer.end_of_text else None
     values = {
         "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": model.vocab_size,
         "n_positions": config.block_size, "n_embd": config.n_embd, "n_layer": config.n_layer, "n_head": config.n_head,
         "activation_function": activations[config.activation], "tie_word_embeddings": config.tied_head,
         "embd_pdrop": config.dropout, "resid_pdrop": config.dropout, "attn_pdrop": config.dropout,
-        "bos_token_id": tokenizer.eot_id, "eos_token_id": tokenizer.eot_id, "dtype": "float32", **SWITCHES,
+        "bos_token_id": end, "eos_token_id": end, "dtype": "float32", **SWITCHES,
     }  # fmt: skip
     tensors = {name: each.detach().cpu() for name, each in model.state_dict().items()}
     if config.tied_head:
@@ -111,6 +110,8 @@ def _config(source: Path, values: dict[str, Any]) -> ModelConfig:
     for name, wanted in SWITCHES.items():
         if values.get(name, wanted) != wanted:
             raise UserError(f"{source}: {name} is {values[name]}; only {wanted} can be read")
+    if "n_ctx" in values:  # what n_positions was called in 2019
+        values = {"n_positions": values["n_ctx"], **values}
     try:
         if values.get("n_inner") not in (None, 4 * values["n_embd"]):
             raise UserError(f"{source}: n_inner is {values['n_inner']}; only 4 x n_embd can be read")
@@ -130,11 +131,28 @@ def _config(source: Path, values: dict[str, Any]) -> ModelConfig:
 
 def _tensors(folder: Path) -> dict[str, Tensor]:
     """The tensors of model.safetensors, or of the shards that its index lists."""
-    index = folder / "model.safetensors.index.json"
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if not whole.is_file() and not index.is_file():
+        raise UserError(f"{folder} has no model.safetensors; weights in other files (*.bin is pickle) are not read")
+    tensors: dict[str, Tensor] = {}
     try:
-        names = sorted(set(read_json(index)["weight_map"].values())) if index.is_file() else ["model.safetensors"]
-        if not index.is_file() and not (folder / names[0]).is_file():
-            raise UserError(f"{folder} has no model.safetensors; weights in other files (*.bin is pickle) are not read")
-        return {name: each for file in names for name, each in load_file(folder / file).items()}
-    except (OSError, SafetensorError, json.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
+        for name in [whole.name] if whole.is_file() else _shards(index):
+            shard = load_file(folder / name)
+            if twice := sorted(tensors.keys() & shard.keys()):
+                raise UserError(f"{folder / name}: another shard holds {twice[0]} too; keep the right one")
+            tensors |= shard
+    except (OSError, SafetensorError) as error:
         raise UserError(f"{folder}: the weights cannot be read: {error}") from None
+    return tensors
+
+
+def _shards(index: Path) -> list[str]:
+    """The files that an index lists. A file elsewhere is no part of the model, whatever the index says."""
+    try:
+        names = sorted(set(read_json(index)["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise UserError(f"{index}: the weights cannot be read: it is no index of shards: {error}") from None
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
+            raise UserError(f"{index} names {name!r}, which is no *.safetensors file of that folder")
+    return names

@@ -1,11 +1,14 @@
 """Load pretrained GPT-2s: a Hugging Face folder, a nanoGPT ckpt.pt, or one of OpenAI's by name."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from gptcore.errors import UserError
 from gptcore.model.gpt import GPT
+from gptcore.tokens.read_huggingface import read_hugging_face_tokenizer
+from gptcore.tokens.tokenizer import Tokenizer
 from gptcore.weights.huggingface import PUBLISHED, fetch_published, read_hugging_face
 from gptcore.weights.nanogpt import read_nanogpt
 
@@ -30,25 +33,32 @@ def read_pretrained(source: str) -> GPT:
     )
 
 
-@torch.no_grad()
-def fit_vocabulary(model: GPT, n_vocab: int) -> GPT:
-    """Resize the model's vocabulary to the tokenizer's.
+def own_tokenizer(source: str) -> Tokenizer | None:
+    """The tokenizer that a Hugging Face folder holds, None if there is none. Raises UserError if it cannot be read."""
+    path = Path(source)
+    return read_hugging_face_tokenizer(path) if path.is_dir() else None
 
-    Padding is cut off, so that it cannot be sampled. A single missing id is <|endoftext|>, which nanoGPT's character
-    data sets do not have: its row is the mean of all rows (Hewitt 2021), so it is never likelier than the average
-    token. Raises UserError if the tokenizer cannot be the model's.
+
+def fit_vocabulary(model: GPT, tokenizer: Tokenizer, padded_to: int = 1) -> tuple[GPT, Tokenizer]:
+    """The model and its tokenizer with as many ids as each other. No id is added to the model.
+
+    Ids of the model without a token are padding, up to a multiple of `padded_to`; they are cut off, so that they cannot
+    be sampled. A model without the tokenizer's last id, <|endoftext|>, was trained without, as on nanoGPT's character
+    data sets: its tokenizer then has none. Raises UserError if the tokenizer cannot be the model's.
     """
-    if n_vocab - 1 > model.vocab_size or n_vocab <= model.vocab_size - PADDING:
-        raise UserError(
-            f"the model has {model.vocab_size:,} ids, the tokenizer {n_vocab:,}; name the model's own with --tokenizer"
-        )
+    ids, n_vocab = model.vocab_size, tokenizer.n_vocab
+    if ids == n_vocab:
+        return model, tokenizer
+    if ids == n_vocab - 1 == tokenizer.stop_id and tokenizer.kind != "huggingface":
+        return model, replace(tokenizer, end_of_text=None)
+    if not n_vocab < ids < n_vocab + PADDING or ids % padded_to:
+        raise UserError(f"the model has {ids:,} ids, the tokenizer {n_vocab:,}; name the model's own with --tokenizer")
     with torch.device("meta"):
         fitted = GPT(model.config, n_vocab)
     tensors = model.state_dict()
     for name in ("wte.weight", "lm_head.weight"):
-        rows = tensors[name][:n_vocab]
-        tensors[name] = torch.cat([rows, rows.mean(0, keepdim=True)]) if len(rows) < n_vocab else rows.clone()
+        tensors[name] = tensors[name][:n_vocab].clone()
     fitted.load_state_dict(tensors, assign=True)
     if model.config.tied_head:
         fitted.lm_head.weight = fitted.wte.weight
-    return fitted.eval()
+    return fitted.eval(), tokenizer

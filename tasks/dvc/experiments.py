@@ -1,4 +1,4 @@
-"""What DVC keeps of earlier runs: the experiments of the present commit."""
+"""Earlier runs, as DVC experiments of the current commit."""
 
 import json
 import subprocess
@@ -28,9 +28,9 @@ class Experiment:
 
 
 def find(wanted: list[dict[str, Any]], checkout: Path) -> list[Experiment | None]:
-    """For each of these (flat) values of params.yaml, an experiment with them and with the checkout's code as it is.
+    """For each set of (flat) parameters, an experiment with those parameters and the checkout's present code.
 
-    Only experiments of the present commit that were evaluated count. Raises UserError.
+    Only evaluated experiments of the current commit count. Raises UserError.
     """
     verdicts = probe(checkout).values()
     code = {path: value for each in verdicts for path, value in each.inputs.items() if path != "params.yaml"}
@@ -39,7 +39,7 @@ def find(wanted: list[dict[str, Any]], checkout: Path) -> list[Experiment | None
 
 
 def experiments(checkout: Path, every_commit: bool = False) -> list[Experiment]:
-    """The evaluated experiments of the commit that is checked out, or of every commit. Raises UserError."""
+    """The evaluated experiments of the current commit, or of every commit. Raises UserError."""
     command = ["dvc", "exp", "show", "--json"]
     if every_commit:
         command += [word for commit in _parents(checkout) for word in ("--rev", commit)]

@@ -1,33 +1,31 @@
-"""What DVC says of the stages of a workspace: up to date or why not, and each one's name in the run-cache."""
+"""DVC's verdict on the stages of a workspace: up to date or why not, and each stage's key in the run-cache."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gptcore.addresses import redacted
 from gptcore.config.presets import differences
 from tasks.dvc.repository import locked
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What DVC says of one stage at one moment."""
+    """DVC's verdict on one stage at one moment."""
 
     why: tuple[str, ...]
-    """What differs from the stage's last run; empty when it is up to date."""
+    """The differences from the stage's last run; empty when it is up to date."""
     key: str | None
-    """The stage's name in DVC's run-cache: command, dependencies, parameters. None while a dependency is missing."""
+    """The stage's key in DVC's run-cache: command, dependencies, parameters. None while a dependency is missing."""
     inputs: dict[str, Any]
     """Path -> hash of each dependency that no stage writes (code), and parameter file -> values."""
     outputs: dict[str, str]
-    """Path -> hash of each output, as dvc.lock has it."""
+    """Path -> hash of each output, from dvc.lock."""
 
 
 def probe(root: Path) -> dict[str, Verdict]:
-    """Ask DVC about all stages of the dvc.yaml in `root`, in an order in which they can run. Raises UserError.
-
-    Nothing is written.
-    """
+    """Ask DVC about all stages of the dvc.yaml in `root`, in topological order. Writes nothing. Raises UserError."""
     from networkx import dfs_postorder_nodes
 
     with locked(root) as repo:
@@ -42,7 +40,7 @@ def probe_stage(root: Path, stage: str) -> Verdict:
 
 
 def named(repo: Any, stage: str) -> Any:
-    """DVC's object for the stage of that name, out of the index, which a verdict needs anyway."""
+    """DVC's object for the stage, from the index, which a verdict needs anyway."""
     return next(each for each in repo.index.stages if each.name == stage)
 
 
@@ -52,7 +50,7 @@ def written(repo: Any) -> set[str]:
 
 
 def verdict_of(repo: Any, stage: Any) -> Verdict:
-    """DVC's on one stage of the repository that is open."""
+    """DVC's verdict on one stage of an open repository."""
     made = written(repo)
     why, key = tuple(_why(stage)), key_of(stage)
     inputs = {dep.def_path: dep.hash_info.value for dep in stage.deps if dep.hash_info and dep.fs_path not in made}
@@ -60,12 +58,12 @@ def verdict_of(repo: Any, stage: Any) -> Verdict:
 
 
 def outputs_of(stage: Any) -> dict[str, str]:
-    """Path -> hash of each output that the object knows of."""
+    """Path -> hash of each output whose hash the stage object has."""
     return {out.def_path: str(out.hash_info.value) for out in stage.outs if out.hash_info}
 
 
 def key_of(stage: Any) -> str | None:
-    """Of the stage as it is now; in memory, today's hashes take the place of those of dvc.lock."""
+    """The run-cache key of the stage as it is now. Replaces the hashes from dvc.lock in memory by current ones."""
     from dvc.stage.cache import _can_hash, _get_cache_hash
     from dvc.stage.serialize import to_single_stage_lockfile
 
@@ -83,17 +81,17 @@ def _why(stage: Any) -> Iterator[str]:
     causes = [line for dep in stage.deps for line in _differences(dep)]
     if stage.changed_stage():
         causes.append("the command or its list of dependencies changed")
-    # outputs are missing in every fresh clone: worth a line only where there is no other cause
+    # every fresh clone lacks the outputs, so report them only where there is no other cause
     yield from causes or [line for out in stage.outs for line in _differences(out)]
 
 
 def _differences(path: Any) -> Iterator[str]:
-    """What differs between dvc.lock and the workspace, in one dependency or output of a stage."""
+    """The differences between dvc.lock and the workspace in one dependency or output."""
     from dvc.dependency.param import ParamsDependency
 
     if isinstance(path, ParamsDependency):
         for field, old, new in differences(path.hash_info.value or {}, path.read_params()):
-            yield f"{field}: {'unset' if old is ... else old} → {'unset' if new is ... else new}"
+            yield redacted(f"{field}: {'unset' if old is ... else old} → {'unset' if new is ... else new}")
         return
     for change in path.status().values():
         yield f"{path.def_path} {'is missing' if change == 'deleted' else 'changed'}"

@@ -1,4 +1,4 @@
-"""A stage as DVC keeps it: held while its command runs, recorded after it; and the whole run as an experiment."""
+"""Lock a stage's files while its command runs, commit its outputs afterwards, and save the run as an experiment."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,17 +11,17 @@ from tasks.dvc.repository import locked, opened
 
 @contextmanager
 def held(root: Path, stage: str) -> Iterator[str]:
-    """The shell command of `stage`, whose former outputs are removed; no other `dvc` may touch its files meanwhile.
+    """Remove the outputs of `stage`, lock its files against any other `dvc`, and yield its shell command.
 
-    As in `dvc repro` DVC's lock is not kept: it would be in the way for hours. Raises UserError when another `dvc` is
-    at work on the same files, or one is missing.
+    Like `dvc repro`, this does not hold DVC's global lock, which would block other commands for hours. Raises UserError
+    when another `dvc` is using the same files, or a dependency is missing.
     """
     from dvc.rwlock import rwlock
 
     with ExitStack() as stack:
         with locked(root) as repo:
             (found,) = repo.stage.collect(stage)
-            found.save_deps()  # says it when one is missing
+            found.save_deps()  # raises when one is missing
             found.remove_outs()
             reads, writes = [dep.fs_path for dep in found.deps], [out.fs_path for out in found.outs]
             stack.enter_context(rwlock(repo.tmp_dir, repo.fs, f"the flow, at {stage}", reads, writes, hardlink=False))
@@ -31,8 +31,8 @@ def held(root: Path, stage: str) -> Iterator[str]:
 def record(root: Path, stage: str, key: str | None) -> Verdict:
     """`dvc commit --force`: put the stage's outputs into the cache and its run into dvc.lock and the run-cache.
 
-    Returns the verdict after that. Nothing is recorded if the stage's key is not `key` any more, as what it reads has
-    changed: DVC would bind what was made of the old code to the new code (treeverse/dvc#11058).
+    Returns the new verdict. Records nothing if the stage's key is no longer `key`, because its inputs have changed:
+    DVC would attribute outputs of the old code to the new code (treeverse/dvc#11058).
     """
     with locked(root) as repo:
         found = named(repo, stage)
@@ -51,7 +51,7 @@ def save_experiment(root: Path, name: str, push_to: str | None) -> None:
 
     with opened(root) as repo:
         while True:
-            with repo.lock:  # waits, which DVC's own saving does not
+            with repo.lock:  # waits for the lock; `save` alone does not
                 pass
             try:
                 repo.experiments.save(name=name, force=True)

@@ -1,4 +1,4 @@
-"""Bringing back what a stage has made before, from DVC's cache or its remote, in place of running it."""
+"""Restore a stage's outputs from DVC's cache or its remote instead of running it."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -9,10 +9,10 @@ from tasks.dvc.repository import has_remote, locked
 
 
 def restore(root: Path, stage: str, key: str) -> bool:
-    """Bring the stage's outputs back from DVC's cache or its remote; False if they are in neither.
+    """Restore the stage's outputs from DVC's cache or its remote; False if they are in neither.
 
-    They are those of dvc.lock if only they are missing, else those of the last run with today's inputs, whose name in
-    the run-cache is `key`. As in `dvc repro`, which would run the stage next, what is there of them is removed first.
+    If only the outputs are missing, restores those in dvc.lock; otherwise those of the last run with the current
+    inputs, whose run-cache key is `key`. Like `dvc repro` before it runs a stage, removes existing outputs first.
     Raises UserError, Unavailable.
     """
     with locked(root) as repo:
@@ -32,7 +32,7 @@ def _restored(repo: Any, name: str, runs: Path, pull: bool = False) -> bool:
 
     (stage,) = repo.stage.collect(name)
     with suppress(OSError):
-        runs.rmdir()  # an empty folder of records, as a kill can leave it, is one too many for DVC
+        runs.rmdir()  # DVC fails on an empty folder of records, which a kill can leave
     stage.remove_outs(ignore_remove=False, force=False)
     try:
         repo.stage_cache.restore(stage, pull=pull)
@@ -55,7 +55,7 @@ def _sizes(stage: Any) -> dict[str, int | None]:
 
 
 def _remove_torn(stage: Any) -> None:
-    """DVC takes an object for whole because it is read-only; else it hashes it, and removes it if it is not."""
+    """Remove damaged objects from the cache. DVC trusts read-only objects, so make them writable first."""
     from dvc_objects.errors import ObjectFormatError
 
     cache = stage.repo.cache.local

@@ -1,5 +1,5 @@
-"""Processes: a stage's command on this machine or on another work pool, ended together with its flow run.
+"""Processes: a stage's command on this machine or on another work pool, stopped when its flow run ends.
 
-`group.py` runs a command and hands on its output, `watchdog.py` ends it when the flow is killed, `child_run.py` runs a
+`group.py` runs a command and streams its output, `watchdog.py` stops it when the flow is killed, `child_run.py` runs a
 stage on a pool with GPUs. Read `group.py` first.
 """

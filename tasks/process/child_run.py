@@ -1,4 +1,4 @@
-"""A stage on another work pool, as a child run: so that a GPU is held only while a stage needs it.
+"""Run a stage as a child run on another work pool, so that a GPU is held only while a stage needs it.
 
 The state of the workspace travels through git (clone.py), data through DVC's remote.
 """
@@ -32,7 +32,7 @@ RAISED = re.compile(r"^Flow run encountered an exception: (\w+: )?")
 
 
 def check_pool(pool: str, has_remote: bool) -> None:
-    """Before anything starts. Raises UserError when a stage could not go to `pool`."""
+    """Raise UserError if a stage cannot run on `pool`; called before anything starts."""
     if not has_remote:
         raise UserError(f"gpu_pool={pool}: data travels there through a DVC remote; name one by `dvc remote add -d`")
     with get_client(sync_client=True) as client:
@@ -43,12 +43,12 @@ def check_pool(pool: str, has_remote: bool) -> None:
 
 
 def run_elsewhere(stage: str, workspace: "Workspace", pool: str) -> FlowRun:
-    """Run `stage` on `pool` and return the child run when it is at its end; it is cancelled with this one."""
+    """Run `stage` on `pool` and return the finished child run, which is cancelled if this run is."""
     name = f"{flow_run.name}-{stage}"
     with handed_over(workspace.root, name) as reference:
         parameters = {"stage": stage, "reference": reference}
         child = run_deployment(f"run-stage/{pool}", parameters=parameters, flow_run_name=name, timeout=0)
-        assert isinstance(child, FlowRun)  # here, where no event loop runs
+        assert isinstance(child, FlowRun)  # no coroutine, as no event loop runs here
         get_run_logger().info(f"runs on pool {pool} as {name}")
         try:
             return _wait(child.id)
@@ -60,7 +60,7 @@ def run_elsewhere(stage: str, workspace: "Workspace", pool: str) -> FlowRun:
 
 @contextmanager
 def watching_parent(root: Path, reference: str) -> Iterator[None]:
-    """In a child run: do for a parent that was killed what it would have done at its end, cancel this run above all."""
+    """In a child run: if the parent was killed, cancel this run and clean up in the parent's place."""
     ended = threading.Event()
     if parent := flow_run.parent_flow_run_id:
         what = (UUID(parent), UUID(flow_run.id), root, reference, ended)
@@ -72,7 +72,7 @@ def watching_parent(root: Path, reference: str) -> Iterator[None]:
 
 
 def said(child: FlowRun) -> str:
-    """The line with which it ended."""
+    """The message of its final state."""
     assert child.state
     return RAISED.sub("", child.state.message or str(child.state.name))
 

@@ -1,4 +1,4 @@
-"""A command as a process group of its own: its output line by line, and an end that leaves no orphan."""
+"""Run a command in its own process group: stream its output by line, and leave no orphan when it ends."""
 
 import os
 import signal
@@ -11,23 +11,23 @@ from threading import Thread
 from types import MappingProxyType
 
 from tasks.process.watchdog import GRACE_SECONDS
-from tasks.process.watchdog import __file__ as LEASH
+from tasks.process.watchdog import __file__ as WATCHDOG
 
 
 def run_group(
     command: list[str], folder: Path, on_line: Callable[[str], None], settings: Mapping[str, str] = MappingProxyType({})
 ) -> int:
-    """Run `command` in `folder`, `settings` in its environment; each line of its output goes to `on_line`.
+    """Run `command` in `folder` with `settings` in its environment; pass each line of its output to `on_line`.
 
-    Returns its exit code. Whatever is raised meanwhile (cancelling, Ctrl-C, a time limit): the whole group gets SIGINT,
-    as from Ctrl-C in a terminal, and 25 s to write a checkpoint. SIGTERM to dvc alone would leave the trainer running
-    without a parent. If this process is killed, the watchdog does the same. The lines are read in the caller's thread,
-    which is the one whose log reaches Prefect.
+    Returns its exit code. On any exception meanwhile (cancellation, Ctrl-C, a timeout), sends SIGINT to the whole
+    group, like Ctrl-C in a terminal, and waits 25 s for a checkpoint. SIGTERM to the shell alone could orphan
+    the trainer. If this process is killed, the watchdog does the same. Reads lines in the caller's thread, because only
+    that thread's log reaches Prefect.
     """
     alive, held = os.pipe()
     output, written = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", LEASH, str(alive), str(output), *command], cwd=folder,
+        [sys.executable, "-I", "-S", WATCHDOG, str(alive), str(output), *command], cwd=folder,
         env={**child_environment(), **settings}, start_new_session=True, pass_fds=(alive, output),
         stdin=subprocess.DEVNULL, stdout=written, stderr=written,
     )  # fmt: skip
@@ -62,7 +62,7 @@ def _end(process: subprocess.Popen[bytes], lines: Iterable[str], on_line: Callab
 
 
 def _kill_at_its_end(process: subprocess.Popen[bytes]) -> None:
-    """What the command has left behind may be deaf to SIGINT, and holds the pipe that is being read."""
+    """Kill processes that the command left behind: they may ignore SIGINT, and keep the output pipe open."""
     with suppress(subprocess.TimeoutExpired):
         process.wait(GRACE_SECONDS)
     _kill(process)

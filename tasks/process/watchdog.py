@@ -1,8 +1,8 @@
-"""Between a flow and its command: however the flow dies, also by kill -9, the command's process group ends.
+"""Runs between a flow and its command, to stop the command's process group however the flow dies, even by kill -9.
 
 `python -I -S tasks/process/watchdog.py ALIVE OUTPUT COMMAND...` leads the group. ALIVE is the read end of a pipe whose
 write end only the flow holds: when it closes, the flow is gone. OUTPUT is the read end of the command's output, kept
-open so that a command's last write does not fail for want of a reader. Only fast imports: this starts in 20 ms.
+open so that the command's last writes have a reader and succeed. Imports only fast modules: this starts in 20 ms.
 """
 
 import os
@@ -16,8 +16,8 @@ GRACE_SECONDS = 25.0
 
 
 def main(alive: int, output: int, command: list[str]) -> None:
-    """End as the command does: with its exit code, or by the signal that ended it."""
-    signal.signal(signal.SIGINT, lambda *_: None)  # for the command, which gets it too; it does not inherit this
+    """Run the command and end as it does: with its exit code, or by the same signal."""
+    signal.signal(signal.SIGINT, lambda *_: None)  # the command receives it too, and does not inherit this handler
     os.set_inheritable(alive, False)
     os.set_inheritable(output, False)
     child = os.posix_spawnp(command[0], command, os.environ)

@@ -1,5 +1,5 @@
-"""Workspaces: the checkout, or a clone of it that one flow run has for itself.
+"""Workspaces: the checkout, or a clone of it that belongs to one flow run.
 
-`workspace.py` is what tasks talk to, `clone.py` is what git does for it, `locks.py` lets only one run at a time do the
-same work. Read `workspace.py` first.
+`workspace.py` is the interface for tasks, `clone.py` makes clones with git, `locks.py` keeps two runs from doing the
+same work at once. Read `workspace.py` first.
 """

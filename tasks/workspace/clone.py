@@ -1,4 +1,4 @@
-"""What git does for workspaces: a clone of the checkout as it is, or of the state that another run has handed over."""
+"""Git for workspaces: clone the checkout as it is, or the state that another run has handed over."""
 
 import shutil
 import subprocess
@@ -9,13 +9,14 @@ from pathlib import Path
 
 from prefect import get_run_logger
 
+from gptcore.addresses import split_credentials
 from gptcore.config.paths import Paths
 from gptcore.config.settings import settings
 from gptcore.errors import UserError
 from tasks.dvc.repository import cache_folder, share_cache
 from tasks.process.group import child_environment
 
-# whatever the user's git configuration says, `git apply` must understand it
+# `git apply` must understand it, whatever the user's git configuration
 GIT_DIFF = ["git", "diff", "--binary", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/"]
 COMMITTER = {
     f"GIT_{role}_{field}": value
@@ -25,20 +26,20 @@ COMMITTER = {
 
 
 def clone(checkout: Path, root: Path) -> None:
-    """The checkout as it is: its commit, its uncommitted edits as edits, dvc.lock."""
-    _clone(checkout, root)
+    """Clone the checkout as it is: its commit, its uncommitted edits as edits, dvc.lock."""
+    clone_repository(checkout, root)
     edits = _run([*GIT_DIFF, "HEAD"], checkout)
     if edits:  # not as a commit, so that the experiment's parent stays the checkout's commit
         _run(["git", "apply", "--whitespace=nowarn"], root, edits)
-    if (checkout / "dvc.lock").exists():  # git may not know it yet
+    if (checkout / "dvc.lock").exists():  # it may not be tracked yet
         shutil.copy(checkout / "dvc.lock", root)
     _say_what_travels(checkout)
     _share(checkout, root)
 
 
 def clone_handed_over(checkout: Path, root: Path, reference: str) -> None:
-    """What `handed_over` has put there, in the repository that both runs know."""
-    _clone(checkout, root, "--no-checkout")
+    """Clone the state that `handed_over` pushed to the repository that both runs share."""
+    clone_repository(checkout, root, "--no-checkout")
     git(["fetch", "--quiet", "origin", reference], root)
     git(["checkout", "--quiet", "--detach", "FETCH_HEAD"], root)
     _share(checkout, root)
@@ -46,10 +47,10 @@ def clone_handed_over(checkout: Path, root: Path, reference: str) -> None:
 
 @contextmanager
 def handed_over(root: Path, name: str) -> Iterator[str]:
-    """A reference in the clone's origin to a commit of all that git and DVC know of it, gone when the block ends."""
+    """Push tracked files and dvc.lock as a commit to the clone's origin; yield its reference, removed at the end."""
     reference = f"refs/gptcore/{name}"
     with tempfile.TemporaryDirectory(prefix="gptcore-") as folder:
-        index = {**COMMITTER, "GIT_INDEX_FILE": f"{folder}/index"}  # the clone's own stays as it is
+        index = {**COMMITTER, "GIT_INDEX_FILE": f"{folder}/index"}  # leaves the clone's own index untouched
         git(["read-tree", "HEAD"], root, index)
         git(["add", "--update"], root, index)
         git(["add", "--force", "dvc.lock"], root, index)
@@ -63,7 +64,7 @@ def handed_over(root: Path, name: str) -> Iterator[str]:
 
 
 def take_back(root: Path, reference: str) -> None:
-    """Remove what `handed_over` has put there."""
+    """Remove the reference that `handed_over` pushed."""
     git(["push", "--quiet", "origin", f":{reference}"], root)
 
 
@@ -72,18 +73,21 @@ def git(arguments: list[str], folder: Path, environment: dict[str, str] | None =
     return _run(["git", *arguments], folder, environment=environment).strip()
 
 
-def _clone(checkout: Path, root: Path, *options: str) -> None:
+def clone_repository(checkout: Path, root: Path, *options: str) -> None:
+    """A clone whose origin is GPTCORE_REPOSITORY if that is set, and the checkout if not."""
     git(["clone", "--quiet", "--shared", *options, str(checkout), str(root)], checkout)
-    if settings().repository:
-        git(["remote", "set-url", "origin", settings().repository], root)
+    if address := settings().repository:
+        own = git(["config", "--get", "--default", "", "remote.origin.url"], checkout)
+        # the checkout of a container was cloned with the credentials of that repository
+        git(["remote", "set-url", "origin", own if split_credentials(own)[0] == address else address], root)
 
 
-# what they keep there bears its identity
+# their resume states are stored by identity
 RESUMED = ("download", "tokenize", "train", "baseline")
 
 
 def _share(checkout: Path, root: Path) -> None:
-    """DVC's cache and settings; and resume states, as a later run goes on from those that bear its identity."""
+    """Share DVC's cache and settings, and the resume states, so that a later run of the same identity can resume."""
     if (checkout / ".dvc/config.local").exists():
         shutil.copy(checkout / ".dvc/config.local", root / ".dvc")
     share_cache(root, cache_folder(checkout))

@@ -1,4 +1,4 @@
-"""Turns: of two runs on this machine that would do the same thing, the second waits and finds it done."""
+"""Turns: of two runs on this machine that would do the same work, the second waits and finds it done."""
 
 import fcntl
 import hashlib
@@ -13,10 +13,10 @@ from gptcore.config.paths import Paths
 
 @contextmanager
 def turn(checkout: Path, what: str) -> Iterator[bool]:
-    """Be the only run of `checkout` that does `what`; waits while another does. Gives whether it had to.
+    """Hold a lock, so that only one run of `checkout` does `what` at a time. Yields whether it had to wait.
 
-    A byte of one file stands for it: nothing is left behind, however many there were, and a killed run lets go. (Such
-    locks are the process's, and closing the file gives all of them back: no turn within a turn.)
+    Each lock is one byte of a shared file, so locks leave no files behind, and a killed run releases its own. (Closing
+    the file releases all locks of the process, so turns cannot be nested.)
     """
     path = Paths(checkout).scratch / "turns"
     path.parent.mkdir(parents=True, exist_ok=True)

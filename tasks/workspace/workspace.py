@@ -9,6 +9,8 @@ from typing import Any
 from prefect import get_run_logger
 from prefect.runtime import flow_run
 
+from gptcore.config.environment import check_environment
+from gptcore.config.overrides import repeated
 from gptcore.config.paths import Paths
 from gptcore.config.presets import compose, flatten, write
 from gptcore.config.workspaces import hold, sign
@@ -23,7 +25,7 @@ from tasks.workspace.clone import clone, clone_handed_over, git
 
 
 class Workspace:
-    """A folder with a dvc.yaml that one flow run has to itself. What DVC says of it is asked anew each time."""
+    """A folder with a dvc.yaml for one flow run. Each verdict queries DVC anew."""
 
     def __init__(self, root: Path, checkout: Path) -> None:
         self.root, self.checkout, self.paths = root, checkout, Paths(root)
@@ -32,32 +34,32 @@ class Workspace:
         self.ran: list[str] = []
 
     def verdict(self, stage: str) -> Verdict:
-        """DVC's on one stage."""
+        """DVC's verdict on one stage."""
         return probe_stage(self.root, stage)
 
     def verdicts(self) -> dict[str, Verdict]:
-        """DVC's on every stage."""
+        """DVC's verdict on every stage."""
         return probe(self.root)
 
     def restore(self, stage: str, key: str | None) -> bool:
-        """Take the stage's outputs from DVC's cache, or from its remote if there is one; False if it has to run."""
+        """Restore the stage's outputs from DVC's cache, or from its remote if there is one; False if it has to run."""
         return key is not None and restore(self.root, stage, key)
 
     def fetch_inputs(self, stage: str) -> None:
-        """What `stage` reads of other stages comes from DVC's remote if it is not here."""
+        """Fetch missing inputs of `stage` that other stages make from DVC's remote."""
         fetch_inputs(self.root, stage)
 
     def held(self, stage: str) -> AbstractContextManager[str]:
-        """The shell command of `stage`, for as long as its files are the flow's alone."""
+        """Lock the files of `stage` for the flow; yields its shell command."""
         return held(self.root, stage)
 
     def record(self, stage: str, key: str | None) -> Verdict:
-        """Let DVC keep what `stage` has made, if its key is still `key`; the verdict after that."""
+        """Commit the outputs of `stage` to DVC if its key is still `key`; returns the new verdict."""
         self.ran.append(stage)
         return record(self.root, stage, key)
 
     def metrics(self, stage: str) -> dict[str, Any]:
-        """What the stage reported, `{"model": {"loss": 3}}` as `{"model.loss": 3}`."""
+        """The stage's metrics, `{"model": {"loss": 3}}` as `{"model.loss": 3}`."""
         return flatten(read_json(self.paths.of(stage) / "metrics.json"))
 
     def commit(self) -> str:
@@ -65,10 +67,10 @@ class Workspace:
         return git(["rev-parse", "HEAD"], self.root)
 
     def save_experiment(self, flow_run_name: str) -> str | None:
-        """Record params, metrics and dvc.lock as a DVC experiment under the flow run's name, and return that.
+        """Save params, metrics and dvc.lock as a DVC experiment under the flow run's name, and return that name.
 
-        Nothing in the workspace moves. A clone hands it on to the repository that it was made from. None, and nothing
-        done, when no stage of the checkout has run.
+        The workspace does not change. A clone pushes the experiment to its origin. Saves nothing and returns None when
+        no stage has run in the checkout.
         """
         if self.root == self.checkout and not self.ran:
             return None
@@ -78,21 +80,23 @@ class Workspace:
 
 
 def plain_name(flow_run_name: str) -> str:
-    """As git allows it in a reference, and a folder as its name."""
+    """The flow run's name with only characters that are valid in a git reference and a folder name."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", flow_run_name).strip("-")
 
 
 @contextmanager
 def open_workspace(overrides: list[str], is_apart: bool) -> Iterator[Workspace]:
-    """The current folder; with overrides or `is_apart` a clone of it, removed at the end and kept when the run fails.
+    """The current folder; with overrides or `is_apart`, a clone of it, removed at the end unless the run fails.
 
-    Raises UserError before anything is made when the folder is no checkout or an override is wrong.
+    Raises UserError, before it creates anything, when the folder is not a checkout or an override is wrong.
     """
     checkout = _checkout()
     if not overrides and not is_apart:
         yield Workspace(checkout, checkout)
         return
     values = compose(overrides, Paths(checkout).params) if overrides else None
+    for line in repeated(overrides):
+        get_run_logger().info(line)
     with _held(checkout) as root:
         clone(checkout, root)
         sign(root, flow_run.id)
@@ -103,7 +107,7 @@ def open_workspace(overrides: list[str], is_apart: bool) -> Iterator[Workspace]:
 
 @contextmanager
 def open_handed_over(reference: str) -> Iterator[Workspace]:
-    """A clone of what another run has handed over by `reference`."""
+    """A clone of the state that another run has handed over by `reference`."""
     checkout = _checkout()
     with _held(checkout) as root:
         clone_handed_over(checkout, root, reference)
@@ -112,6 +116,7 @@ def open_handed_over(reference: str) -> Iterator[Workspace]:
 
 
 def _checkout() -> Path:
+    check_environment()
     checkout = Path.cwd()
     if not (checkout / "dvc.yaml").is_file():
         raise UserError(f"there is no dvc.yaml in {checkout}; run this in the repository's root folder")

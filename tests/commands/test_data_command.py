@@ -22,7 +22,7 @@ ASKED = {"windows": 2, "tokens": 30, "seed": 0}
 def root(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     write_corpus(tmp_path, CORPUS, test_fraction=0.2)
     text_sha256 = hashlib.sha256("".join(CORPUS.values()).encode()).hexdigest()
-    files = [{"address": "https://example.org/texts", "size": 4800, "sha256": text_sha256}]
+    files = [{"address": "https://me:hunter2@example.org/texts", "size": 4800, "sha256": text_sha256}]
     write_json(tmp_path / "data/raw/sources.json", {"text_sha256": text_sha256, "files": files})
     write_text(tmp_path / "data/raw" / SUMS, sha256sums(tmp_path / "data/raw"))
     assert run_stage_here("tokenize", tmp_path) == 0
@@ -38,7 +38,7 @@ def run(root: Path, what: str) -> None:
 def test_inspect_says_what_is_there(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(root, "inspect")
     output = capsys.readouterr().out
-    assert "https://example.org/texts: 4,800 bytes, sha256 " in output
+    assert "https://***@example.org/texts: 4,800 bytes, sha256 " in output
     assert "tokenizer  byte, 257 ids as uint16, sha256 " in output
     _, *windows = re.split(r"\n(train|val|test) from token [\d,]+:\n", output)
     assert windows[::2] == ["train", "train", "val", "val", "test", "test"]

@@ -14,6 +14,7 @@ from gptcore.config.presets import STAGES
 from gptcore.config.settings import settings
 from gptcore.config.workspaces import find, hold, remove
 from gptcore.errors import UserError
+from tasks.workspace.clone import clone_repository
 from tasks.workspace.workspace import open_workspace
 from tests.support import scratch
 
@@ -80,6 +81,21 @@ def test_experiments_go_to_the_repository_that_is_named(
     assert save() == "a-name"
     assert "a-name" in scratch.run(tmp_path / "origin.git", "git", "for-each-ref", "refs/exps")
     assert "a-name" not in scratch.run(finished, "git", "for-each-ref", "refs/exps")
+
+
+@pytest.mark.parametrize("named", ["https://example.org/a.git", "https://example.org/b.git"])
+def test_a_workspace_has_the_credentials_its_checkout_was_cloned_with(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """GPTCORE_REPOSITORY has none."""
+    scratch.run(tmp_path, "git", "init", "--quiet", "checkout")
+    scratch.run(tmp_path / "checkout", "git", "remote", "add", "origin", "https://me:hunter2@example.org/a.git")
+    monkeypatch.setenv("GPTCORE_REPOSITORY", named)
+    settings.cache_clear()
+    request.addfinalizer(settings.cache_clear)
+    clone_repository(tmp_path / "checkout", tmp_path / "workspace")
+    origin = scratch.run(tmp_path / "workspace", "git", "remote", "get-url", "origin").strip()
+    assert origin == named.replace("example.org/a", "me:hunter2@example.org/a")
 
 
 def test_left_ones_are_listed_and_removed(finished: Path) -> None:

@@ -1,5 +1,6 @@
 """`gptcore configure`: the overrides people write, and the params.yaml that results."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gptcore.config.overrides import override, repeated
 from gptcore.config.params import read_params
 from gptcore.config.presets import compose, differences, groups, write
 from gptcore.errors import UserError
@@ -25,10 +27,10 @@ def params(tmp_path: Path) -> Path:
     return path
 
 
-def configure(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+def configure(folder: Path, *overrides: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "gptcore", "configure", *overrides],
-        cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        cwd=folder, env={"PYTHONPATH": str(ROOT), **environment}, capture_output=True, text=True,
     )  # fmt: skip
 
 
@@ -83,6 +85,17 @@ def test_a_group_composes_anew(params: Path) -> None:
     assert compose(["model=nano"], params) == fresh
 
 
+@pytest.mark.parametrize("text", ["${oc.env:HOME}", "costs ${5", r"\${x} \\${", "${train.seed}", "???", "\x85'\n"])
+def test_a_text_is_data(params: Path, text: str) -> None:
+    """What conf/ interpolates, `${...}`, is letters in a value, and other changes leave them alone."""
+    given = override("train.sample_prompt", text)
+    for overrides in ([given], ["train.seed=8"], ["model=baby", given]):
+        values = compose(overrides, params)
+        write(values, params)
+        assert read_params(params) == values
+        assert values["train"]["sample_prompt"] == text
+
+
 def test_what_is_written_reads_back_the_same(params: Path) -> None:
     """1e-10, lists, empty and odd strings survive YAML 1.2."""
     values = compose(["optim.adam_eps=1e-10", "optim.adam_betas=[0.5,0.75]", "train.sample_prompt='yes: #1'"], params)
@@ -112,9 +125,16 @@ def test_differences_name_each_field() -> None:
         ("~train.steps", "only group=choice and section.field=value"),
         ("train.steps", "cannot read `train.steps`"),
         ("train={steps: 1}", "group train has no such choice"),
-        ("train.steps=${nowhere.at_all}", "cannot apply"),
+        ("train.steps=${nowhere.at_all}", "train.steps: input should be a valid integer, got '${nowhere.at_all}'"),
+        ("train.steps.x=1", "train.steps: input should be a valid integer"),
+        ("train.target_loss=inf", "train.target_loss: input should be a finite number"),
+        ("train.seed=" + "9" * 5_000, "cannot read `train.seed=999"),
+        ("train.seed=" + "[" * 3_000, "cannot read `train.seed=[[["),
+        ("train.sample_prompt=\udcff", "cannot read `train.sample_prompt=?`"),
+        ("train.sample_prompt=é", "cannot read `train.sample_prompt=é`; write"),
         ("model.n_head=5", "n_embd 128 is not a multiple of n_head 5"),
         ("train.batch_tokens=1000", "train.batch_tokens 1000 is not a multiple of model.block_size 64"),
+        ("data.source='https://me:hunter2@example.org/a'", "data.source: holds a user name or password"),
         ("evaluate.block_size=65", "evaluate.block_size 65 is longer than model.block_size 64"),
     ],
 )
@@ -123,11 +143,13 @@ def test_a_mistake_is_named(params: Path, override: str, said: str) -> None:
         compose([override], params)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+    assert "hunter2" not in str(error.value)
 
 
 def test_the_command_shows_what_changed(params: Path) -> None:
-    done = configure(params.parent, "train.seed=7")
+    done = configure(params.parent, "train.seed=7", PYTHONPROFILEIMPORTTIME="1")
     assert done.returncode == 0, done.stderr
+    assert not re.search(r"\| +(torch|pandas|pyarrow)$", done.stderr, re.MULTILINE)  # each takes a second or so
     assert "train.seed  1337 -> 7\n" in done.stdout
     assert read_params(params)["train"]["seed"] == 7
 
@@ -139,6 +161,77 @@ def test_the_command_writes_nothing_on_a_mistake(params: Path) -> None:
     assert done.stderr == "error: params.yaml: train.steps: input should be greater than 0, got -1\n"
     assert params.read_bytes() == before
     assert {each.name for each in params.parent.iterdir()} == {"conf", "params.yaml"}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            b"train: {seed: 2024-01-01}",
+            "has a value of YAML's type date at train.seed, 2024-01-01",
+        ),
+        (b"train: {seed: 2024-13-01}", "has a value that cannot be read: month must be in 1..12"),
+        (b"train: {x: !!binary aGVq}", "has a value of YAML's type bytes at train.x"),
+        (b"1: 2", "has 1 for a name; names are texts"),
+        (b"a: \xff", "is not UTF-8 text, from byte 3 on"),
+        (b"a: " + b"[" * 400 + b"]" * 400, "is nested too deeply"),
+        (b"a: " + b"[" * 300 + b"]" * 300, "is nested too deeply"),
+        (b"a: &a [*a]", "is nested too deeply, or within itself"),
+        (b"a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> x\n", "has git's conflict markers in line 2"),
+        (b"a: " + b"9" * 5_000, "has a value that cannot be read"),
+        (b"a: !!python/object:os.system x", "is not valid YAML"),
+        (b"train: {seed: 1e400}", "has no section `data`"),
+        (None, "cannot be read: Is a directory"),
+    ],
+)
+def test_a_file_that_is_no_params_yaml_is_one_line(params: Path, content: bytes | None, said: str) -> None:
+    params.unlink()
+    if content is None:
+        params.mkdir()
+    else:
+        params.write_bytes(content)
+    for overrides in ([], ["train.seed=3"]):
+        with pytest.raises(UserError) as error:
+            compose(overrides, params)
+        assert str(error.value).startswith(f"params.yaml {said}")
+        assert "\n" not in str(error.value)
+
+
+def test_a_folder_is_not_replaced(params: Path) -> None:
+    values = read_params(params)
+    params.unlink()
+    (params / "precious").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"params.yaml is a folder"):
+        write(values, params)
+    assert (params / "precious").exists()
+
+
+@pytest.mark.parametrize(
+    ("preset", "said"),
+    [
+        ("a: [", "nano.yaml"),
+        ("\xff", "can't decode byte"),
+        ("n_layer: ${", "no viable alternative"),
+        ("defaults: [zzz]", "Could not load 'model/zzz'"),
+        ("n_layer: ${nowhere}", "Interpolation key 'nowhere' not found"),
+        ("a: " + "[" * 1_000, "recursion"),
+    ],
+)
+def test_a_preset_that_does_not_compose_is_one_line(params: Path, preset: str, said: str) -> None:
+    (params.parent / "conf/model/nano.yaml").write_bytes(preset.encode("latin-1"))
+    with pytest.raises(UserError, match=re.escape(said)) as error:
+        compose(["model=nano"], params)
+    assert "\n" not in str(error.value)
+
+
+def test_of_two_values_the_last_counts_and_it_is_said(params: Path) -> None:
+    given = ["train.seed=5", "model=baby", "train.seed=6", "model=nano"]
+    assert compose(given, params)["train"]["seed"] == 6
+    assert compose(given, params)["model"]["n_embd"] == 128
+    assert repeated(given) == [
+        "train.seed is given 2 times; the last counts: train.seed=6",
+        "model is given 2 times; the last counts: model=nano",
+    ]
 
 
 def test_the_commands_help_lists_the_presets(params: Path) -> None:

@@ -28,14 +28,14 @@ def kept(folder: Path, rows: list[dict[str, Any]] = ROWS, **values: Any) -> tupl
 
 
 def test_empty_texts_are_dropped_or_refused(tmp_path: Path) -> None:
-    assert kept(tmp_path) == (["one", "deux", "three", "one", "five"], {"too_short": 1})
+    assert kept(tmp_path) == (["one", "deux", "three", "one", "five"], {"empty": 1})
     with pytest.raises(UserError, match=r"^rows.jsonl: record 5: holds no text; .* data.min_bytes=1 to drop all such$"):
         kept(tmp_path, min_bytes=0)
 
 
 def test_languages(tmp_path: Path) -> None:
     found = kept(tmp_path, languages=["en", "fr"])
-    assert found == (["one", "deux", "three", "one"], {"language": 1, "too_short": 1})
+    assert found == (["one", "deux", "three", "one"], {"language": 1, "empty": 1})
     with pytest.raises(UserError, match=r"record 1: has no field lang; it has text, language"):
         kept(tmp_path, languages=["en"], language_field="lang")
     with pytest.raises(ValueError, match=r"languages need data.language_field"):
@@ -43,8 +43,8 @@ def test_languages(tmp_path: Path) -> None:
 
 
 def test_duplicates_and_short_texts(tmp_path: Path) -> None:
-    assert kept(tmp_path, deduplicate=True) == (["one", "deux", "three", "five"], {"too_short": 1, "duplicate": 1})
-    assert kept(tmp_path, min_bytes=4) == (["deux", "three", "five"], {"too_short": 3})
+    assert kept(tmp_path, deduplicate=True) == (["one", "deux", "three", "five"], {"empty": 1, "duplicate": 1})
+    assert kept(tmp_path, min_bytes=4) == (["deux", "three", "five"], {"empty": 1, "too_short": 2})
 
 
 def test_limits_take_whole_documents_from_the_start(tmp_path: Path) -> None:
@@ -62,5 +62,13 @@ def test_files_after_the_limit_are_not_asked_for(tmp_path: Path) -> None:
 
 
 def test_when_nothing_is_left(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no document is left of it; dropped were 0 for language, 6 for too_short"):
+    line = r"no document is left of it: its texts were {}$"
+    with pytest.raises(UserError, match=line.format("1 empty or only white space, 5 shorter than data.min_bytes=9")):
         kept(tmp_path, min_bytes=9)
+    with pytest.raises(UserError, match=line.format("6 in other languages than nl, be")):
+        kept(tmp_path, languages=["nl", "be"])
+    with pytest.raises(UserError, match=r"no document is left of it: it holds no records$"):
+        kept(tmp_path, [])
+    (tmp_path / "empty.txt").write_text("")
+    with pytest.raises(UserError, match=line.format("1 empty or only white space")):
+        list(corpus(tmp_path, "empty.txt").documents())

@@ -8,7 +8,7 @@ import pytest
 
 import gptcore.corpus.fetch
 import gptcore.corpus.transfer
-from gptcore.corpus.fetch import archive_files, fetch_package
+from gptcore.corpus.fetch import archive_files, fetch_package, fetch_url
 from gptcore.errors import Unavailable, UserError
 from tests.support.package_index import PackageIndex, serve, source_distribution
 
@@ -95,6 +95,20 @@ def test_an_archive_that_cannot_be_verified_is_not_asked_for(index: PackageIndex
     with pytest.raises(UserError, match=r"gives no sha256 for plays 1.0"):
         fetch_package("plays", "1.0", tmp_path)
     assert len(index.requests) == 1
+
+
+def test_an_index_that_is_none(index: PackageIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index.faults = ["xml"]
+    with pytest.raises(UserError, match=r"^the package index http://127.0.0.1:\d+ answers with no list of packages: "):
+        fetch_package("plays", "1.0", tmp_path)
+    for address in ("http://[bad/simple", "http://127.0.0.1:99999/simple", f"http://{'a' * 64}/simple"):
+        monkeypatch.setenv("PIP_INDEX_URL", address)
+        with pytest.raises(UserError, match=r"^PIP_INDEX_URL is no web address: "):
+            fetch_package("plays", "1.0", tmp_path)
+        with pytest.raises(UserError, match=r"^http://.* is no web address: "):
+            fetch_url(address, "", tmp_path)
+    with pytest.raises(UserError, match=r"^file:///a.model is no http\(s\) address$"):
+        fetch_url("file:///a.model", "", tmp_path)
 
 
 def test_unknown_packages_and_versions(index: PackageIndex, tmp_path: Path) -> None:

@@ -27,7 +27,10 @@ configs:
     path: en/train-*
 ---
 """
-ROWS = [{"query": f"Question {n}?", "answer": f"Answer {n}.", "language": "en" if n % 2 else "fr"} for n in range(300)]
+ROWS = [
+    {"query": f"Question {n}?", "answer": {"text": f"Answer {n}."}, "language": "en" if n % 2 else "fr"}
+    for n in range(300)
+]
 READ = """
 import json, sys
 from pathlib import Path
@@ -48,7 +51,7 @@ import itertools, json, sys
 from pathlib import Path
 from gptcore.corpus.corpus import Corpus, DataConfig
 from gptcore.errors import UserError
-from gptcore.config.params import Paths
+from gptcore.config.paths import Paths
 from gptcore.corpus.stream import Stream, files_sha256, streamed_files, write_stream
 root, data = Path("."), DataConfig.model_validate_json(sys.argv[1])
 corpus = Corpus(data, root, root / "scratch")
@@ -112,10 +115,10 @@ def kept(root: Path) -> dict[str, int]:
 
 
 def test_a_template_and_a_language_of_a_data_set(hub: Hub, tmp_path: Path) -> None:
-    data = {"source": "hf://owner/name/en", "text": "{query}\n{answer}", "languages": ["en"]}
+    data = {"source": "hf://owner/name/en", "text": "{query}\n{answer.text}", "languages": ["en"]}
     hub.faults = ["cut", 503]
     [found] = ask(tmp_path, hub, data)
-    assert found == [f"{row['query']}\n{row['answer']}" for row in ROWS if row["language"] == "en"]
+    assert found == [f"{row['query']}\n{row['answer']['text']}" for row in ROWS if row["language"] == "en"]
     hub.requests = []
     assert ask(tmp_path, hub, data) == [found]
     assert not hub.requests, "the commit is held and all pieces are kept"

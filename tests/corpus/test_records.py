@@ -1,5 +1,6 @@
 """Read texts from files of every format; a file that does not match its format gives a one-line error."""
 
+import contextlib
 import gzip
 import json
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 import zstandard
 
 from gptcore.corpus.documents import DOCUMENT_BYTES
-from gptcore.corpus.records import Format, known_format, read_texts, template_fields
+from gptcore.corpus.records import Format, known_format, read_texts
 from gptcore.errors import UserError
 
 ROWS = [{"question": "Who’s there?", "answer": "Nay, answer me.", "language": "en"},
@@ -76,18 +77,10 @@ def test_one_field_and_the_language(tmp_path: Path, form: Format) -> None:
 @pytest.mark.parametrize(
     ("name", "form"),
     [("a.txt", "text"), ("a.TXT.gz", "text"), ("a.jsonl.zst", "jsonl"), ("a.parquet", "parquet"), ("a.csv.gz", "csv"),
-     ("README.md", None), ("a.gz", None)],
+     ("a.tsv", "csv"), ("a.json", "jsonl"),     ("README.md", None), ("a.gz", None)],
 )  # fmt: skip
 def test_suffixes(name: str, form: Format | None) -> None:
     assert known_format(name) == form
-
-
-def test_fields_of_a_template() -> None:
-    assert template_fields("text") == ["text"]
-    assert template_fields("{a}\n{b} {a}") == ["a", "b"]
-    for wrong in ("{}", "{0}", "{a.b}", "{a[0]}"):
-        with pytest.raises(ValueError, match="must be a field's name"):
-            template_fields(wrong)
 
 
 def test_a_long_text_comes_in_pieces_and_nothing_is_lost(tmp_path: Path) -> None:
@@ -108,17 +101,22 @@ def test_a_field_that_is_not_there(tmp_path: Path, form: Format) -> None:
     ("form", "wrong", "line"),
     [
         ("text", b"caf\xe9 latin", "is not UTF-8 text: byte 3 is 0xe9"),
-        ("text", b"\x89PNG\r\n\0\0", "is no text, it holds zero bytes"),
-        ("jsonl", b"PAR1\0\0", "is no text, it holds zero bytes"),
-        ("jsonl", b'{"text": "a"}\n{"text": "caf\xe9"}\n', "record 2: is not UTF-8: byte 13 is 0xe9"),
+        (
+            "jsonl",
+            b'{"text": "a"}\n{"text": "caf\xe9"}\n',
+            'is not UTF-8 text: after \': "a"}\\n{"text": "caf\' comes 0xe9',
+        ),
         ("jsonl", b'{"text": "a"}\n{"te', "record 2: is no JSON"),
         ("jsonl", b"[1]\n", "record 1: is no JSON object"),
         ("jsonl", b'{"text": 7}\n', "record 1: the field text is no text but int"),
         ("jsonl", b'{"text": "a"}\n{"tixt": "b"}\n', "record 2: has no field text; it has tixt"),
         ("jsonl", b'{"text": "\\ud800"}\n', "record 1: is no text: it holds half a character"),
+        ("jsonl", b'{"text": ["a"]}\n', "record 1: the field text is no text but list"),
         ("csv", b"text,b\nx\n", "record 1: has not as many cells"),
         ("csv", b'text\n"a" b\n', "record 1: is no CSV"),
-        ("csv", b"text\ncaf\xe9\n", "is not UTF-8"),
+        ("csv", b"text\nb\ncaf\xe9\n", "is not UTF-8 text: after 'text\\nb\\ncaf' comes 0xe9; it seems Latin-1"),
+        ("csv", b"text,b,text\nx,y,z\n", "has two columns named text"),
+        ("csv", b"name,b\n", "has no field text; it has name, b"),
         ("parquet", b"PAR1 and no more", "is no Parquet that can be read"),
         ("text", gzip.compress(b"to be" * 999)[:-9], "cannot be unpacked"),
         ("text", zstandard.compress(b"to be" * 999)[:-2], "cannot be unpacked"),
@@ -128,8 +126,63 @@ def test_what_is_not_what_it_is_taken_for(tmp_path: Path, form: Format, wrong: b
     assert line in refusal(tmp_path, form, wrong)
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_first_line_tells_what_separates_cells(tmp_path: Path, delimiter: str) -> None:
+    rows = [["text", "by\nwhom"], ["a,b;c\td|e", "x"], ["", "y"]]
+    table = "\n".join(delimiter.join(f'"{cell}"' for cell in row) for row in rows) + "\n\n"
+    path, told = write(tmp_path, table.encode("utf-8-sig")), delimiter if delimiter == "|" else ""
+    assert [each.text for each in read_texts(path, "a", "csv", "text", "", told)] == ["a,b;c\td|e", ""]
+
+
+def test_columns_of_one_name_are_refused_where_they_are_read(tmp_path: Path) -> None:
+    table = pyarrow.table([pyarrow.array(["a"])] * 3, names=["text", "twice", "twice"])
+    pyarrow.parquet.write_table(table, tmp_path / "table")
+    wide = (tmp_path / "table").read_bytes()
+    for form, content in (("parquet", wide), ("csv", b"text,twice,twice\na,a,a\n")):
+        assert texts(tmp_path, form, content) == ["a"]  # type: ignore[arg-type]
+        assert refusal(tmp_path, form, content, "twice").endswith(
+            "has two columns named twice; rename or remove one of them"
+        )  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_nested_fields(tmp_path: Path, form: Format) -> None:
+    rows = [{"message": {"content": f"a{n}"}, "turns": [{"say": "b"}, {"say": "c"}], "x.y": "d"} for n in range(3)]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "table")
+    jsonl = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    content = jsonl if form == "jsonl" else (tmp_path / "table").read_bytes()
+    assert texts(tmp_path, form, content, "message.content") == ["a0", "a1", "a2"]
+    assert texts(tmp_path, form, content, "{turns.1.say}{{{x.y}}}")[0] == "c{d}"
+    assert "record 1: has no field turns.2.say; turns has 0, 1" in refusal(tmp_path, form, content, "turns.2.say")
+
+
+def test_damaged_parquet_is_one_line(tmp_path: Path) -> None:
+    """Wherever the damage is: the footer, a page's header, or its packed content."""
+    table = pyarrow.table({"text": [f"text {number}" for number in range(300)]})
+    for codec in ("none", "snappy", "gzip", "brotli", "zstd", "lz4"):
+        pyarrow.parquet.write_table(table, tmp_path / "table", compression=codec, write_page_checksum=True)
+        whole = (tmp_path / "table").read_bytes()
+        assert len(texts(tmp_path, "parquet", whole)) == 300
+        for at in range(4, len(whole), len(whole) // 23):
+            with contextlib.suppress(UserError):
+                texts(tmp_path, "parquet", whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        assert "checksum" in refusal(tmp_path, "parquet", whole[:200] + b"x" + whole[201:])
+    assert "is no Parquet that can be read: Could not read encrypted" in refusal(
+        tmp_path, "parquet", whole[:-4] + b"PARE"
+    )
+
+
+def test_a_frame_to_skip_and_a_long_window(tmp_path: Path) -> None:
+    skipped = b"\x50\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"skip"
+    assert texts(tmp_path, "text", skipped + zstandard.compress(b"to be")) == ["to be"]
+    long = zstandard.ZstdCompressionParameters.from_level(1, window_log=28)
+    stream = zstandard.ZstdCompressor(compression_params=long).compressobj()
+    assert texts(tmp_path, "text", stream.compress(b"to be") + stream.flush()) == ["to be"]
+
+
 def test_null_is_the_empty_text(tmp_path: Path) -> None:
     assert texts(tmp_path, "jsonl", b'{"text": null}\n') == [""]
+    assert texts(tmp_path, "jsonl", b'{"text": null}\n', "text.inside") == [""]
 
 
 MEASURE = """

@@ -42,7 +42,7 @@ def test_whole_documents_fall_on_one_side(texts: list[str], val: float, test: fl
         sides = parts(texts, val_fraction=val, test_fraction=test, seed=seed)
     except UserError:
         largest = max(len(text.encode()) * texts.count(text) for text in texts)
-        assert len(set(texts)) < 3 or largest >= (1 - val - test) * size_of(texts) / 2, "refused only if texts are few"
+        assert len(set(texts)) < 3 or largest >= (1 - val - test) * size_of(texts) / 4, "refused only if texts are few"
         return
     assert ["".join(each) for each in zip(*sides, strict=True)] == texts
     held = [{text for text in side if text} for side in sides]
@@ -101,6 +101,23 @@ def test_the_tail_of_one_text_is_that_of_nanogpt() -> None:
 def test_one_document_cannot_be_split_by_documents() -> None:
     with pytest.raises(UserError, match=r"^tokenize.val_fraction=0.1 .* 1 document.*val_split=tail"):
         parts(["all of it"])
+
+
+def test_copies_that_leave_training_next_to_nothing() -> None:
+    refusals = []
+    for seed in range(9):
+        try:
+            train, val, _ = parts(["the same text"] * 100 + ["another"], seed=seed)
+            assert ("".join(train), "".join(val)) == ("the same text" * 100, "another")
+        except UserError as error:
+            refusals.append(str(error))
+    assert refusals
+    for line in refusals:
+        assert "100 documents of 13 bytes are identical and stay together: data.deduplicate=true keeps one" in line
+    with pytest.raises(UserError, match=r"would give training 5 bytes, .* 2 document\(s\) stays whole; set"):
+        parts(["a large text " * 99, "small"], seed=0)
+    with pytest.raises(UserError, match=r" 3 document\(s\) stays whole; set"):
+        parts(["a large text " * 99, "small", "small"], seed=0)
 
 
 @pytest.mark.parametrize(

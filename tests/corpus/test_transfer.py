@@ -1,11 +1,13 @@
 """Downloads from a faulty web server: complete and correct, or a one-line error."""
 
+import gzip
 import hashlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,80 @@ def test_a_server_that_cannot_go_on_sends_all_again(web: Web, tmp_path: Path, mi
     assert is_whole(get(web, tmp_path), tmp_path)
 
 
+LIES: dict[str, Callable[[int, int], tuple[int, str]]] = {
+    "it starts elsewhere, and says so": lambda start, size: (start + 99, f"bytes {start + 99}-{size - 1}/{size}"),
+    "it says that it starts elsewhere": lambda start, size: (start, f"bytes 0-{size - 1}/{size}"),
+    "it ends before the end": lambda start, size: (start, f"bytes {start}-{size - 2}/{size}"),
+    "another total": lambda start, size: (start, f"bytes {start}-{size}/{size + 1}"),
+    "it does not say which": lambda start, size: (start + 99, ""),
+    "nor in words": lambda start, size: (start + 99, "the rest"),
+    "total unknown": lambda start, size: (start, f"bytes {start}-{size - 1}/*"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_part_that_is_not_the_one_asked_for_is_not_appended(web: Web, tmp_path: Path, lie: str) -> None:
+    web.faults, web.part = ["cut"], LIES[lie]
+    assert is_whole(get(web, tmp_path), tmp_path)
+    assert [bool(asked) for _, asked in web.requests] == [False, True, False]
+    assert not list(tmp_path.glob("*.part")) and not list(tmp_path.glob("*.begun"))
+
+
+def test_a_part_that_was_not_asked_for_is_refused_after_a_few_tries(web: Web, tmp_path: Path) -> None:
+    web.faults = ["part"] * 1000
+    with pytest.raises(Unavailable, match=r"a.txt answers with the status 206, not with the whole file; try again$"):
+        get(web, tmp_path)
+    assert len(web.requests) <= 6
+
+
+def test_two_versions_of_one_etag_make_no_file(web: Web, tmp_path: Path) -> None:
+    web.etag, web.files["a.txt"], web.faults = '"1"', TEXT[::-1], ["cut", 503, 503]
+    with pytest.raises(Unavailable):
+        get(web, tmp_path)
+    web.files["a.txt"] = TEXT
+    assert is_whole(get(web, tmp_path, sha256=SHA256), tmp_path)
+    assert [bool(asked) for _, asked in web.requests[-2:]] == [True, False], "the mixture was dropped"
+
+
+def test_a_file_that_was_whole_when_it_was_interrupted_is_not_sent_again(web: Web, tmp_path: Path) -> None:
+    web.faults = ["cut", 503, 503]
+    with pytest.raises(Unavailable):
+        get(web, tmp_path)
+    (part,) = tmp_path.glob("*.part")
+    part.write_bytes(TEXT)
+    assert is_whole(get(web, tmp_path), tmp_path)
+    web.files["a.txt"] = TEXT + b"more"
+    part.write_bytes(TEXT)
+    assert is_whole(get(web, tmp_path, hold=False), tmp_path), "kept"
+
+
+def test_a_packed_answer_must_end(web: Web, tmp_path: Path) -> None:
+    web.headers = {"Content-Encoding": "gzip"}
+    web.files["a.txt"] = gzip.compress(TEXT[:500_000], 1) + gzip.compress(TEXT[500_000:], 1)
+    assert is_whole(get(web, tmp_path), tmp_path), "also of several members"
+    for packed in (gzip.compress(TEXT)[:-20_000], gzip.compress(TEXT)[:-1], b""):
+        web.files["a.txt"] = packed
+        with pytest.raises(Unavailable, match=r"cannot be read: .*end in the middle"):
+            get(web, tmp_path / "other")
+        assert not list((tmp_path / "other").glob("*.file"))
+    web.headers = {"Content-Encoding": "br"}
+    with pytest.raises(UserError, match=r"a.txt is sent in the encoding br, and none was asked for"):
+        get(web, tmp_path / "other")
+
+
+def test_a_server_that_says_when_to_come_back(web: Web, tmp_path: Path) -> None:
+    web.headers, web.faults = {"Retry-After": "1"}, [503]
+    begun = time.monotonic()
+    assert is_whole(get(web, tmp_path), tmp_path)
+    assert time.monotonic() - begun >= 1
+    web.headers, web.faults = {"Retry-After": "3600"}, [429]
+    with pytest.raises(Unavailable, match=r"HTTP 429 .*; the server asks to wait 3,600 seconds, then try again$"):
+        get(web, tmp_path / "other")
+    assert len(web.requests) == 3, "such a long time is left to a later run"
+    web.headers, web.faults = {"Retry-After": "soon"}, [503]
+    assert is_whole(get(web, tmp_path / "other"), tmp_path / "other")
+
+
 def test_a_killed_download_goes_on(web: Web, tmp_path: Path) -> None:
     web.faults, web.stall_seconds = ["stall"], 20.0
     process = subprocess.Popen([sys.executable, "-c", FETCH, web.url("a.txt")], cwd=tmp_path)
@@ -130,6 +206,44 @@ def test_a_page_is_no_data(web: Web, tmp_path: Path) -> None:
         get(web, tmp_path)
     assert not list(tmp_path.glob("*.file"))
     assert is_whole(get(web, tmp_path), tmp_path), "nothing of the page is left"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [b"\n<html lang='en'>", b"<!-- a\n -- comment -->\n<!DOCTYPE HTML PUBLIC>", b"\xef\xbb\xbf<!doctype html>",
+     b"<!--" + b"x" * 9_000 + b"--><html>", b"<?xml version='1.0'?>\n<!DOCTYPE html SYSTEM 'x'><html>",
+     b"<?xml version='1.0' encoding='UTF-8'?>\n<Error><Code>NoSuchKey</Code></Error>",
+     b"<Error>\n <Code>AccessDenied</Code>"],
+)  # fmt: skip
+def test_an_error_page_with_status_200_is_no_data(web: Web, tmp_path: Path, page: bytes) -> None:
+    web.files["a.txt"] = page + b" and so on"
+    with pytest.raises(UserError, match=r"a.txt is a page for people or an error message, no data"):
+        get(web, tmp_path)
+    assert not list(tmp_path.glob("*.file"))
+
+
+@pytest.mark.parametrize("text", [b"<?xml version='1'?><mediawiki>", b"<!-- html -->", b"<htm", b"The tag <html>", b""])
+def test_what_only_looks_like_a_page_is_data(web: Web, tmp_path: Path, text: bytes) -> None:
+    web.files["a.txt"] = text
+    assert get(web, tmp_path).size == len(text)
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("file:///etc/passwd", "redirects to file:, and only http"),
+        ("ftp://127.0.0.1/a.txt", "redirects to ftp:, and only http"),
+        ("/a.txt", "refuses: it redirects in a loop"),
+        ("http://[bad/x", "redirects to an address that is no web address"),
+        (f"http://{'a' * 64}.org/", "redirects to an address that is no web address"),
+    ],
+)
+def test_where_a_redirect_must_not_lead(web: Web, tmp_path: Path, target: str, words: str) -> None:
+    web.redirects["a.txt"] = target
+    with pytest.raises(UserError, match=words) as error:
+        get(web, tmp_path)
+    assert not isinstance(error.value, Unavailable), "it is not tried again"
+    assert "passwd" not in str(error.value)
 
 
 @pytest.mark.parametrize("status", [403, 404])

@@ -53,11 +53,19 @@ def test_a_mistake_is_told_before_anything_starts(grid: dict[str, list[object]],
         choose(grid, None, 0, PARAMS)
 
 
+def test_texts_are_data() -> None:
+    texts = ["${oc.env:HOME}", "a, b", "yes: #1", "it's [", ""]
+    members = choose({"train.sample_prompt": texts}, None, 0, PARAMS)
+    assert [member.params["train.sample_prompt"] for member in members] == texts
+
+
 def test_grid_of_the_command_line() -> None:
     assert parse(["model=[nano,baby]", "optim.adam_eps=[1e-9, 2]"]) == {
         "model": ["nano", "baby"],
         "optim.adam_eps": [1e-9, 2],
     }
-    for text in ("train.seed=1", "train.seed", "train.seed=[1"):
+    for text in ("train.seed=1", "train.seed", "train.seed=[1", "train.seed=[2024-01-01]"):
         with pytest.raises(UserError, match="write name="):
             parse([text])
+    with pytest.raises(UserError, match=r"train.seed is given twice"):
+        parse(["train.seed=[1]", "train.seed=[2]"])

@@ -22,14 +22,6 @@ def traces(project: Path) -> set[str]:
     return files | {str(each) for each in temporary if not each.name.startswith("gptcore-tests-")}
 
 
-def test_two_runs_that_would_train_the_same_train_once(project: Path) -> None:
-    both = [scratch.start(project, *scratch.flow_command(f"train.steps={scratch.STEPS_BETTER}")) for _ in range(2)]
-    said = sorted(run.communicate(timeout=120)[0] for run in both)
-    assert [run.returncode for run in both] == [0, 0], said
-    assert scratch.steps_taken(project) == list(range(1, scratch.STEPS_BETTER + 1))
-    assert any("another run is doing just this" in each for each in said)
-
-
 @pytest.mark.load
 @pytest.mark.timeout(600)  # for a busy machine
 def test_ten_runs_at_once(cluster: Cluster, project: Path) -> None:

@@ -49,7 +49,7 @@ def test_silence_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
         port = silent.getsockname()[1]
         said = rf"^something listens at http://127.0.0.1:{port} but does not say .* \(timed out\); .* PREFECT_API_URL$"
         with listening(port), pytest.raises(Unavailable, match=said):
-            running_server()
+            is_local_server_up()
 
 
 def test_another_program_is_no(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from uuid import uuid4
 import kubernetes_validate
 import pytest
 from prefect.client.schemas.objects import FlowRun
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from prefect.workers.base import BaseJobConfiguration
 from prefect.workers.process import ProcessJobConfiguration
 from prefect_docker.worker import DockerWorkerJobConfiguration
@@ -151,3 +151,12 @@ def test_the_stack_is_whole() -> None:
     (gpus,) = services["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert gpus["capabilities"] == ["gpu"]
     assert (FOLDER / services["prefect"]["build"]["context"] / services["prefect"]["build"]["dockerfile"]).is_file()
+
+
+def test_a_run_from_a_terminal_is_not_taken_for_lost() -> None:
+    """The automation expects heartbeats of any flow run; here too they come often enough for it to miss two."""
+    automations = YAML(typ="safe").load(CHECKOUT / "deployments" / "automations.yaml")
+    (lost,) = (each for each in automations if each["name"] == "lost runs")
+    frequency = get_current_settings().flows.heartbeat_frequency
+    assert frequency
+    assert 3 * frequency < lost["trigger"]["within"]

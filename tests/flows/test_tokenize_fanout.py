@@ -36,11 +36,13 @@ def test_a_cluster_of_two_workers_gives_the_same_bytes(
         assert (tmp_path / "cluster/data/tokens" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def test_no_scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str) -> None:
+def test_no_scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     import dask
 
     monkeypatch.chdir(write_corpus(tmp_path, {f"{i}": prose(i, 50) for i in range(9)}))
-    with dask.config.set({"distributed.comm.timeouts.connect": "0.2s"}), pytest.raises(UserError) as error:
-        fan_out("tcp://127.0.0.1:9")
-    assert str(error.value).startswith("no Dask scheduler answers at tcp://127.0.0.1:9: ")
-    assert "\n" not in str(error.value)
+    for address in ("tcp://127.0.0.1:9", "127.0.0.1:ninety", "nosuch://127.0.0.1:9"):
+        with dask.config.set({"distributed.comm.timeouts.connect": "0.2s"}), pytest.raises(UserError) as error:
+            fan_out(address)
+        assert str(error.value).startswith(f"no Dask scheduler answers at {address}: ")
+        assert "\n" not in str(error.value)
+    assert caplog.text == ""  # of a run that has begun and failed

@@ -4,22 +4,24 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from gptcore.model.attention import attend
+from gptcore.model.attention import attend, window_bias
 from gptcore.model.gpt import GPT
 from tests.support.engine import GPT2, MODERN, model_config
 
 
 @pytest.mark.parametrize("length", [5, 128, 300])
-@pytest.mark.parametrize("window", [0, 7, 200])
+@pytest.mark.parametrize("window", [0, 2, 200])
 def test_blocks_agree_with_one_masked_product(length: int, window: int) -> None:
     q, k, v = (torch.randn(2, 3, length, 8, requires_grad=True) for _ in range(3))
     with torch.autocast("cpu", torch.bfloat16):
-        ours = attend(q, k, v, 0.0, 0.3, window).float()
+        assert window_bias(length, window, q.device) is None
+        ours = attend(q, k, v, 0.0, 0.3, window, None).float()
     ahead = torch.arange(length)[:, None] - torch.arange(length)
     seen = (ahead >= 0) & (ahead < (window or length))
     theirs = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=0.3)
     torch.testing.assert_close(ours, theirs, rtol=0.05, atol=0.03)
-    torch.testing.assert_close(attend(q, k, v, 0.0, 0.3, window), theirs, rtol=1e-4, atol=1e-5)  # in float32
+    in_float32 = attend(q, k, v, 0.0, 0.3, window, window_bias(length, window, q.device))
+    torch.testing.assert_close(in_float32, theirs, rtol=1e-4, atol=1e-5)
     for found, right in zip(
         torch.autograd.grad(ours.square().sum(), (q, k, v)),
         torch.autograd.grad(theirs.square().sum(), (q, k, v)),
@@ -39,6 +41,18 @@ def test_a_window_hides_what_is_too_far_back_and_every_fourth_block_sees_all() -
     changed[0, 3] = (changed[0, 3] + 1) % 50
     same = (model(rows) == model(changed)).all(-1)[0].tolist()
     assert same == [True] * 3 + [False] * 4 + [True] * 9
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_model_that_has_sampled_can_be_trained(precision: torch.dtype) -> None:
+    """Sampling makes inference tensors; a backward pass can make no use of one that is kept."""
+    model = GPT(model_config(MODERN, sliding_window=4), 50)
+    rows = torch.randint(0, 50, (2, 17))
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+        model.sample(list(range(16)), 4, 1.0, 0, 1)
+        loss = model(rows[:, :-1], rows[:, 1:])
+    loss.backward()
+    assert all(each.grad is not None for each in model.parameters())
 
 
 @pytest.mark.parametrize("values", [GPT2, MODERN], ids=["gpt2", "modern"])

@@ -31,6 +31,17 @@ def test_the_seed_decides_and_neighbours_are_independent() -> None:
     assert not torch.equal(dropout(torch.ones(99), 0.5), dropout(torch.ones(99), 0.5))
 
 
+def test_compiled_code_has_it_within_the_graph() -> None:
+    compiled = torch.compile(dropout, backend="eager", fullgraph=True)
+
+    def mask(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        return compiled(torch.ones(100, 100), 0.5) == 0
+
+    assert torch.equal(mask(1), mask(1)) and not torch.equal(mask(1), mask(2))
+    assert mask(1).float().mean().item() == pytest.approx(0.5, abs=0.03)
+
+
 def test_what_is_dropped_has_no_gradient_and_rate_zero_is_the_identity() -> None:
     x = torch.randn(50, requires_grad=True)
     assert dropout(x, 0.0) is x

@@ -35,7 +35,7 @@ def test_an_export_that_does_not_fit_is_refused(tmp_path: Path, tokenizer: Token
     config = tmp_path / "export/config.json"
     write_json(config, {**read_json(config), "n_layer": 3})
     (tmp_path / "export" / SUMS).write_text(sha256sums(tmp_path / "export"))
-    with pytest.raises(UserError, match="holds no model that can be read"):
+    with pytest.raises(UserError, match=r"model.safetensors: .*: h.2.attn.c_attn.bias is missing"):
         load_export(tmp_path / "export")
 
 

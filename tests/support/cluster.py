@@ -1,5 +1,6 @@
 """A private Prefect server and process workers, as `make ui` starts them, for running deployments."""
 
+import fcntl
 import os
 import signal
 import socket
@@ -78,10 +79,9 @@ class Cluster:
             )  # fmt: skip
 
     def twin(self, home: Path) -> "Cluster":
-        """Another cluster in `home`, not started, whose database has everything deployed: migrations take 10 s."""
+        """Another cluster in `home`, not started yet, with everything deployed: migrations take 10 s."""
         home.mkdir(parents=True)
-        with closing(connect(self.home / "prefect.db")) as here, closing(connect(home / "prefect.db")) as there:
-            here.backup(there)
+        copy_database(self.home / "prefect.db", home / "prefect.db")
         return Cluster(home)
 
     @contextmanager
@@ -201,13 +201,33 @@ def end(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
         process.wait()
 
 
+def copy_database(source: Path, target: Path) -> None:
+    """Copy an SQLite database that a server may be writing to."""
+    with closing(connect(source)) as here, closing(connect(target)) as there:
+        here.backup(there)
+
+
 @contextmanager
-def cluster_in(home: Path, settings: dict[str, str] | None = None) -> Iterator[Cluster]:
-    """A running cluster with everything deployed; it stops when the block ends."""
+def cluster_in(home: Path, settings: dict[str, str] | None = None, deployed: Path | None = None) -> Iterator[Cluster]:
+    """A running cluster with everything deployed, stopped when the block ends.
+
+    `deployed`: a database that the first of several processes leaves for the others, which wait for it.
+    """
     cluster = Cluster(home, settings)
-    cluster.start()
     try:
-        cluster.deploy()
+        if deployed is None:
+            cluster.start()
+            cluster.deploy()
+        else:
+            with deployed.with_suffix(".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if deployed.exists():
+                    copy_database(deployed, home / "prefect.db")
+                    cluster.start()
+                else:
+                    cluster.start()
+                    cluster.deploy()
+                    copy_database(home / "prefect.db", deployed)
         yield cluster
     finally:
         cluster.stop()

@@ -8,14 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 import gptcore.stages.run_stage
 from gptcore.files import write_json
 from gptcore.model.config import ModelConfig
-from gptcore.training.optim import OptimConfig
-from gptcore.training.train import TrainConfig
+from gptcore.training.config import OptimConfig, TrainConfig
+from tests.support.forked import Forked
 
 REPOSITORY = Path(__file__).parents[2]
 SIZE: dict[str, Any] = {"n_layer": 2, "n_head": 2, "n_embd": 32, "block_size": 16, "dropout": 0.0}
@@ -49,8 +50,9 @@ TRAIN: dict[str, Any] = {
 }  # fmt: skip
 CURVE: dict[str, Any] = {"points": 6, "windows": 8, "block_size": 16}
 DATA: dict[str, Any] = {
-    "source": "texts", "sha256": "", "format": "auto", "text": "text", "languages": [], "language_field": "language",
-    "min_bytes": 1, "deduplicate": False, "max_documents": 0, "max_bytes": 0, "mode": "files", "shuffle_tokens": 4096,
+    "source": "texts", "sha256": "", "exclude": ["_temporary"], "format": "auto", "text": "text", "delimiter": "",
+    "languages": [], "language_field": "language", "min_bytes": 1, "deduplicate": False, "max_documents": 0,
+    "max_bytes": 0, "mode": "files", "shuffle_tokens": 4096,
 }  # fmt: skip
 TOKENIZE: dict[str, Any] = {
     "tokenizer": "byte", "vocab_size": 257, "sample_bytes": 1_000_000, "sentencepiece_model": "",
@@ -101,13 +103,26 @@ def make_workspace(root: Path, **params: Any) -> Path:
 
 
 def start_stage(stage: str, root: Path, **environment: str) -> subprocess.Popen[str]:
-    return start_module(f"gptcore.stages.{stage}", root, **environment)
-
-
-def start_module(module: str, root: Path, **environment: str) -> subprocess.Popen[str]:
-    env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "GPTCORE_CHECKPOINT_SECONDS": "0.1", **environment}
-    command = [sys.executable, "-m", module]
+    """Start the stage as a person does, `python -m`: for what launches ranks or workers of its own."""
+    env = _environment(environment)
+    command = [sys.executable, "-m", f"gptcore.stages.{stage}"]
     return subprocess.Popen(command, cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def start_training(root: Path, module: str = "gptcore.stages.train", **environment: str) -> Forked:
+    """Start a training in a process of its own, which has torch from the start."""
+    return Forked(module, root, _environment(environment))
+
+
+def train(root: Path, **environment: str) -> tuple[int, str]:
+    """Train in a process of its own; return its exit code and output."""
+    process = start_training(root, **environment)
+    output, _ = process.communicate(timeout=120)
+    return process.wait(), output
+
+
+def _environment(environment: dict[str, str]) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "GPTCORE_CHECKPOINT_SECONDS": "0.1", **environment}
 
 
 def run_stage(stage: str, root: Path, **environment: str) -> tuple[int, str]:
@@ -120,7 +135,7 @@ def run_stage(stage: str, root: Path, **environment: str) -> tuple[int, str]:
 def run_stage_here(stage: str, root: Path) -> int:
     """Run the stage in this process, which saves importing torch; return its exit code."""
     function = getattr(importlib.import_module(f"gptcore.stages.{stage}"), stage)
-    with contextlib.chdir(root):
+    with contextlib.chdir(root), patch.object(sys, "argv", [stage]):
         try:
             gptcore.stages.run_stage.run_stage(function)
         except SystemExit as end:

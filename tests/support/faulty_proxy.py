@@ -23,6 +23,8 @@ class Plan:
     pattern: str = ""
     left: int = 0
     struck: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    connections: int = 0
     over: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -31,6 +33,7 @@ class Plan:
 
     def strikes(self, request: str) -> bool:
         with self.lock:
+            self.requests.append(request)
             if not self.left or not re.match(self.pattern, request):
                 return False
             self.left -= 1
@@ -62,6 +65,10 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     target: str
     faults: Plan
+
+    def setup(self) -> None:
+        super().setup()
+        self.faults.connections += 1
 
     def answer(self) -> None:
         size = int(self.headers.get("Content-Length", "0"))

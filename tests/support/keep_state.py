@@ -5,9 +5,8 @@ from safetensors.torch import save_file
 from gptcore.config.paths import Paths
 from gptcore.model.config import ModelConfig
 from gptcore.stages.run_stage import run_stage
-from gptcore.training.optim import OptimConfig
-from gptcore.training.run import CurveConfig, Run, TrainMetrics
-from gptcore.training.train import TrainConfig
+from gptcore.training.config import CurveConfig, OptimConfig, TrainConfig, TrainMetrics
+from gptcore.training.run import Run
 
 
 def train(model: ModelConfig, optim: OptimConfig, train: TrainConfig, curve: CurveConfig, paths: Paths) -> TrainMetrics:

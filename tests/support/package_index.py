@@ -15,7 +15,7 @@ class PackageIndex:
     """Serves `files` (name -> content) at /files/ and their packages at /simple/ (PEP 503 and 691).
 
     Each of `faults` breaks one request: a status to answer, "cut" to close the connection half way, "late" to
-    answer after a second; None is no fault.
+    answer after a second, "xml" to answer an error with status 200; None is no fault.
     """
 
     def __init__(self, files: dict[str, bytes]) -> None:
@@ -58,6 +58,8 @@ def serve(index: PackageIndex) -> Iterator[PackageIndex]:
             fault = index.faults.pop(0) if index.faults else None
             kind, _, name = self.path.strip("/").partition("/")
             content = ("application/octet-stream", index.files.get(name)) if kind == "files" else index.page(name)
+            if fault == "xml":
+                content = "application/xml", b"<Error><Code>NoSuchKey</Code></Error>"
             if content is None or content[1] is None:
                 self.send_error(404)
             elif isinstance(fault, int):

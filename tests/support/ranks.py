@@ -5,6 +5,7 @@ For each case, the first rank writes losses, weights and text to `FOLDER`.
 
 import os
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, int]] = {
     "modern-fsdp": (MODERN, MUON, "fsdp", 3),
 }
 STEPS, ROWS = 6, 3  # rows divide unevenly over two ranks
+# what wraps the blocks: sharding, recomputed activations, the sliding window, a compiler that needs none of C++
+Wrapping = tuple[str, bool, int, str | None]
+WRAPPINGS: list[Wrapping] = list(product(("ddp", "fsdp"), (False, True), (0, 8), (None, "aot_eager")))
 
 
 def state_of(case: str, rows: int = ROWS) -> TrainState:
@@ -62,6 +66,23 @@ def trained(case: str, resume_at: int = STEPS) -> dict[str, torch.Tensor]:
     return {"losses": torch.tensor(losses), **sharding.tensors_on_first(state.tensors())}
 
 
+def wrapped(recomputes: bool, window: int, compiler: str | None) -> torch.Tensor:
+    """Losses of two steps, and on the first rank all weights after them, in one row."""
+    changes = {"residual_scalars": True, "activation_checkpointing": recomputes, "sliding_window": window}
+    recipe, optim = train_config(steps=2, batch_tokens=64), optim_config(ADAMW, adam_eps=1e-3, warmup_steps=0)
+    state = TrainState(
+        model_config(GPT2, **changes), optim, recipe, some_tokens(), 50, torch.device("cpu"), compiler=compiler
+    )
+    state.micro_batch = 1
+    losses = [report.loss for report in fit(state)]
+    weights = sharding.tensors_on_first(dict(state.model.named_parameters())).values()
+    return torch.cat([torch.tensor(losses), *(each.detach().flatten() for each in weights)])
+
+
+def name_of(wrapping: Wrapping) -> str:
+    return "-".join(map(str, wrapping))
+
+
 def main(folder: Path) -> None:
     distributed.start_ranks("ranks")
     for case, (_, _, kind, _) in CASES.items():
@@ -70,6 +91,13 @@ def main(folder: Path) -> None:
         tensors = trained(case, resume_at=STEPS // 2)
         if distributed.is_first():
             save_file(tensors, folder / f"{case}.safetensors")
+    found = {}
+    for wrapping in WRAPPINGS:
+        os.environ["GPTCORE_SHARDING"] = wrapping[0]
+        settings.cache_clear()
+        found[name_of(wrapping)] = wrapped(*wrapping[1:])
+    if distributed.is_first():
+        save_file(found, folder / "wrapped.safetensors")
     try:
         state_of("gpt2-ddp", rows=1)
     except UserError as error:

@@ -7,8 +7,6 @@ prints what came of them as JSON.
 import json
 import sys
 
-sys.path.append(sys.argv[1])  # not as a site folder, whose .pth files may lead to gptcore
-
 
 def main(database: str, requests: str) -> None:
     import mlflow
@@ -33,4 +31,5 @@ def main(database: str, requests: str) -> None:
 
 
 if __name__ == "__main__":
+    sys.path.append(sys.argv[1])  # not as a site folder, whose .pth files may lead to gptcore
     main(*sys.argv[2:])

@@ -1,23 +1,32 @@
 """A web server on loopback with range requests, ETags and faults."""
 
+import base64
 import hashlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Web:
     """Serves `files` (name -> content). Each of `faults` breaks one request: a status to answer, "cut" to close the
-    connection half way, "stall" to go silent half way, "page" to answer a page with status 200; None is no fault.
+    connection half way, "stall" to go silent half way, "page" to answer a page with status 200, "part" to answer the
+    whole as a part; None is no fault.
 
-    `ranges` and `etags` switch these features. `requests` are the (path, Range) received.
+    `ranges` and `etags` switch these features. `part` lies about a part: from the start asked for and the size it makes
+    the start of what is sent, and the Content-Range. `headers` go with each answer, `redirects` are a path -> Location.
+    Requests without `login` (`name:password`) get 401. `requests` are the (path, Range) received.
     """
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files = files
         self.ranges = self.etags = True
+        self.etag = ""  # the same for whatever content
+        self.part: Callable[[int, int], tuple[int, str]] | None = None
+        self.headers: dict[str, str] = {}
+        self.redirects: dict[str, str] = {}
+        self.login = ""
         self.stall_seconds = 1.0
         self.faults: list[int | str | None] = []
         self.requests: list[tuple[str, str | None]] = []
@@ -39,29 +48,38 @@ def serve(web: Web) -> Iterator[Web]:
             self._answer(web.faults.pop(0) if web.faults else None)
 
         def _answer(self, fault: int | str | None) -> None:
-            content = web.files.get(self.path.strip("/").partition("?")[0])
-            if content is None or isinstance(fault, int):
-                self.send_error(fault if isinstance(fault, int) else 404)
+            given = self.headers.get("Authorization", "Basic ").removeprefix("Basic ")
+            if base64.b64decode(given).decode() != web.login:
+                fault = 401
+            name = self.path.strip("/").partition("?")[0]
+            content = web.files.get(name)
+            if name in web.redirects:
+                self._head(302, {"Location": web.redirects[name]}, 0)
                 return
-            etag = f'"{hashlib.md5(content).hexdigest()}"' if web.etags else ""
-            start = self._start(etag)
-            if start and start >= len(content):
-                self.send_response(416)
-                self.send_header("Content-Range", f"bytes */{len(content)}")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+            if content is None or isinstance(fault, int):
+                self._head(fault if isinstance(fault, int) else 404, {}, 0)
+                return
+            etag = (web.etag or f'"{hashlib.md5(content).hexdigest()}"') if web.etags else ""
+            start, size, headers = self._start(etag), len(content), {"ETag": etag} if etag else {}
+            if start and start >= size:
+                self._head(416, {"Content-Range": f"bytes */{size}"}, 0)
                 return
             if fault == "page":
                 content, start = b"<!DOCTYPE html><html><body>Please sign in.</body></html>", 0
-            self.send_response(206 if start else 200)
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-            if etag:
-                self.send_header("ETag", etag)
-            self.send_header("Content-Length", str(len(content) - start))
-            self.end_headers()
+            partial = bool(start) or fault == "part"
+            if partial:
+                headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
+                if web.part:
+                    start, headers["Content-Range"] = web.part(start, size)
+            self._head(206 if partial else 200, headers, len(content) - start)
             if self.command == "GET":
                 self._send(content[start:], fault)
+
+        def _head(self, status: int, headers: dict[str, str], size: int) -> None:
+            self.send_response(status)
+            for name, value in {**headers, **web.headers, "Content-Length": str(size)}.items():
+                self.send_header(name, value)
+            self.end_headers()
 
         def _start(self, etag: str) -> int:
             asked = self.headers.get("Range", "")

@@ -65,9 +65,9 @@ def test_deaf_group_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 FLOW = """
 import sys
 from pathlib import Path
-from tasks.process.group import group as process
-process.LEASH = sys.argv[1]
-process.run_group(["bash", "-c", sys.argv[2]], Path.cwd(), print)
+from tasks.process import group
+group.WATCHDOG = sys.argv[1]
+group.run_group(["bash", "-c", sys.argv[2]], Path.cwd(), print)
 """
 
 

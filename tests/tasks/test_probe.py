@@ -39,6 +39,10 @@ def test_after_a_run(project: Path) -> None:
     assert changed["train"].key != verdicts["train"].key
     assert changed["train"].outputs == verdicts["train"].outputs
 
+    scratch.set_param(project, "data", "source", "https://me:hunter2@example.org/a.txt")
+    (why,) = probe(project)["download"].why
+    assert why.endswith(" → https://***@example.org/a.txt")
+
 
 def test_inputs_are_code_and_parameters_but_not_data(project: Path) -> None:
     inputs = probe(project)["train"].inputs
@@ -54,6 +58,27 @@ def test_a_recorded_stage_is_up_to_date_and_restored_later(project: Path) -> Non
     (project / "dvc.lock").unlink()
     scratch.run(project, "rm", "-r", "data/raw")
     assert "is cached - skipping run" in scratch.run(project, "dvc", "repro", "download")
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ("dvc.lock", "`git checkout --ours dvc.lock`"),
+        ("dvc.yaml", "`git diff dvc.yaml`"),
+        (".git", "`git init`"),
+        (".dvc", "`git checkout .dvc`"),
+    ],
+)
+def test_what_dvc_cannot_work_with_is_one_line_with_what_to_do(project: Path, broken: str, said: str) -> None:
+    if broken.startswith("."):
+        (project / broken).rename(project / "away")
+    else:
+        (project / broken).write_text("<<<<<<< HEAD\nstages: {}\n=======\nstages: []\n>>>>>>> other\n")
+    with pytest.raises(UserError) as error:
+        probe(project)
+    assert str(error.value).startswith(f"DVC cannot work in {project}: ")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_broken_dvc_yaml_is_one_clear_line(project: Path) -> None:

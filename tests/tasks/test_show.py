@@ -56,6 +56,16 @@ def test_pages_of_a_run(finished: Path) -> None:
     assert "data:image" not in state.result()  # the terminal's report
 
 
+@pytest.mark.usefixtures("project")
+def test_a_run_shows_no_secret_of_its_overrides(caplog: pytest.LogCaptureFixture) -> None:
+    state = train_gpt(["data.source='https://me:hunter2@example.org/a.txt'"], return_state=True)
+    assert "holds a user name or password" in str(state.message)
+    (run,) = ask("/flow_runs/filter", str(state.state_details.flow_run_id))
+    assert run["tags"] == ["data.source='https://***@example.org/a.txt'"]
+    assert "hunter2" not in str({**run, "parameters": {}})  # which are as they were given
+    assert "hunter2" not in caplog.text
+
+
 def test_reasons_are_summed_up() -> None:
     assert summary(("a", "b")) == "a, b"
     assert summary(("a", "b", "c", "d")) == "a, b and 2 more"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from itertools import chain
 from pathlib import Path
+from time import process_time
 
 import pytest
 import tokenizers
@@ -15,14 +16,17 @@ from hypothesis import strategies as st
 from tokenizers.pre_tokenizers import ByteLevel
 
 from gptcore.errors import UserError
+from gptcore.tokens.long_runs import encode_around_runs
 from gptcore.tokens.make_tokenizer import (
+    WORD,
     byte_tokenizer,
     char_tokenizer,
+    of_known_words,
     sentencepiece_tokenizer,
     tiktoken_tokenizer,
     train_bpe,
 )
-from gptcore.tokens.tokenizer import BYTES, Tokenizer, require_tokenizer
+from gptcore.tokens.tokenizer import BYTES, PATTERNS, Tokenizer, require_tokenizer
 from tests.support.corpora import prose
 
 REPOSITORY = Path(__file__).parents[2]
@@ -119,11 +123,30 @@ def test_an_unknown_character_is_named() -> None:
         char_tokenizer(["abc"]).encode("az")
 
 
-def test_a_text_that_tiktoken_cannot_split() -> None:
-    """tiktoken's own pattern needs stack for white space. Ours does not, but it excludes multi-byte white space."""
-    assert BPE.decode(BPE.encode("\n" * 1_000_000 + "a")) == "\n" * 1_000_000 + "a"
-    with pytest.raises(UserError, match="tiktoken cannot split a text of 1,000,002 characters"):
-        BPE.encode("\xa0" + "\n" * 1_000_000 + "a")
+@pytest.fixture(scope="module")
+def openai() -> list[Tokenizer]:
+    """A tokenizer for each of OpenAI's patterns, with merges of white space."""
+    tokens = (*BPE.tokens, b"  ", b"\n\n", b" \n", b"!\n", b"\t\t", b"\xc2\xa0")
+    return [Tokenizer(kind, pattern, tuple(dict.fromkeys(tokens))) for kind, pattern in PATTERNS.items()]
+
+
+words = st.sampled_from(["\r\n", "\t", "\xa0", "\x1c", "sun", "!", "7", "'s", "/"])
+spaces = st.lists(st.text(" \n", max_size=5) | words)
+
+
+@settings(deadline=None)
+@given(spaces.map("".join), st.integers(2, 4))
+def test_long_runs_of_white_space_have_the_ids_of_tiktoken(openai: list[Tokenizer], text: str, long: int) -> None:
+    for tokenizer in openai:
+        ids = encode_around_runs(tokenizer.encoding, text, tokenizer.kind != "gpt2", long)
+        assert ids.tolist() == tokenizer.encoding.encode_ordinary(text)
+
+
+def test_a_million_white_space_characters(openai: list[Tokenizer]) -> None:
+    """tiktoken's regular expressions need stack for each of them, and have not enough."""
+    text = "to be\xa0" + "\n" * 1_000_000 + "or" + " " * 1_000_000
+    for tokenizer in openai:
+        assert tokenizer.gives(tokenizer.encode(text), text.encode())
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +170,25 @@ def test_bpe_learns_and_has_the_size_asked_for() -> None:
     assert BPE.n_vocab == 300
     assert BPE.tokens[:256] == BYTES
     assert len(BPE.encode(TEXT)) < 0.7 * len(TEXT.encode())
+
+
+def test_time_to_learn_grows_with_a_words_length_and_not_its_square() -> None:
+    def seconds(characters: int) -> float:
+        start = process_time()
+        train_bpe(iter([TEXT, "a" * characters, "ab" * (characters // 2)]), 300)
+        return process_time() - start
+
+    assert seconds(400_000) < 0.5 + 20 * seconds(50_000), "8 times the length; squared it is 64 times, and 50 s"
+
+
+@given(st.lists(st.text("ab \n", max_size=30)), st.integers(1, 40))
+def test_a_sample_of_bounded_memory(sample: list[str], limit: int) -> None:
+    kept = list(of_known_words(sample, limit))
+    distinct = {word for text in kept for word in WORD.findall(text)}
+    assert sum(map(len, distinct)) < limit + 30, "the longest word of these"
+    everything = {word for text in sample for word in WORD.findall(text)}
+    if sum(map(len, everything)) < limit:
+        assert kept == sample
 
 
 def test_bpe_of_too_little_text_says_what_it_can() -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -47,10 +48,19 @@ def test_crops_stay_inside(seed: int, step: int) -> None:
     assert starts.min() >= 0 and starts.max() + 16 < 30
 
 
+@pytest.mark.parametrize("order", ["epochs", "crops"])
+def test_every_seed_of_64_bits_has_an_order_of_its_own(order: Literal["epochs", "crops"]) -> None:
+    """As a list of Python's integers, numpy makes floats of a large seed and a small counter."""
+    seeds = (0, 1, 2**63 - 1, 2**63, 2**64 - 2, 2**64 - 1)
+    starts = [tuple(Batches(some_tokens(5000), 8, 9, order, seed).starts_of(2)) for seed in seeds]
+    assert len(set(starts)) == len(seeds)
+
+
 def test_prepared_batches_are_the_batches_and_the_thread_ends() -> None:
     before, batches, indices = threading.active_count(), Batches(some_tokens(500), 8, 5, "epochs", 3), [0, 1, 3, 4, 30]
     ready = prepared(batches, indices, pin_memory=False)
-    for index, (ids, targets) in zip(indices, ready, strict=True):
+    for expected, (index, ids, targets) in zip(indices, ready, strict=True):
+        assert index == expected
         expected_ids, expected_targets = Batches(some_tokens(500), 8, 5, "epochs", 3)[index]
         assert torch.equal(ids, expected_ids) and torch.equal(targets, expected_targets)
     assert threading.active_count() == before

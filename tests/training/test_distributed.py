@@ -19,7 +19,7 @@ from gptcore.stages.run_stage import run_stage
 from gptcore.stages.train import train
 from gptcore.training.distributed import start_ranks
 from tests.support.engine import REPOSITORY, TRAIN, make_workspace, run_stage_here, start_stage
-from tests.support.ranks import CASES, trained
+from tests.support.ranks import CASES, name_of, trained, wrapped
 from tests.support.scratch import wait_until
 
 STEPS = 60
@@ -53,6 +53,28 @@ def test_two_ranks_are_one_within_float_order(two_ranks: Path, case: str) -> Non
         torch.testing.assert_close(
             together[name], tensor, atol=2e-4, rtol=1e-3, equal_nan=True, msg=lambda text, n=name: f"{n}: {text}"
         )
+
+
+@pytest.fixture(scope="module")
+def plain() -> dict[int, torch.Tensor]:
+    """By window: one rank, nothing recomputed, nothing compiled."""
+    found = {window: wrapped(False, window, None) for window in (0, 8)}
+    assert not torch.allclose(found[0], found[8], atol=2e-4)
+    return found
+
+
+@pytest.mark.parametrize("recomputes", [False, True])
+@pytest.mark.parametrize("window", [0, 8])
+@pytest.mark.parametrize("compiler", [None, "aot_eager"])
+@pytest.mark.parametrize("ranks", ["one", "ddp", "fsdp"])
+def test_whatever_wraps_the_blocks_the_weights_are_the_same(
+    two_ranks: Path, plain: dict[int, torch.Tensor], ranks: str, compiler: str | None, window: int, recomputes: bool
+) -> None:
+    if ranks == "one":
+        found = wrapped(recomputes, window, compiler)
+    else:
+        found = load_file(two_ranks / "wrapped.safetensors")[name_of((ranks, recomputes, window, compiler))]
+    torch.testing.assert_close(found, plain[window], atol=2e-5, rtol=1e-3)
 
 
 def test_fewer_rows_than_ranks_get_one_line_on_each(two_ranks: Path) -> None:

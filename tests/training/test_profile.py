@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from gptcore.config.paths import Paths
 from gptcore.training.hardware import peak_flops_per_second
 from gptcore.training.profile import profile_steps
@@ -36,8 +38,18 @@ def test_the_command_lists_ten_operations(tmp_path: Path) -> None:
     assert refused.returncode == 2 and "train.steps is 120" in refused.stderr
 
 
-def test_a_gpu_is_known_by_its_name() -> None:
-    assert peak_flops_per_second("NVIDIA H200") == 989e12
-    assert peak_flops_per_second("NVIDIA A100-SXM4-80GB") == 312e12
-    assert peak_flops_per_second("NVIDIA L40S") == 362e12
-    assert peak_flops_per_second("a GPU of next year") is None
+GPUS = {
+    "NVIDIA B200": 2250, "NVIDIA GB200": 2500, "NVIDIA H200": 989, "NVIDIA GH200 480GB": 989,
+    "NVIDIA H100 80GB HBM3": 989, "NVIDIA H100 PCIe": 756, "NVIDIA H100 NVL": 835, "NVIDIA A100-SXM4-80GB": 312,
+    "A100-PCIE-40GB": 312, "NVIDIA A10": 125, "NVIDIA A10G": 70, "NVIDIA L4": 121, "NVIDIA L40": 181,
+    "NVIDIA L40S": 362, "NVIDIA RTX A6000": 155, "NVIDIA GeForce RTX 4090": 165, "Tesla V100-SXM2-16GB": 125,
+    "Tesla T4": 65, "NVIDIA RTX A1000": None, "NVIDIA RTX A1000 Laptop GPU": None, "NVIDIA T400": None,
+    "NVIDIA T4G": None, "NVIDIA H100 80GB HBM3 MIG 1g.10gb": None, "NVIDIA GeForce RTX 4090 Laptop GPU": None,
+    "NVIDIA GeForce RTX 4090 D": None, "NVIDIA GeForce RTX 3090 Ti": None, "NVIDIA A100X": None, "NVIDIA H20": None,
+    "NVIDIA RTX 6000 Ada Generation": None, "Quadro RTX 6000": None, "AMD Instinct MI300X": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "teraflops"), GPUS.items())
+def test_a_gpu_is_known_by_the_words_of_its_name(name: str, teraflops: int | None) -> None:
+    assert peak_flops_per_second(name) == (teraflops and teraflops * 1e12)

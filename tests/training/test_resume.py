@@ -4,16 +4,12 @@ Runs are killed at random steps and during a write, resumed on another machine t
 """
 
 import csv
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import Popen
 
 import pytest
 import torch
@@ -23,7 +19,8 @@ from gptcore.evaluation.losses import window_losses
 from gptcore.files import sha256_file
 from gptcore.model.folder import load_export
 from gptcore.tokens.token_files import open_tokens
-from tests.support.engine import CURVE, MODERN, MUON, REPOSITORY, TRAIN, make_workspace, run_stage, start_stage
+from tests.support.engine import CURVE, MODERN, MUON, TRAIN, make_workspace, start_training, train
+from tests.support.forked import Forked
 from tests.support.s3 import BUCKET, s3_server
 from tests.support.small_disk import fill
 
@@ -43,13 +40,11 @@ def workspace(root: Path) -> Path:
     )
 
 
-def start(root: Path, **environment: str) -> Popen[str]:
-    env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "GPTCORE_CHECKPOINT_SECONDS": "0.05", **environment}
-    command = [sys.executable, "-m", "tests.support.keep_state"]
-    return Popen(command, cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def start(root: Path, **environment: str) -> Forked:
+    return start_training(root, "tests.support.keep_state", **{"GPTCORE_CHECKPOINT_SECONDS": "0.05", **environment})
 
 
-def finish(process: Popen[str]) -> str:
+def finish(process: Forked) -> str:
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     return output
@@ -63,7 +58,7 @@ def assert_same(root: Path, other: Path) -> None:
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
 
 
-def pause_when(process: Popen[str], condition: Callable[[], bool]) -> None:
+def pause_when(process: Forked, condition: Callable[[], bool]) -> None:
     """Stop the process at a moment when the condition holds."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
@@ -176,12 +171,12 @@ def test_killed_on_a_gpu_it_ends_the_same_to_the_bit(tmp_path: Path) -> None:
     for name in ("whole", "killed"):
         root = make_workspace(tmp_path / name, train={**TRAIN, "steps": 200, "precision": "auto"})
         if name == "killed":
-            process = start_stage("train", root, **environment)
+            process = start_training(root, **environment)
             while not list(root.glob("data/scratch/train/*/step-*")) and process.poll() is None:
                 time.sleep(0.02)
             process.kill()
             process.communicate()
-        code, output = run_stage("train", root, **environment)
+        code, output = train(root, **environment)
         assert code == 0 and ("resumed" in output) == (name == "killed"), output
         found.append(sha256_file(root / "data/model/export/model.safetensors"))
     assert found[0] == found[1]

@@ -14,7 +14,7 @@ import torch
 from gptcore.config.settings import settings
 from gptcore.files import sha256_file
 from gptcore.training.state_store import clear_state_stores
-from tests.support.engine import GPT2, MODERN, TRAIN, make_workspace, run_stage, run_stage_here, start_stage
+from tests.support.engine import CURVE, GPT2, MODERN, TRAIN, make_workspace, run_stage_here, start_training, train
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def workspace(root: Path, **model: object) -> Path:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     root = workspace(tmp_path_factory.mktemp("uninterrupted"))
-    code, output = run_stage("train", root, GPTCORE_CHECKPOINT_SECONDS="1000")
+    code, output = train(root, GPTCORE_CHECKPOINT_SECONDS="1000")
     assert code == 0, output
     return hashes(root)
 
@@ -57,7 +57,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_its_state_stays_until_the_result_is_recorded(tmp_path: Path, uninterrupted: dict[str, str]) -> None:
     root, finished = workspace(tmp_path / "kept"), tmp_path / "finished"
     for resumes in (False, True):
-        code, output = run_stage("train", root, GPTCORE_CHECKPOINT_SECONDS="0.1", GPTCORE_FINISHED_STATES=str(finished))
+        code, output = train(root, GPTCORE_CHECKPOINT_SECONDS="0.1", GPTCORE_FINISHED_STATES=str(finished))
         assert code == 0, output
         assert ("train: resumed at step " in output) == resumes
         assert hashes(root) == uninterrupted
@@ -70,31 +70,31 @@ def test_a_stop_signal_leaves_a_checkpoint_and_exit_code_75(
     tmp_path: Path, uninterrupted: dict[str, str], number: signal.Signals
 ) -> None:
     root = workspace(tmp_path / "stopped")
-    process = start_stage("train", root)
+    process = start_training(root)
     wait_for_checkpoint(root, process)
     process.send_signal(number)
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 75 and "run it again to go on" in output and "Traceback" not in output
-    code, output = run_stage("train", root)
+    code, output = train(root)
     assert code == 0 and "resumed" in output and hashes(root) == uninterrupted
 
 
 def test_another_identity_starts_anew(tmp_path: Path) -> None:
     root = workspace(tmp_path / "changed")
-    process = start_stage("train", root)
+    process = start_training(root)
     wait_for_checkpoint(root, process)
     process.kill()
     process.communicate()
     params = json.loads((root / "params.yaml").read_text())
     params["train"] |= {"seed": 8, "steps": 20}
     (root / "params.yaml").write_text(json.dumps(params))
-    code, output = run_stage("train", root)
+    code, output = train(root)
     assert code == 0 and "resumed" not in output
 
 
 def test_a_checkpoint_put_where_another_runs_belongs_is_refused(tmp_path: Path) -> None:
     root = workspace(tmp_path / "mixed")
-    process = start_stage("train", root)
+    process = start_training(root)
     wait_for_checkpoint(root, process)
     process.kill()
     process.communicate()
@@ -102,7 +102,7 @@ def test_a_checkpoint_put_where_another_runs_belongs_is_refused(tmp_path: Path) 
     params = json.loads((root / "params.yaml").read_text())
     params["model"]["n_layer"] = 3
     (root / "params.yaml").write_text(json.dumps(params))
-    process = start_stage("train", root)
+    process = start_training(root)
     deadline = time.monotonic() + 60
     while len(others := [each for each in root.glob("data/scratch/train/*") if each != folder]) == 0:
         assert time.monotonic() < deadline
@@ -111,7 +111,7 @@ def test_a_checkpoint_put_where_another_runs_belongs_is_refused(tmp_path: Path) 
     process.communicate()
     shutil.rmtree(others[0])
     folder.rename(others[0])
-    code, output = run_stage("train", root)
+    code, output = train(root)
     assert code == 2 and "belongs to another run (its model.n_layer is 2, this run's is 3)" in output
     assert "Traceback" not in output
 
@@ -154,13 +154,24 @@ def test_training_ends_where_the_target_is_reached(tmp_path: Path) -> None:
     assert compared["model"]["tokens"] == metrics["tokens"] < compared["baseline"]["tokens"]
 
 
+def test_a_baseline_of_too_many_steps_gets_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = make_workspace(tmp_path / "long", train={**TRAIN, "steps": 999_999_999})
+    capsys.readouterr()
+    assert run_stage_here("baseline", root) == 2
+    assert "baseline.batch_tokens 64 makes 1,999,999,998 steps" in capsys.readouterr().err
+
+
 BAD_PARAMS = {
     "train.stpes is unknown; known are seed, steps": {"train": {**TRAIN, "stpes": 3}},
     "model.n_layr is unknown; known are n_layer, n_head": {"model": {**GPT2, "n_layr": 3}},
     "train.steps: input should be a valid integer": {"train": {**TRAIN, "steps": "many"}},
     "batch_tokens 100 is not a multiple of block_size 16": {"train": {**TRAIN, "batch_tokens": 100}},
     "n_embd 32 is not a multiple of n_head 5": {"model": {**GPT2, "n_head": 5}},
-    "train.precision float16 needs a GPU": {"train": {**TRAIN, "precision": "float16"}},
+    "train.precision float16 needs a CUDA GPU": {"train": {**TRAIN, "precision": "float16"}},
+    "train.steps: input should be less than or equal to 999999999": {"train": {**TRAIN, "steps": 10**20}},
+    "train.seed: input should be less than 18446744073709551616": {"train": {**TRAIN, "seed": 2**64}},
+    "to train 5": {"model": {**GPT2, "n_layer": 1024, "n_embd": 1 << 16}},
+    "curve.block_size 64 is longer than the block_size of train's model, 16": {"curve": {**CURVE, "block_size": 64}},
     "too long for": {"model": {**GPT2, "block_size": 16384}, "train": {**TRAIN, "batch_tokens": 16384}},
 }
 

@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import torch
 from s3fs import S3FileSystem
 
+import gptcore.s3
 from gptcore.config.settings import settings
 from gptcore.errors import UserError
 from gptcore.training.checkpoint import Checkpoints, Progressed
 from gptcore.training.state_store import LAST, StateStore, open_state_store
 from tests.support.engine import make_workspace, run_stage_here
+from tests.support.faulty_proxy import faulty_proxy
 from tests.support.s3 import BUCKET, s3_server
 
 
@@ -65,6 +68,43 @@ def test_what_fails_leaves_nothing(place: StateStore) -> None:
         (folder / "state").write_text("half")
         _ = 1 / 0
     assert place.names() == []
+
+
+@pytest.mark.parametrize("name", ["run[1]", "run*", "run?"])
+def test_a_prefix_is_no_pattern(s3: str, name: str) -> None:
+    other, ours = open_state_store(f"{s3}/run1"), open_state_store(f"{s3}/{name}")
+    write(other, "one", state="theirs", SHA256SUMS="sum")
+    write(ours, "two", state="ours", SHA256SUMS="sum")
+    assert ours.names() == ["two"]
+    with ours.reading("two") as folder:
+        assert (folder / "state").read_text() == "ours"
+    ours.clear()
+    assert (ours.names(), other.names()) == ([], ["one"])
+
+
+def test_an_error_is_not_an_empty_store(s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gptcore.s3, "TIMEOUTS", {"retries": {"total_max_attempts": 1}})
+    for variable, value in s3_environment.items():
+        monkeypatch.setenv(variable, value)
+    boto3.client("s3", endpoint_url=s3_environment["AWS_ENDPOINT_URL"]).create_bucket(Bucket="passing")
+    with faulty_proxy(s3_environment["AWS_ENDPOINT_URL"]) as (address, plan):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        store = open_state_store("s3://passing/run")
+        write(store, "one", state="first", SHA256SUMS="sum")
+        for act in (store.names, store.clear, lambda: store.remove("one")):
+            plan.set("500", "GET", 1)
+            with pytest.raises(OSError, match="the test says so"):
+                act()
+        assert store.names() == ["one"]
+        store.clear()
+        boto3.client("s3", endpoint_url=address).delete_bucket(Bucket="passing")
+        with pytest.raises(OSError, match="the bucket passing does not exist"):
+            store.names()
+
+
+def test_a_home_of_nobody_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"cannot be written to ~nosuchuser/run: .*; mend that"):
+        open_state_store("~nosuchuser/run")
 
 
 def save(address: str, *steps: int) -> Checkpoints:

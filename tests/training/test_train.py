@@ -10,9 +10,20 @@ from torch import Tensor
 from torch.amp import GradScaler
 
 from gptcore.errors import UserError
-from gptcore.training.micro_batch import activation_bytes_per_sequence, halves, largest_micro_batch
+from gptcore.model.gpt import GPT
+from gptcore.training.config import LAST_STEP
+from gptcore.training.initial_state import make_ready
+from gptcore.training.memory import peak_bytes
+from gptcore.training.micro_batch import (
+    activation_bytes_per_sequence,
+    first_that_fits,
+    halves,
+    largest_micro_batch,
+    matrix_parameters,
+    require_memory,
+)
 from gptcore.training.train import TrainState, fit, loss_and_gradients, matrix_dtype, step_seed
-from tests.support.engine import ADAMW, GPT2, MODERN, model_config, optim_config, some_tokens, train_config
+from tests.support.engine import ADAMW, GPT2, MODERN, MUON, model_config, optim_config, some_tokens, train_config
 
 CPU = torch.device("cpu")
 SEQUENCES = 8  # of 16 tokens
@@ -55,12 +66,93 @@ def test_dropouts_seeds_are_fixed_and_all_different() -> None:
 def test_a_cpus_micro_batch_is_what_half_its_memory_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     state = new_state(GPT2)
     assert largest_micro_batch(state) == SEQUENCES
-    needed = activation_bytes_per_sequence(state.model.config)
+    needed = activation_bytes_per_sequence(state)
     monkeypatch.setattr("os.sysconf", {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 7 * needed}.__getitem__)
     assert largest_micro_batch(state) == 3
     monkeypatch.setattr("os.sysconf", {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 1}.__getitem__)
     assert largest_micro_batch(state) == 1
     assert halves(12) == [12, 6, 3, 2, 1]
+
+
+def test_the_estimate_counts_what_is_kept() -> None:
+    """Scores only where attention stores them, and little of a block that is recomputed."""
+    plain, dropping, recomputing = (
+        activation_bytes_per_sequence(new_state({**GPT2, **changes}))
+        for changes in ({}, {"dropout": 0.1}, {"activation_checkpointing": True, "n_layer": 32})
+    )
+    assert dropping - plain == 4 * 16 * 2 * (2 * 16)  # bytes, tokens, blocks, scores
+    assert recomputing < 2 * plain
+
+
+@pytest.mark.parametrize("architecture", [GPT2, MODERN])
+def test_a_model_without_room_is_refused_before_it_is_built(
+    architecture: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = GPT(model_config(architecture), 60)
+    tables = sum(each.numel() for each in model.parameters() if each.dim() == 2)
+    assert matrix_parameters(model.config, 60) == tables
+    huge = model_config(architecture, n_layer=1024, n_embd=65536, n_head=1024)
+    with pytest.raises(
+        UserError, match=r"^to train 5\d,\d{3},\d{3},\d{3},\d{3} parameters takes at least .* GB in each rank"
+    ):
+        require_memory(huge, 60, CPU)
+    require_memory(model.config, 60, CPU)
+
+
+def out_of_memory_above(state: TrainState, rows: int) -> list[int]:
+    """Make the model run out of memory for more rows. Returns the list to which every number of rows is added."""
+    seen = list[int]()
+
+    def hook(module: object, arguments: tuple[Tensor, ...]) -> None:
+        seen.append(len(arguments[0]))
+        if seen[-1] > rows:
+            raise torch.OutOfMemoryError
+
+    state.model.register_forward_pre_hook(hook)
+    return seen
+
+
+def test_out_of_memory_halves_the_micro_batch_and_training_goes_on() -> None:
+    plain, halved = (new_state(MODERN, steps=8) for _ in range(2))
+    expected = [report.loss for report in fit(plain)]
+    reports = fit(halved)
+    losses = [next(reports).loss for _ in range(3)]
+    seen = out_of_memory_above(halved, 3)
+    rest = list(reports)
+    assert seen[:3] == [8, 4, 2] and max(seen[2:]) == 2 and {each.micro_batch for each in rest} == {2}
+    assert losses + [each.loss for each in rest] == pytest.approx(expected, rel=1e-4)
+    assert [each.step for each in rest] == [4, 5, 6, 7, 8]
+
+
+def test_one_sequence_too_many_gets_one_line() -> None:
+    state = new_state(GPT2)
+    out_of_memory_above(state, 0)
+    with pytest.raises(
+        UserError, match=r"^out of memory at step 1 with one sequence of 16 tokens at once; lower model"
+    ):
+        next(fit(state))
+
+
+def test_sizes_are_tried_until_one_fits_and_leave_no_trace() -> None:
+    state = new_state(MODERN)
+    seen = out_of_memory_above(state, 3)
+    before = [each.clone() for each in state.model.parameters()]
+    assert first_that_fits(state, halves(SEQUENCES)) == 2 and seen == [8, 4, 2]
+    for parameter, kept in zip(state.model.parameters(), before, strict=True):
+        assert torch.equal(parameter, kept) and parameter.grad is None
+
+
+def test_a_restored_micro_batch_that_no_longer_fits_is_made_smaller(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = new_state(GPT2)
+    state.load_tensors(state.tensors() | {"micro_batch": torch.tensor(6)}, 5)
+    make_ready(state)
+    assert state.micro_batch == 6 and capsys.readouterr().out == ""
+    needed = activation_bytes_per_sequence(state)
+    monkeypatch.setattr("os.sysconf", {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 7 * needed}.__getitem__)
+    make_ready(state)
+    assert state.micro_batch == 3 and "3 sequences go through the model at once" in capsys.readouterr().out
 
 
 def test_the_micro_batch_is_part_of_the_state() -> None:
@@ -95,10 +187,46 @@ def test_a_gradient_scaler_changes_nothing_skips_overflows_and_is_resumed() -> N
     assert overflowing.scaler.get_scale() == 2.0**9 and overflowing.guard.skipped == []
 
 
+@pytest.mark.parametrize("part", ["h.0.mlp.c_fc.weight", "wte.weight"])
+def test_an_overflow_anywhere_skips_the_step_of_every_optimizer(part: str) -> None:
+    """A matrix is Muon's, a table AdamW's."""
+    recipe = train_config(batch_tokens=SEQUENCES * 16)
+    state = TrainState(model_config(MODERN), optim_config(MUON), recipe, some_tokens(), 60, CPU)
+    state.scaler = GradScaler("cpu", init_scale=2.0**10)
+    reports = fit(state)
+    next(reports)
+    dict(state.model.named_parameters())[part].register_hook(lambda gradient: gradient * math.inf)
+    before = {name: each.clone() for name, each in state.tensors().items() if name.startswith(("model/", "optimizer/"))}
+    next(reports)
+    after = {name: each for name, each in state.tensors().items() if name in before}
+    assert same(after, before) and state.scaler.get_scale() == 2.0**9
+
+
+def test_steps_and_the_largest_seed_cost_nothing() -> None:
+    """10^9 steps as a list take 9 GB; seeds have 64 bits in torch and numpy."""
+    state = new_state(GPT2, steps=LAST_STEP, seed=2**64 - 1, order="crops")
+    before = peak_bytes()
+    assert next(fit(state)).step == 1
+    assert peak_bytes() - before < 1 << 28
+    state = new_state(GPT2, seed=2**64 - 1)  # epochs
+    next(fit(state))
+    assert len(state.model.sample([1], 3, 1.0, 0, 2**64 - 1)) == 3
+
+
 def test_float16_on_a_cpu_gets_one_line() -> None:
-    with pytest.raises(UserError, match=r"train.precision float16 needs a GPU; auto is the fastest"):
+    with pytest.raises(UserError, match=r"train.precision float16 needs a CUDA GPU; auto is the fastest"):
         new_state(GPT2, precision="float16")
     assert matrix_dtype("float16", torch.device("cuda")) == torch.float16
+
+
+@pytest.mark.parametrize(("emulated", "fastest"), [(False, torch.bfloat16), (True, torch.float16)])
+def test_auto_takes_no_emulated_bfloat16(monkeypatch: pytest.MonkeyPatch, emulated: bool, fastest: torch.dtype) -> None:
+    """V100 and T4 say that they support it, unless they are asked for hardware."""
+    monkeypatch.setattr(
+        "torch.cuda.is_bf16_supported", lambda including_emulation=True: including_emulation or not emulated
+    )
+    assert matrix_dtype("auto", torch.device("cuda")) == fastest
+    assert matrix_dtype("auto", torch.device("mps")) == torch.float32
 
 
 @pytest.mark.gpu

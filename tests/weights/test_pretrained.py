@@ -1,12 +1,9 @@
 """Import and export of weights: Hugging Face folders, nanoGPT checkpoints, OpenAI's by name."""
 
-import base64
-import json
 import random
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,62 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from gptcore.cli import main
 from gptcore.errors import UserError
-from gptcore.model.folder import load_export, save_export
-from gptcore.model.gpt import GPT
 from gptcore.tokens.make_tokenizer import byte_tokenizer, char_tokenizer, train_bpe
 from gptcore.tokens.tokenizer import Tokenizer
 from gptcore.weights.huggingface import write_hugging_face
 from gptcore.weights.nanogpt import write_nanogpt
-from gptcore.weights.pretrained import fit_vocabulary, read_pretrained
-from tests.support.closure import ROOT
-from tests.support.engine import GPT2, MODERN, model_config
-from tests.support.hub import serve_hub
-
-VOCAB = 257  # bytes and <|endoftext|>
-
-
-def random_model(values: dict[str, Any], vocab_size: int = VOCAB, **changes: Any) -> GPT:
-    """A model whose tensors, biases and norms included, are all random: a swapped pair would show."""
-    model = GPT(model_config(values, **changes), vocab_size).eval()
-    generator = torch.Generator().manual_seed(1)
-    for each in model.parameters():
-        each.data.normal_(0.0, 0.1, generator=generator)
-    return model
-
-
-def assert_same(one: GPT, other: GPT) -> None:
-    """Assert that tensors are bit-equal and that names, sizes and config fields match."""
-    assert one.config == other.config
-    assert one.vocab_size == other.vocab_size
-    first, second = one.state_dict(), other.state_dict()
-    assert list(first) == list(second)
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    ids = torch.arange(8)[None] % one.vocab_size
-    assert torch.equal(one(ids), other(ids))
-
-
-def nanogpt_checkpoint(path: Path, model: GPT, prefix: str = "", **changes: Any) -> Path:
-    """The dict that nanoGPT's train.py saves, with the keys that older versions and torch.compile add."""
-    weights = {
-        f"{prefix}{'' if name.startswith('lm_head') else 'transformer.'}{name}": each
-        for name, each in model.state_dict().items()
-    }
-    names = ("n_layer", "n_head", "n_embd", "block_size", "bias", "dropout")
-    sizes = {name: getattr(model.config, name) for name in names}
-    mask = torch.ones(1, 1, model.config.block_size, model.config.block_size).tril()
-    checkpoint = {
-        "model": {**weights, f"{prefix}transformer.h.0.attn.bias": mask},
-        "optimizer": torch.optim.AdamW(model.parameters()).state_dict(),
-        "model_args": {**sizes, "vocab_size": model.vocab_size},
-        "iter_num": 2000,
-        "best_val_loss": torch.tensor(1.88),
-        "config": {"dataset": "shakespeare_char", "learning_rate": 1e-3, "compile": False},
-    }
-    torch.save({**checkpoint, **changes}, path)
-    return path
-
+from gptcore.weights.pretrained import fit_vocabulary, own_tokenizer, read_pretrained
+from tests.support.engine import GPT2, MODERN
+from tests.support.weights import TEXT, VOCAB, assert_same, nanogpt_checkpoint, random_model
 
 sizes = st.fixed_dictionaries(
     {"n_layer": st.integers(1, 3), "n_head": st.integers(1, 3), "block_size": st.integers(8, 20), "bias": st.booleans()}
@@ -79,15 +28,24 @@ sizes = st.fixed_dictionaries(
 
 
 @settings(max_examples=8, deadline=None)
-@given(sizes=sizes, head_dim=st.integers(1, 9), vocab_size=st.integers(2, 70))
+@given(
+    sizes=sizes, head_dim=st.integers(1, 9), vocab_size=st.integers(2, 70),
+    legacy=st.booleans(),
+    # torch.compile's and DDP's
+    prefix=st.sampled_from(["", "_orig_mod.", "module.", "_orig_mod.module.", "module._orig_mod."]),
+)  # fmt: skip
 def test_nanogpt_and_back_is_bit_equal(
-    tmp_path_factory: pytest.TempPathFactory, sizes: dict[str, Any], head_dim: int, vocab_size: int
-) -> None:
+    tmp_path_factory: pytest.TempPathFactory, sizes: dict[str, Any], head_dim: int, vocab_size: int, prefix: str,
+    legacy: bool,
+) -> None:  # fmt: skip
     folder = tmp_path_factory.mktemp("nanogpt")
     model = random_model(GPT2, vocab_size, **sizes, n_embd=sizes["n_head"] * head_dim)
     write_nanogpt(folder / "ckpt.pt", model)
     assert_same(read_pretrained(str(folder / "ckpt.pt")), model)
-    theirs = nanogpt_checkpoint(folder / "theirs.pt", model, prefix="_orig_mod.")
+    theirs = nanogpt_checkpoint(folder / "theirs.pt", model, prefix)
+    if legacy:
+        torch.save(torch.load(theirs, weights_only=True), theirs, _use_new_zipfile_serialization=False)
+    assert zipfile.is_zipfile(theirs) != legacy
     write_nanogpt(folder / "again.pt", read_pretrained(str(theirs)))
     one, other = (torch.load(folder / name, weights_only=True) for name in ("ckpt.pt", "again.pt"))
     assert one["model_args"] == other["model_args"]
@@ -157,13 +115,15 @@ def test_transformers_loads_what_is_written(tmp_path: Path, changes: dict[str, A
     torch.testing.assert_close(theirs.eval()(ids).logits, model(ids), rtol=0, atol=1e-5)
 
 
-TEXT = "Full of sound and fury,\n\n  signifying nothing: \u00e9t\u00e9 \U0001f3ad don't 1606!\t"
-
-
 @pytest.mark.parametrize(
     "tokenizer",
-    [byte_tokenizer(), char_tokenizer([TEXT]), train_bpe(iter([TEXT * 9]), 300)],
-    ids=lambda tokenizer: tokenizer.kind,
+    [
+        byte_tokenizer(),
+        char_tokenizer([TEXT]),
+        replace(char_tokenizer([TEXT]), end_of_text=None),
+        train_bpe(iter([TEXT * 9]), 300),
+    ],
+    ids=["byte", "char", "char without end", "bpe"],
 )
 def test_transformers_gives_the_same_ids(tmp_path: Path, tokenizer: Tokenizer) -> None:
     from transformers import AutoTokenizer
@@ -171,11 +131,13 @@ def test_transformers_gives_the_same_ids(tmp_path: Path, tokenizer: Tokenizer) -
     write_hugging_face(tmp_path / "model", random_model(GPT2, tokenizer.n_vocab), tokenizer)
     theirs = AutoTokenizer.from_pretrained(tmp_path / "model")
     generator = random.Random(1)
+    again = own_tokenizer(str(tmp_path / "model"))  # what goes out comes in as the same
+    assert again and (again.n_vocab, again.stop_id) == (tokenizer.n_vocab, tokenizer.stop_id)
     for text in [TEXT, *("".join(generator.choices(TEXT, k=40)) for _ in range(50))]:
         ids = tokenizer.encode(text).tolist()
-        assert theirs.encode(text) == ids
+        assert theirs.encode(text) == ids == again.encode(text).tolist()
         assert theirs.decode(ids) == text
-    assert theirs.eos_token_id == tokenizer.eot_id
+    assert theirs.eos_token_id == (tokenizer.eot_id if tokenizer.end_of_text else None)
     assert len(theirs) == tokenizer.n_vocab
 
 
@@ -194,184 +156,20 @@ def test_a_modern_model_cannot_be_written(tmp_path: Path) -> None:
 def test_padding_is_cut_off() -> None:
     """nanoGPT pads 50,257 to 50,304: the extra ids have no token but could be sampled."""
     padded = random_model(GPT2, 304)
-    fitted = fit_vocabulary(padded, VOCAB)
+    fitted, tokenizer = fit_vocabulary(padded, byte_tokenizer())
     ids = torch.arange(16)[None]
     assert torch.equal(fitted(ids), padded(ids)[..., :VOCAB])
     assert fitted.lm_head.weight is fitted.wte.weight
+    assert tokenizer == byte_tokenizer()
 
 
-def test_a_missing_end_of_text_becomes_the_average_token() -> None:
-    fitted = fit_vocabulary(random_model(GPT2, 65), 66)
-    probabilities = fitted(torch.arange(16)[None]).softmax(-1)
-    assert (probabilities[..., 65] <= 1 / 66).all()
+@pytest.mark.parametrize("n_ids", [VOCAB - 2, VOCAB + 128])
+def test_a_foreign_tokenizer_is_refused(n_ids: int) -> None:
+    with pytest.raises(UserError, match=f"the model has {n_ids} ids, the tokenizer 257; name .* --tokenizer"):
+        fit_vocabulary(random_model(GPT2, n_ids), byte_tokenizer())
 
 
-@pytest.mark.parametrize("n_vocab", [63, 129 + 65])
-def test_a_foreign_tokenizer_is_refused(n_vocab: int) -> None:
-    with pytest.raises(UserError, match=f"the model has 192 ids, the tokenizer {n_vocab}; name .* --tokenizer"):
-        fit_vocabulary(random_model(GPT2, 192), n_vocab)
-
-
-def edit(path: Path, **changes: Any) -> None:
-    values = json.loads(path.read_text())
-    path.write_text(json.dumps({name: each for name, each in {**values, **changes}.items() if each is not ...}))
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"model_type": "llama"}, "model_type is 'llama'; only gpt2"),
-        ({"n_embd": ...}, "has no 'n_embd'"),
-        ({"n_head": 5}, "n_embd 32 is not a multiple of n_head 5"),
-        ({"n_layer": "two"}, "n_layer: input should be a valid integer"),
-        ({"n_layer": 3}, "h.2.attn.c_attn.bias is missing"),
-        ({"n_layer": 1}, "h.1.attn.c_attn.bias is unknown"),
-        ({"n_positions": 8}, "wpe.weight has the shape 16 x 32, but a GPT-2 of that size has 8 x 32"),
-        ({"vocab_size": None}, "vocab_size is None"),
-        ({"activation_function": "relu"}, "activation: input should be 'gelu'"),
-        ({"n_inner": 64}, "n_inner is 64; only 4 x n_embd"),
-        ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon is 1e-06; only 1e-05"),
-        ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx is True"),
-    ],
-    ids=str,
-)
-def test_another_model_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
-    write_hugging_face(tmp_path, random_model(GPT2), byte_tokenizer())
-    edit(tmp_path / "config.json", **changes)
-    refused(str(tmp_path), said)
-
-
-def refused(source: str, said: str) -> None:
-    with pytest.raises(UserError) as error:
-        read_pretrained(source)
-    assert said in str(error.value)
-    assert source in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-def test_what_is_not_there_or_damaged_is_named(tmp_path: Path) -> None:
-    refused(str(tmp_path / "nothing"), "none of gpt2, gpt2-medium, gpt2-large, gpt2-xl")
-    refused(str(tmp_path), "has no config.json")
-    write_hugging_face(tmp_path, random_model(GPT2), byte_tokenizer())
-    weights = tmp_path / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-10])
-    refused(str(tmp_path), "the weights cannot be read")
-    weights.rename(tmp_path / "pytorch_model.bin")
-    refused(str(tmp_path), "has no model.safetensors; weights in other files (*.bin is pickle) are not read")
-    (tmp_path / "model.safetensors.index.json").write_text("{}")
-    refused(str(tmp_path), "the weights cannot be read")
-    (tmp_path / "config.json").write_text("{")
-    refused(str(tmp_path), "is not JSON")
-
-
-def test_a_nanogpt_checkpoint_that_is_none_is_named(tmp_path: Path) -> None:
-    path, model = tmp_path / "ckpt.pt", random_model(GPT2)
-    path.write_text("text")
-    refused(str(path), "is not a file that torch.save wrote, or it is cut off")
-    torch.save([1], path)
-    refused(str(path), "it holds a list")
-    torch.save({"model": {}}, path)
-    refused(str(path), "it has no 'model_args'")
-    nanogpt_checkpoint(path, model, config=Path("an object"))
-    refused(str(path), "could run code and are refused")
-    nanogpt_checkpoint(
-        path, model, model_args={"n_layer": 2, "n_head": 2, "n_embd": 32, "block_size": 16, "vocab_size": 9}
-    )
-    refused(str(path), "wte.weight has the shape 257 x 32, but a GPT-2 of that size has 9 x 32")
-    whole = nanogpt_checkpoint(path, model).read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    refused(str(path), "or it is cut off")
-
-
-@pytest.fixture
-def gptcore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Run the command in this process and in tmp_path; return its exit code."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["gptcore", *words])
-        try:
-            main()
-        except SystemExit as end:
-            return int(end.code or 0)
-        return 0
-
-    return run
-
-
-def test_import_and_export(tmp_path: Path, gptcore: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
-    """A padded nanoGPT checkpoint is imported as a model folder, then exported in both formats."""
-    byte_tokenizer().save(tmp_path / "byte.json")
-    padded = random_model(GPT2, 320)
-    nanogpt_checkpoint(tmp_path / "ckpt.pt", padded)
-    assert gptcore("import", "ckpt.pt", "model", "--tokenizer", "byte.json") == 0
-    assert "the model had 320 ids and has 257 now" in capsys.readouterr().out
-    model, tokenizer = load_export(tmp_path / "model")
-    assert tokenizer.n_vocab == model.vocab_size == VOCAB
-    for form, destination in [("huggingface", "hf"), ("nanogpt", "again.pt")]:
-        assert gptcore("export", "model", "--to", form, destination) == 0
-        assert torch.equal(read_pretrained(str(tmp_path / destination)).wte.weight, padded.wte.weight[:VOCAB])
-
-
-def test_nothing_is_overwritten(
-    tmp_path: Path, gptcore: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "precious").mkdir()
-    assert gptcore("import", "gpt2", "precious") == 2
-    assert gptcore("export", "model", "--to", "huggingface", ".") == 2
-    first, second = capsys.readouterr().err.splitlines()
-    assert first == "error: precious is there already; name a new folder, or remove it"
-    assert second == "error: . is there already; name a new place, or remove it"
-
-
-def test_without_a_tokenizer_it_is_gpt2s(
-    tmp_path: Path, gptcore: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Uses a small tokenizer in GPT-2's format, where the download stage puts it."""
-    ranks = [b"%s %d" % (base64.b64encode(token), rank) for rank, token in enumerate(byte_tokenizer().tokens)]
-    (tmp_path / "data/raw").mkdir(parents=True)
-    (tmp_path / "data/raw/gpt2.tiktoken").write_bytes(b"\n".join(ranks))
-    nanogpt_checkpoint(tmp_path / "ckpt.pt", random_model(GPT2, 304))
-    assert gptcore("import", "ckpt.pt", "model") == 0
-    assert load_export(tmp_path / "model")[1].kind == "gpt2"
-    nanogpt_checkpoint(tmp_path / "ckpt.pt", random_model(GPT2, 65))
-    assert gptcore("import", "ckpt.pt", "other") == 2
-    said = "error: the model has 65 ids, the tokenizer 257; name the model's own with --tokenizer\n"
-    assert capsys.readouterr().err == said
-
-
-def in_a_process(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The hub's client reads its environment once, at import."""
-    return subprocess.run(
-        [sys.executable, "-m", "gptcore", *words],
-        cwd=folder, env={"PYTHONPATH": str(ROOT), "HOME": str(folder), **environment}, capture_output=True, text=True,
-    )  # fmt: skip
-
-
-def test_a_published_model_comes_from_the_hub_and_is_kept(tmp_path: Path) -> None:
-    byte_tokenizer().save(tmp_path / "byte.json")
-    model = random_model(GPT2, activation="gelu_tanh")
-    write_hugging_face(tmp_path / "served", model, byte_tokenizer())
-    words = ("import", "gpt2-medium", "--tokenizer", "byte.json")
-    with serve_hub({"openai-community/gpt2-medium": tmp_path / "served"}) as endpoint:
-        done = in_a_process(tmp_path, *words, "model", HF_ENDPOINT=endpoint)
-    assert done.returncode == 0, done.stderr
-    assert_same(load_export(tmp_path / "model")[0], model)
-    offline = in_a_process(tmp_path, *words, "again", HF_HUB_OFFLINE="1")
-    assert offline.returncode == 0, offline.stderr
-
-
-def test_without_the_hub_a_name_is_refused_in_one_line(tmp_path: Path) -> None:
-    done = in_a_process(tmp_path, "import", "gpt2", "model", HF_HUB_OFFLINE="1")
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: gpt2 cannot be fetched from the hub: ")
-    assert done.stderr.count("\n") == 1
-    assert not (tmp_path / "model").exists()
-
-
-def test_a_character_model_of_nanogpt_gets_an_end_of_text(tmp_path: Path) -> None:
-    tokenizer = char_tokenizer(["abcdefgh\n"])
-    model = fit_vocabulary(random_model(GPT2, 9), tokenizer.n_vocab)
-    save_export(tmp_path / "model", model, tokenizer)
-    loaded, _ = load_export(tmp_path / "model")
-    assert len(loaded.sample([tokenizer.eot_id], 5, 1.0, 0, 1)) == 5
+def test_what_is_no_multiple_is_no_padding() -> None:
+    """Where GPT-2's tokenizer is a guess, two ids more are tokens that someone added."""
+    with pytest.raises(UserError, match="the model has 259 ids, the tokenizer 257; name the model's own"):
+        fit_vocabulary(random_model(GPT2, 259), byte_tokenizer(), padded_to=8)

@@ -1,0 +1,24 @@
+"""The names of all `GPTCORE_*` variables: a misspelt one is an error, as it would otherwise be ignored."""
+
+import os
+import re
+
+from gptcore.errors import UserError, known_names
+
+VARIABLES = (
+    # settings.py and tokens/workers.py
+    "GPTCORE_CHECKPOINTS", "GPTCORE_CHECKPOINT_SECONDS", "GPTCORE_COMPILE", "GPTCORE_DETERMINISTIC", "GPTCORE_DEVICE",
+    "GPTCORE_FINISHED_STATES", "GPTCORE_MICRO_BATCH", "GPTCORE_RANKS", "GPTCORE_REPOSITORY", "GPTCORE_SHARDING",
+    "GPTCORE_WORKERS",
+    # training/launch.py and flows/services/deploy.py
+    "GPTCORE_LAUNCHER_PID", "GPTCORE_WEBHOOK",
+)  # fmt: skip
+OF_KUBERNETES = re.compile(r".*_(SERVICE_(HOST|PORT\w*)|PORT(_\d+_\w+)?)")  # for a service named gptcore-...
+
+
+def check_environment() -> None:
+    """Every process calls this when it starts. Raises UserError that names the unknown variable and the nearest."""
+    for name in os.environ:
+        given = name.upper()  # pydantic-settings reads them in any case
+        if given.startswith("GPTCORE_") and given not in VARIABLES and not OF_KUBERNETES.fullmatch(given):
+            raise UserError(f"the environment variable {name} is unknown{known_names(given, VARIABLES)}")
