@@ -1,12 +1,12 @@
 """What an error of the registry means: a person must mend something, or the same question may be answered later."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from textwrap import shorten
 
 from mlflow.exceptions import MlflowException
 
+from gptcore.addresses import redacted
 from gptcore.errors import Unavailable, UserError
 
 WORTH_A_RETRY = (408, 425, 429)  # of the HTTP statuses that blame the client
@@ -21,7 +21,7 @@ def answers(uri: str) -> Iterator[None]:
     except MlflowException as error:
         status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]
         if 400 <= status < 500 and status not in WORTH_A_RETRY:
-            raise UserError(f"the MLflow registry {shown(uri)} refuses: {_line(error)}") from error
+            raise UserError(f"the MLflow registry {redacted(uri)} refuses: {_line(error)}") from error
         raise _unavailable(uri, error) from error
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in SERVICES:
@@ -29,15 +29,10 @@ def answers(uri: str) -> Iterator[None]:
         raise _unavailable(uri, error) from error
 
 
-def shown(uri: str) -> str:
-    """The address without a user's name and password."""
-    return re.sub(r"//[^/@]*@", "//", uri)
-
-
 def _unavailable(uri: str, error: Exception) -> Unavailable:
-    return Unavailable(f"the MLflow registry {shown(uri)} does not answer: {_line(error)}; try again later")
+    return Unavailable(f"the MLflow registry {redacted(uri)} does not answer: {_line(error)}; try again later")
 
 
 def _line(error: Exception) -> str:
     """The beginning will do: a proxy may answer with a whole page."""
-    return shorten(str(error), width=600, placeholder=" ...")
+    return shorten(redacted(str(error)), width=600, placeholder=" ...")

@@ -9,6 +9,7 @@ from gptcore.files import read_json
 
 SERVED = "gptcore.registry.pyfunc"
 REQUIREMENTS = ("torch", "numpy", "pydantic", "safetensors", "tiktoken")
+OF_TOKENIZERS = {"sentencepiece": "sentencepiece", "huggingface": "tokenizers"}  # kind: what it needs besides
 
 
 def copy_code(folder: Path) -> Path:
@@ -23,6 +24,6 @@ def copy_code(folder: Path) -> Path:
 
 def requirements(export: Path) -> list[str]:
     """What pip must install to serve `export`: the versions here, without the build (`+cpu`) that no index carries."""
-    needs_more = read_json(export / "tokenizer.json")["kind"] == "sentencepiece"
-    names = [*REQUIREMENTS, "sentencepiece"] if needs_more else REQUIREMENTS
+    more = OF_TOKENIZERS.get(read_json(export / "tokenizer.json")["kind"])
+    names = [*REQUIREMENTS, more] if more else REQUIREMENTS
     return [f"{name}=={installed(name).partition('+')[0]}" for name in names]

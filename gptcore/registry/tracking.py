@@ -20,9 +20,10 @@ from mlflow.entities import Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import infer_signature, set_signature
 
+from gptcore.addresses import redacted
 from gptcore.errors import Unavailable, UserError
 from gptcore.registry.address import sqlite_file
-from gptcore.registry.answers import answers, shown
+from gptcore.registry.answers import answers
 from gptcore.registry.moved import EXPERIMENT, follow
 from gptcore.registry.pack import copy_code, requirements
 from gptcore.registry.sampling import SAMPLING
@@ -77,8 +78,8 @@ class Registry:
         if found.lifecycle_stage == "deleted":
             restore = f"mlflow experiments restore --experiment-id {found.experiment_id}"
             raise UserError(
-                f"the experiment {EXPERIMENT} of the MLflow registry {shown(self.uri)} is deleted; restore it, "
-                f"`MLFLOW_TRACKING_URI={shown(self.uri)} {restore}`, or set MLFLOW_TRACKING_URI to another registry"
+                f"the experiment {EXPERIMENT} of the MLflow registry {redacted(self.uri)} is deleted; restore it, "
+                f"`MLFLOW_TRACKING_URI={redacted(self.uri)} {restore}`, or set MLFLOW_TRACKING_URI to another registry"
             )
         return str(found.experiment_id)
 
@@ -94,7 +95,7 @@ class Registry:
         """
         model = self.client.get_registered_model(MODEL)
         if model.name != MODEL:  # MLflow takes an empty answer for one without aliases
-            raise Unavailable(f"the MLflow registry {shown(self.uri)} does not say who has the alias {alias}")
+            raise Unavailable(f"the MLflow registry {redacted(self.uri)} does not say who has the alias {alias}")
         number = model.aliases.get(alias)
         return _version(self.client.get_model_version(MODEL, str(number))) if number is not None else None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from prefect.settings import PREFECT_SERVER_API_PORT, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_API_PORT, temporary_settings
 
 from flows.terminal import end_with, is_local_server_up, running_server
 from gptcore.errors import Unavailable, UserError
@@ -25,7 +25,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def listening(port: int) -> Iterator[None]:
     """The Prefect server of this machine would be at `port`."""
-    with temporary_settings({PREFECT_SERVER_API_PORT: port}):
+    with temporary_settings({PREFECT_SERVER_API_PORT: port}, restore_defaults=[PREFECT_API_URL]):
         yield
 
 

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from gptcore.model.config import ModelConfig
 from gptcore.model.folder import save_export
 from gptcore.model.gpt import GPT
-from gptcore.registry.pack import REQUIREMENTS, copy_code
+from gptcore.registry.pack import OF_TOKENIZERS, REQUIREMENTS, copy_code, requirements
 from gptcore.registry.tracking import opened
 from gptcore.tokens.make_tokenizer import byte_tokenizer
 from tests.support import served
@@ -81,8 +81,10 @@ def test_champion_is_loaded_and_served_where_gptcore_is_not(moved: Path, tmp_pat
 
 def test_requirements_are_what_the_code_imports_in_versions_that_an_index_has(moved: Path, tmp_path: Path) -> None:
     imported = {name for file in copy_code(tmp_path).rglob("*.py") for name in imports(file)} - sys.stdlib_module_names
-    not_always = {"ruamel", "sentencepiece"}  # reads params.yaml, which serving does not; see `requirements`
-    assert imported - {"gptcore"} - not_always == {*REQUIREMENTS, "mlflow"}
+    not_needed = {"gptcore", "ruamel"}  # ruamel reads params.yaml, which serving does not
+    assert imported - not_needed == {*REQUIREMENTS, *OF_TOKENIZERS.values(), "mlflow"}
+    (tmp_path / "tokenizer.json").write_text('{"kind": "huggingface"}')
+    assert {Requirement(line).name for line in requirements(tmp_path)} == {*REQUIREMENTS, "tokenizers"}
     lines = next((moved / "mlartifacts").rglob("requirements.txt")).read_text().splitlines()
     assert {Requirement(line).name for line in lines} == {*REQUIREMENTS, "mlflow"}
     assert not [line for line in lines if "+" in line]
