@@ -186,7 +186,12 @@ def wings(top: str) -> list[Path]:
     return [each.parent for each in (ROOT / top).glob("*/__init__.py")]
 
 
-@pytest.mark.parametrize("wing", [wing for top in ("gptcore", "tasks", "flows") for wing in wings(top)], ids=str)
+def tours(top: str) -> list[Path]:
+    """The wings and the rooms that they part into."""
+    return [each.parent for each in sorted((ROOT / top).glob("*/**/__init__.py"))]
+
+
+@pytest.mark.parametrize("wing", [wing for top in ("gptcore", "tasks", "flows") for wing in tours(top)], ids=str)
 def test_a_wing_has_a_tour(wing: Path) -> None:
     """Its __init__ gives inputs, outputs and where to begin in three to six lines; the files it names exist."""
     tour = ast.get_docstring(ast.parse((wing / "__init__.py").read_text()))

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+from gptcore.corpus.formats.records import known_format
 from gptcore.corpus.ranges import total_of_rest
-from gptcore.corpus.records import known_format
 from gptcore.corpus.transfer import Answer, Wrong, retry
 from gptcore.errors import Unavailable, UserError
 from gptcore.s3 import Listed, NoBucket, bucket_and_key, listed, s3_files

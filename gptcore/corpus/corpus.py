@@ -9,12 +9,12 @@ from pydantic import Field, field_validator, model_validator
 from gptcore.addresses import without_secrets
 from gptcore.config.params import Count, Section
 from gptcore.corpus.documents import Document
+from gptcore.corpus.formats.records import Text, read_texts
+from gptcore.corpus.formats.template import Template
 from gptcore.corpus.left_out import LeftOut
-from gptcore.corpus.records import Text, read_texts
 from gptcore.corpus.selection import Selection
 from gptcore.corpus.sources import SourceFile, Whole, check_source, locate
 from gptcore.corpus.store import Store
-from gptcore.corpus.template import Template
 
 
 class DataConfig(Section):

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
+from gptcore.corpus.formats.template import column_of
 from gptcore.corpus.store import Kept, Store, address_key
-from gptcore.corpus.template import column_of
 from gptcore.corpus.transfer import retry, unavailable
 from gptcore.errors import Unavailable, UserError
 from gptcore.files import read_json, write_json

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from gptcore.corpus.records import known_format
+from gptcore.corpus.formats.records import known_format
 
 HIDDEN, UNKNOWN, LINKED = "hidden or in data.exclude", "with a suffix of no known format", "linked twice"
 MAGIC = re.compile(r"[*?[]")  # what makes a pattern of a name

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from gptcore.config.params import Metrics
 from gptcore.corpus.documents import Document, document
-from gptcore.corpus.records import Text
+from gptcore.corpus.formats.records import Text
 from gptcore.errors import UserError
 
 

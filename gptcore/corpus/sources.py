@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 from gptcore.corpus.addresses import check_object, check_path, check_web
 from gptcore.corpus.fetch import fetch_package, http_answer
 from gptcore.corpus.folders import local_files, readable
+from gptcore.corpus.formats.records import Format, known_format
 from gptcore.corpus.hub import HubSource, hub_files
 from gptcore.corpus.hub_addresses import hub_addresses
 from gptcore.corpus.left_out import LeftOut, shown
-from gptcore.corpus.records import Format, known_format
 from gptcore.corpus.store import Kept, Store
 from gptcore.corpus.transfer import Reader, fetch, retry
 from gptcore.errors import UserError

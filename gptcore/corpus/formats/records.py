@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
-from gptcore.corpus.csv_records import csv_records
 from gptcore.corpus.documents import DOCUMENT_BYTES, end_of_piece
-from gptcore.corpus.json_records import json_records
-from gptcore.corpus.other_content import HEAD_BYTES, not_utf8, refuse_other_content
-from gptcore.corpus.parquet_records import parquet_records
-from gptcore.corpus.template import Template, value_of
-from gptcore.corpus.unpack import PACKED_SUFFIXES, unpacked
+from gptcore.corpus.formats.csv_records import csv_records
+from gptcore.corpus.formats.json_records import json_records
+from gptcore.corpus.formats.other_content import HEAD_BYTES, not_utf8, refuse_other_content
+from gptcore.corpus.formats.parquet_records import parquet_records
+from gptcore.corpus.formats.template import Template, value_of
+from gptcore.corpus.formats.unpack import PACKED_SUFFIXES, unpacked
 from gptcore.errors import UserError
 
 Format = Literal["text", "jsonl", "parquet", "csv"]

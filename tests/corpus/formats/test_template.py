@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptcore.corpus.template import Template, value_of
+from gptcore.corpus.formats.template import Template, value_of
 
 
 def test_fields() -> None:

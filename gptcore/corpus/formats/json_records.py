@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from gptcore.corpus.other_content import not_utf8
+from gptcore.corpus.formats.other_content import not_utf8
 from gptcore.errors import UserError
 
 RECORD_CHARACTERS = 64 << 20  # a longer record means that the file has another format

@@ -4,9 +4,9 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from gptcore.corpus.csv_records import two_columns
-from gptcore.corpus.template import column_of, no_field
-from gptcore.corpus.unpack import seekable
+from gptcore.corpus.formats.csv_records import two_columns
+from gptcore.corpus.formats.template import column_of, no_field
+from gptcore.corpus.formats.unpack import seekable
 from gptcore.errors import UserError
 
 BATCH_ROWS = 64

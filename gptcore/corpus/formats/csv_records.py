@@ -5,8 +5,8 @@ import io
 from collections.abc import Iterator
 from itertools import chain
 
-from gptcore.corpus.other_content import not_utf8
-from gptcore.corpus.template import no_field
+from gptcore.corpus.formats.other_content import not_utf8
+from gptcore.corpus.formats.template import no_field
 from gptcore.errors import UserError
 
 DELIMITERS = (",", ";", "\t")

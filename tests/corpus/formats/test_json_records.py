@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import gptcore.corpus.json_records as json_records
-from gptcore.corpus.unpack import _Blocks
+import gptcore.corpus.formats.json_records as json_records
+from gptcore.corpus.formats.unpack import _Blocks
 from gptcore.errors import UserError
 
 

@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 from gptcore.corpus.documents import DOCUMENT_BYTES
-from gptcore.corpus.records import Format, known_format, read_texts
+from gptcore.corpus.formats.records import Format, known_format, read_texts
 from gptcore.errors import UserError
 
 ROWS = [{"question": "Who’s there?", "answer": "Nay, answer me.", "language": "en"},
@@ -188,7 +188,7 @@ def test_null_is_the_empty_text(tmp_path: Path) -> None:
 MEASURE = """
 import re, sys
 from pathlib import Path
-from gptcore.corpus.records import read_texts
+from gptcore.corpus.formats.records import read_texts
 size = sum(len(each.text) for each in read_texts(Path(sys.argv[1]), "a", sys.argv[2], "text", ""))
 # ru_maxrss would count that of the process which started this one
 print(size, re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
