@@ -115,18 +115,25 @@ def finished_template(template: Path, server: str, tmp_path_factory: pytest.Temp
 
 
 @pytest.fixture
-def project(template: Path, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+def queues(cluster: Cluster, server: str) -> str:
+    """The address of that server, on which no run waits for a worker."""
+    cluster.empty_queues()
+    return server
+
+
+@pytest.fixture
+def project(template: Path, tmp_path: Path, queues: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the scratch project in which nothing has run, the current folder of the test; its name is a name.
 
     To run deployments, start a worker of the cluster in it.
     """
-    return settle(shutil.copytree(template, tmp_path / "a 100%?#jörg", symlinks=True), server, monkeypatch)
+    return settle(shutil.copytree(template, tmp_path / "a 100%?#jörg", symlinks=True), queues, monkeypatch)
 
 
 @pytest.fixture
-def finished(finished_template: Path, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+def finished(finished_template: Path, tmp_path: Path, queues: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the scratch project in which the flow has run once, as the test's working directory."""
-    return settle(shutil.copytree(finished_template, tmp_path / "project", symlinks=True), server, monkeypatch)
+    return settle(shutil.copytree(finished_template, tmp_path / "project", symlinks=True), queues, monkeypatch)
 
 
 def settle(root: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Path:

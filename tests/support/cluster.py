@@ -18,8 +18,14 @@ from urllib.request import urlopen
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_CLIENT_MAX_RETRIES,
@@ -132,6 +138,13 @@ class Cluster:
     def _workers(self, pool: str) -> list[str]:
         with self.client() as client:
             return [worker.name for worker in client.read_workers_for_work_pool(pool)]
+
+    def empty_queues(self) -> None:
+        """Delete the runs that earlier tests have left there: the next worker would take them."""
+        queued = FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING])
+        with self.client() as client:
+            for run in client.read_flow_runs(flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=queued))):
+                client.delete_flow_run(run.id)
 
     @contextmanager
     def client(self) -> Iterator[SyncPrefectClient]:

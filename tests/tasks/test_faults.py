@@ -74,8 +74,6 @@ def test_killed_worker_loses_no_run(cluster: Cluster, project: Path) -> None:
         worker.wait()
         (project / "trouble-train").unlink()  # the run continues, though nothing reads its output any more
         cluster.wait(run, "Completed")
-    with cluster.worker(project):
-        cluster.wait(cluster.submit(DEPLOYMENT), "Completed")
     assert scratch.steps_taken(project) == ALL_STEPS
 
 
