@@ -100,10 +100,10 @@ def _flops_per_token(architecture: str) -> int:
 
 
 if __name__ == "__main__":
-    if not torch.cuda.is_available():
-        sys.exit("there is no GPU here: nothing was measured")
     flags = {"--loss": "also train each for ten minutes and compare validation losses"}
     contest = Contest(__file__, __doc__ or "", measure, ["nanogpt", "gpt2", "modern"], ["throughput"], flags)
+    if not torch.cuda.is_available():
+        sys.exit("there is no GPU here: nothing was measured")
     if not TOKENS.exists():
         make_tokens(Path(sysconfig.get_path("stdlib")))
     contest.run(report)

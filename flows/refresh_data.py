@@ -1,5 +1,6 @@
 """Train on the corpus as it is now if its source has changed. `python -m flows.refresh_data`."""
 
+import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -50,8 +51,13 @@ def _start(deployment: str, sha256: str) -> str:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.refresh_data", description=(refresh_data.description or "").split("\n\n")[0],
+    )  # fmt: skip
+    parser.add_argument("--deployment", default="train-gpt/local", metavar="FLOW/NAME", help="what to start a run of")
+    deployment = parser.parse_args().deployment
     try:
         with server():
-            print(refresh_data())
+            print(refresh_data(deployment))
     except UserError as error:
         end_with(error)

@@ -3,7 +3,6 @@
 import ast
 import importlib
 import importlib.util
-import pkgutil
 import re
 import shutil
 import subprocess
@@ -14,7 +13,6 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-import gptcore.commands
 from flows.train_gpt import STAGES as FLOW_ORDER
 from gptcore.closure import closure
 from gptcore.config.params import Section, read_params, stage_sections
@@ -138,33 +136,6 @@ def test_nothing_reaches_outside_the_repository() -> None:
     outside = re.compile(r"(?<![\w./])(?:[.]{2}/|/(?:home|root|Users|opt|mnt|srv)/)")
     texts = {path: path.read_text(encoding="utf-8") for path in tracked() if path.suffix in SOURCES}
     assert {path.name: found for path, text in texts.items() if (found := outside.findall(text))} == {}
-
-
-def commands() -> list[str]:
-    """The lines of README's console blocks, except comments and prompts of other languages."""
-    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
-    return [line.split("  #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
-
-
-@pytest.mark.parametrize("command", commands())
-def test_readme_commands_exist(command: str, tmp_path: Path) -> None:
-    words = [word for word in command.split() if not re.fullmatch(r"[A-Z_]+=\S+", word)]
-    match words:
-        case ["make", target, *_]:
-            assert subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True).returncode == 0
-        case ["gptcore", "configure", *overrides]:
-            shutil.copytree(ROOT / "conf", tmp_path / "conf")
-            compose([each for each in overrides if each != "--help"], tmp_path / "params.yaml")
-        case ["gptcore", word, *_]:
-            names = {each.name.rstrip("_") for each in pkgutil.iter_modules(gptcore.commands.__path__)}
-            assert word in names
-        case ["python", "-m", module, *_]:
-            assert importlib.util.find_spec(module)
-        case ["dvc", subcommand, *_]:
-            asked = subprocess.run([sys.executable, "-m", "dvc", subcommand, "--help"], capture_output=True)
-            assert asked.returncode == 0
-        case [program, *_]:
-            assert program in ("git", "cd", "pip", "prefect", "mlflow", "export"), f"no test knows `{command}`"
 
 
 def test_the_readmes_tree_is_the_repository() -> None:
