@@ -5,6 +5,8 @@ READY := .venv/.ready
 UI_PORT ?= 5000
 POOL ?= cpu
 LIMIT ?= 1
+# Two test processes more than cores, as some always wait for a server or a worker
+TESTERS ?= $(shell $(PYTHON) -c 'import os; print(min(6, os.cpu_count() + 2))')
 .PHONY: help train test check ui deploy worker lock clean
 
 help: ## list these targets
@@ -14,7 +16,7 @@ train: $(READY) ## train, evaluate and promote a GPT; ARGS='train.steps=200' cha
 	@$(BIN)/python -m flows.train_gpt $(ARGS)
 
 test: $(READY) ## run the tests; ARGS='-k resume' selects some
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=$(TESTERS) $(ARGS)
 
 check: $(READY) ## lint, formatting, types, and which layer may import which
 	$(BIN)/ruff check .

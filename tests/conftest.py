@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import certifi
 import pytest
 
 from tasks import ENVIRONMENT
@@ -29,8 +30,11 @@ def pytest_configure(config: pytest.Config) -> None:
     home.chmod(0o711)  # PostgreSQL does not run as root, and its folder is inside
     (home / "tmp").mkdir()
     (home / "gitconfig").write_text("[user]\n\tname = test\n\temail = test@example.org\n")
+    one, end, _ = certifi.contents().partition("-----END CERTIFICATE-----\n")
+    (home / "certificates.pem").write_text(one + end)  # each of some thousand clients would read all, which takes 20 ms
     os.environ |= {
         **ENVIRONMENT,
+        "PREFECT_API_SSL_CERT_FILE": str(home / "certificates.pem"),
         "PREFECT_HOME": str(home / "prefect"),
         "GIT_CONFIG_GLOBAL": str(home / "gitconfig"),
         "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc"),

@@ -18,13 +18,19 @@ CHOICES = groups(ROOT / "conf")
 PRESETS = [f"{group}={choice}" for group, choices in CHOICES.items() for choice in choices]
 
 
+@pytest.fixture(scope="module")
+def composed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with conf/ and the params.yaml that it composes."""
+    folder = tmp_path_factory.mktemp("composed") / "presets"
+    shutil.copytree(ROOT / "conf", folder / "conf")
+    write(compose([], folder / "params.yaml"), folder / "params.yaml")
+    return folder
+
+
 @pytest.fixture
-def params(tmp_path: Path) -> Path:
+def params(composed: Path, tmp_path: Path) -> Path:
     """params.yaml as composed from conf/, in its own folder."""
-    shutil.copytree(ROOT / "conf", tmp_path / "conf")
-    path = tmp_path / "params.yaml"
-    write(compose([], path), path)
-    return path
+    return shutil.copytree(composed, tmp_path, dirs_exist_ok=True) / "params.yaml"
 
 
 def configure(folder: Path, *overrides: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -35,8 +41,8 @@ def configure(folder: Path, *overrides: str, **environment: str) -> subprocess.C
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_validates(params: Path, preset: str) -> None:
-    compose([preset], params)
+def test_every_preset_validates(composed: Path, preset: str) -> None:
+    compose([preset], composed / "params.yaml")
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -48,8 +54,9 @@ def test_every_preset_says_what_it_is(preset: str) -> None:
 @pytest.mark.parametrize("optim", CHOICES["optim"])
 @pytest.mark.parametrize("architecture", CHOICES["architecture"])
 @pytest.mark.parametrize("model", CHOICES["model"])
-def test_model_architecture_and_optimizer_combine(params: Path, model: str, architecture: str, optim: str) -> None:
-    values = compose([f"model={model}", f"architecture={architecture}", f"optim={optim}"], params)
+def test_model_architecture_and_optimizer_combine(composed: Path, model: str, architecture: str, optim: str) -> None:
+    choices = [f"model={model}", f"architecture={architecture}", f"optim={optim}"]
+    values = compose(choices, composed / "params.yaml")
     plain = architecture == "gpt2"
     assert values["model"]["tied_head"] == plain
     assert not (plain and (values["model"]["bigram_buckets"] or values["model"]["value_embeddings"]))

@@ -179,13 +179,14 @@ class Cluster:
     def wait(self, run: UUID, *names: str, seconds: float = 120) -> FlowRun:
         """Wait until the run's state is one of `names` (default: any final state)."""
         give_up = time.monotonic() + seconds
-        while True:
-            found = self.flow_run(run)
-            assert found.state
-            if found.state.name in names or found.state.is_final():
-                break
-            assert time.monotonic() < give_up, f"still {found.state}\n{self.logs(run)}"
-            time.sleep(0.2)
+        with self.client() as client:
+            while True:
+                found = client.read_flow_run(run)
+                assert found.state
+                if found.state.name in names or found.state.is_final():
+                    break
+                assert time.monotonic() < give_up, f"still {found.state}\n{self.logs(run)}"
+                time.sleep(0.2)
         assert not names or found.state.name in names, f"{found.state}\n{self.logs(run)}"
         return found
 
