@@ -61,11 +61,12 @@ def test_pages_of_a_run(finished: Path) -> None:
     assert "- `data/model/export changed`" in pages["evaluate"]["data"]
     assert "download" not in pages  # it did not run
     assert pages["train-progress"]["data"] == 100
-    assert pages["train-progress"]["description"] == "train 100% step 1/1"
+    assert pages["train-progress"]["description"] == f"{name}: train 100% ██ step 1/1"
+    assert all(each["description"].startswith(f"{name}: ") for each in pages.values())
 
     report = pages["report"]["data"]
     assert "](data:image/png;base64,cG5n)" in report  # loss.png
-    assert "ROMEO: to be" in report
+    assert "ROMEO: to …" in report
     assert re.search(rf"ran in \d+ s: {re.escape(changed)}", report)
     commit = scratch.run(finished, "git", "rev-parse", "HEAD")[:10]
     assert f"git show {commit}" in report
