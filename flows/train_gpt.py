@@ -19,7 +19,8 @@ from tasks.process.child_run import check_pool
 from tasks.promote import promote
 from tasks.push import push
 from tasks.show import tag_run
-from tasks.stage import UP_TO_DATE, unless_stopped
+from tasks.stage import UP_TO_DATE
+from tasks.stop import unless_stopped
 from tasks.tokenize import tokenize
 from tasks.train import train
 from tasks.workspace.workspace import open_workspace
@@ -60,7 +61,7 @@ def train_gpt(overrides: Sequence[str] = (), promotion: bool = True, gpu_pool: G
             state = unless_stopped(stage(workspace, wait_for=[states[each.name] for each in inputs]))
             states[stage.name] = state
             if workspace.has_remote and (gpu_pool or state.message != UP_TO_DATE):
-                push(stage.name, workspace, wait_for=[state])
+                unless_stopped(push(stage.name, workspace, wait_for=[state]))
         experiment = workspace.save_experiment(flow_run.name)
         if promotion:
             outcome = promote(workspace, experiment, wait_for=[states["evaluate"]])

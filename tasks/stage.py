@@ -7,8 +7,7 @@ from typing import Any
 from prefect import Task, get_run_logger
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.exceptions import TerminationSignal
-from prefect.states import Cancelled, Completed
+from prefect.states import Completed
 from prefect.tasks import exponential_backoff
 
 from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE, UNAVAILABLE_EXIT_CODE, Unavailable, UserError
@@ -17,11 +16,11 @@ from tasks.dvc.probe import Verdict
 from tasks.process.child_run import run_elsewhere, said
 from tasks.process.group import run_group
 from tasks.show import Output, publish, summary
+from tasks.stop import stoppable
 from tasks.workspace.locks import turn
 from tasks.workspace.workspace import Workspace
 
 UP_TO_DATE, RESTORED = "up to date", "restored from run-cache"
-STOPPED = "stopped on request; run it again and it goes on from there"
 KILLED = (-9, 137)  # as subprocess and as a shell report it
 
 
@@ -46,27 +45,12 @@ STAGE: dict[str, Any] = {
 }  # fmt: skip
 
 
+@stoppable
 def reproduce(stage: str, workspace: Workspace, wants_gpu: bool = False) -> State[None]:
     """Bring `stage` up to date; the state is `Cached` unless it ran. Raises StageFailed, StageCrashed, Unavailable.
 
-    If it `wants_gpu` and the run has a pool with GPUs, it runs there; whether it must run at all is decided here. When
-    the run is cancelled meanwhile, the state is `Cancelled`, which the flow passes to `unless_stopped`.
+    If it `wants_gpu` and the run has a pool with GPUs, it runs there; whether it must run at all is decided here.
     """
-    try:
-        return _reproduce(stage, workspace, wants_gpu)
-    except (TerminationSignal, KeyboardInterrupt) as stop:
-        return Cancelled(message=STOPPED, data=stop)
-
-
-def unless_stopped(state: State[None]) -> State[None]:
-    """The state of a stage; raises again what stopped it: Prefect shows a task that raises this as crashed."""
-    if state.is_cancelled():
-        stop: BaseException = state.data.result  # type: ignore[union-attr]
-        raise stop
-    return state
-
-
-def _reproduce(stage: str, workspace: Workspace, wants_gpu: bool) -> State[None]:
     before = workspace.verdict(stage)
     if not before.why:
         return Completed(name="Cached", message=UP_TO_DATE)

@@ -136,7 +136,7 @@ class Registry:
 
     def conclude(self, version: Version, sentence: str) -> None:
         """Show the verdict on a version as its description and as its run's. The tag comes last: it marks the end."""
-        said = f"{date.today():%Y-%m-%d}: {sentence}"  # later versions may change how this one stands
+        said = f"{sentence} ({date.today()})"  # later versions may change how this one stands
         if not self.client.get_registered_model(MODEL).description:
             self.client.update_registered_model(MODEL, MODEL_NOTE)
         self.client.set_tag(version.run_id, NOTE, said)

@@ -8,7 +8,7 @@ from uuid import UUID
 import psutil
 
 from flows.train_gpt import train_gpt
-from tasks.stage import STOPPED
+from tasks.stop import STOPPED
 from tests.support import scratch
 from tests.support.cluster import Cluster
 from tests.support.s3 import BUCKET, s3_server
