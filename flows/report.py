@@ -1,5 +1,6 @@
 """The report at the end of a run, in Markdown, for the terminal and Prefect's UI."""
 
+import re
 import shutil
 import sys
 from base64 import b64encode
@@ -16,8 +17,10 @@ from prefect.utilities.urls import url_for
 from gptcore.addresses import redacted
 from gptcore.files import read_json
 from gptcore.registry.address import embedded_uri, tracking_uri
+from gptcore.registry.pages import experiment_page, run_page
 from tasks.promote import Promotion
-from tasks.show import harmless
+from tasks.show import described, harmless
+from tasks.workspace.clone import git
 from tasks.workspace.workspace import Workspace
 
 FIGURES = {"loss": ".4f", "perplexity": ",.2f", "bits_per_byte": ".4f", "parameters": ",", "tokens": ",",
@@ -27,17 +30,20 @@ FIGURES = {"loss": ".4f", "perplexity": ",.2f", "bits_per_byte": ".4f", "paramet
 def report(
     workspace: Workspace, states: Mapping[str, State[Any]], promotion: State[Any], experiment: str | None
 ) -> str:
-    """Stages, both models side by side, a sample, where to see more. Also creates an artifact, with the curves."""
+    """Stages, both models side by side, a sample, where to see more. Also creates an artifact, with the curves.
+
+    It ends with a list of addresses and commands, which a terminal prints without wrapping them (terminal.py).
+    """
     metrics = read_json(workspace.paths.evaluation / "metrics.json")
     stages = _table(["stage", "state", ""], ([name, state.name, state.message] for name, state in states.items()))
     comparison = _table(["on every validation token", "model", "nanoGPT baseline", "difference"], _comparison(metrics))
     results = [comparison, _reached(metrics["baseline_loss_reached"]), f"**{promotion.message}**"]
     sample = f"A sample of its text:\n\n```text\n{_sample(workspace)}\n```"
-    links = _table(["to see", "run"], _commands(workspace, promotion, experiment))
+    links = "\n".join(f"- {what}: {how}" for what, how in _commands(workspace, promotion, experiment))
     with harmless():
         create_markdown_artifact(
             key="report",
-            description="Model and baseline, promotion, loss curves, sample",
+            description=described(str(promotion.message)),
             markdown="\n\n".join([*results, image(workspace.paths.evaluation / "loss.png"), sample, stages, links]),
         )
     return "\n\n".join([stages, *results, sample, links])
@@ -70,33 +76,43 @@ def _reached(reached: dict[str, Any]) -> str:
 def _sample(workspace: Workspace) -> str:
     """The last sample of data/model/samples.md, without its fence."""
     samples = (workspace.paths.model / "samples.md").read_text(encoding="utf-8")
-    return samples.split("```text\n")[-1].rsplit("\n```", 1)[0]
+    return whole_words(samples.split("```text\n")[-1].rsplit("\n```", 1)[0])
 
 
-def _commands(workspace: Workspace, promotion: State[Any], experiment: str | None) -> Iterable[list[str]]:
+def whole_words(sample: str) -> str:
+    """A sample ends after some number of tokens, often within a word: leave that word out, with an ellipsis."""
+    if sample.rstrip().endswith((".", "!", "?")):
+        return sample
+    words = re.match(r".*\S(?=\s)", sample, re.DOTALL)
+    return f"{words[0] if words else sample} …"
+
+
+def _commands(workspace: Workspace, promotion: State[Any], experiment: str | None) -> Iterable[tuple[str, str]]:
     prefect, dvc = _program("prefect", workspace.checkout), _program("dvc", workspace.checkout)
     page = url_for("flow-run", flow_run.id) if PREFECT_API_URL.value() else None
-    yield ["this run (Prefect)", page or f"`{prefect} --no-prompt server start`"]
+    yield "this run (Prefect)", page or f"`{prefect} --no-prompt server start`"
     if promotion.data is not None:  # None if promotion was off
-        yield ["its model (MLflow)", _model_page(workspace.checkout, promotion.result())]
+        yield from _model_pages(workspace.checkout, promotion.result())
     commit = workspace.commit()[:10]
-    yield ["its code", f"`git show {commit}`"]
+    yield "its code", f"`git show {commit}`"
+    if experiment and git(["ls-tree", "--name-only", commit, "dvc.lock"], workspace.root):  # else it has no metrics
+        yield "its parameters and metrics", f"`{dvc} exp diff {commit} {experiment}`"
     if experiment:
-        yield ["its parameters and metrics", f"`{dvc} exp diff {commit} {experiment}`"]
-        yield ["all experiments", f"`{dvc} exp show`"]
+        yield "all experiments", f"`{dvc} exp show`"
     is_apart = workspace.root != workspace.checkout
     curves = f"plots diff workspace {experiment}" if is_apart else "plots show"
-    yield ["loss curves", f"`{dvc} {curves} --open`"]
+    yield "loss curves", f"`{dvc} {curves} --open`"
 
 
-def _model_page(checkout: Path, promotion: Promotion) -> str:
-    """The model's address on an MLflow server, or the command that starts one."""
-    uri = redacted(tracking_uri(checkout))
+def _model_pages(checkout: Path, promotion: Promotion) -> Iterable[tuple[str, str]]:
+    """The model's page on an MLflow server, and that of all models; or the command that starts one."""
+    uri, run = redacted(tracking_uri(checkout)), promotion.mlflow_run_id
     if uri.startswith("http"):
-        page = f"experiments/{promotion.mlflow_experiment_id}/runs/{promotion.mlflow_run_id}"
-        return f"{uri.rstrip('/')}/#/{page}"
+        yield "its model (MLflow)", run_page(uri, promotion.mlflow_experiment_id, run)
+        yield "all models (MLflow)", experiment_page(uri, promotion.mlflow_experiment_id)
+        return
     database = "sqlite:///mlflow.db" if uri == embedded_uri(checkout) else '"$MLFLOW_TRACKING_URI"'
-    return f"`{_program('mlflow', checkout)} ui --backend-store-uri {database}`, run {promotion.mlflow_run_id}"
+    yield "its model (MLflow)", f"`{_program('mlflow', checkout)} ui --backend-store-uri {database}`, run {run}"
 
 
 def _program(name: str, checkout: Path) -> str:

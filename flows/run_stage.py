@@ -5,6 +5,7 @@ from prefect import flow
 from tasks.baseline import baseline
 from tasks.process.child_run import watching_parent
 from tasks.push import push
+from tasks.stop import unless_stopped
 from tasks.train import train
 from tasks.workspace.workspace import open_handed_over
 
@@ -21,6 +22,6 @@ def run_stage(stage: str, reference: str) -> str:
     """
     with open_handed_over(reference) as workspace, watching_parent(workspace.root, reference):
         workspace.fetch_inputs(stage)
-        state = STAGES[stage](workspace)
-        push(stage, workspace)
+        state = unless_stopped(STAGES[stage](workspace))
+        unless_stopped(push(stage, workspace, wait_for=[state]))
         return str(state.message)

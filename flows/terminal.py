@@ -62,7 +62,17 @@ def run(start: Callable[[], str]) -> None:
         _end("stopped; run it again and it goes on from the last checkpoint", STOPPED_EXIT_CODE)
     except Exception as error:  # unexpected; Prefect has logged the traceback
         _end(redacted(f"error: {type(error).__name__}: {error}"), 1)
-    Console().print(Markdown(report))
+    show(report)
+
+
+def show(report: str) -> None:
+    """Print Markdown. A list at its end is printed without wrapping: addresses and commands are copied from it."""
+    text, _, end = report.rpartition("\n\n")
+    if not end.startswith("- "):
+        text, end = report, ""
+    console = Console()
+    console.print(Markdown(text), end="\n\n" if end else "\n")
+    console.print(end.replace("`", ""), soft_wrap=True, markup=False, highlight=False)
 
 
 def _train(flow: Flow[[Sequence[str]], str], overrides: list[str]) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 from prefect.states import Completed
@@ -19,12 +20,19 @@ from tasks.promote import promote
 from tasks.push import push
 from tasks.show import tag_run
 from tasks.stage import UP_TO_DATE
+from tasks.stop import unless_stopped
 from tasks.tokenize import tokenize
 from tasks.train import train
 from tasks.workspace.workspace import open_workspace
 
 GpuPool = Literal["gpu", "gpu-docker", "gpu-kubernetes"]
-STAGES = (download, tokenize, train, baseline, evaluate)
+STAGES = {  # each with those whose outputs it reads, as in dvc.yaml: the edges of Prefect's graph of a run
+    download: (),
+    tokenize: (download,),
+    train: (tokenize,),
+    baseline: (tokenize,),
+    evaluate: (tokenize, train, baseline),
+}
 
 
 @flow(name="train-gpt")
@@ -48,13 +56,17 @@ def train_gpt(overrides: Sequence[str] = (), promotion: bool = True, gpu_pool: G
         if gpu_pool:
             check_pool(gpu_pool, workspace.has_remote)
             workspace.gpu_pool = gpu_pool
-        states = {}
-        for stage in STAGES:
-            states[stage.name] = stage(workspace)
-            if workspace.has_remote and (gpu_pool or states[stage.name].message != UP_TO_DATE):
-                push(stage.name, workspace)
+        states: dict[str, State[None]] = {}
+        for stage, inputs in STAGES.items():
+            state = unless_stopped(stage(workspace, wait_for=[states[each.name] for each in inputs]))
+            states[stage.name] = state
+            if workspace.has_remote and (gpu_pool or state.message != UP_TO_DATE):
+                unless_stopped(push(stage.name, workspace, wait_for=[state]))
         experiment = workspace.save_experiment(flow_run.name)
-        outcome = promote(workspace, experiment) if promotion else Completed(message="Not promoted: not asked for.")
+        if promotion:
+            outcome = promote(workspace, experiment, wait_for=[states["evaluate"]])
+        else:
+            outcome = Completed(message="Not promoted: not asked for.")
         return report(workspace, states, outcome, experiment)
 
 

@@ -79,7 +79,7 @@ def _settle(workspace: Workspace, experiment: str | None, uri: str) -> tuple[Pro
 
 
 def _is_settled(version: "Version", tags: dict[str, str]) -> bool:
-    return "promotion" in version.tags and version.tags["stage_key.evaluate"] == tags["stage_key.evaluate"]
+    return "promotion" in version.tags and version.tags.get("stage_key.evaluate") == tags["stage_key.evaluate"]
 
 
 def _promote(registry: "Registry", workspace: Workspace, tags: dict[str, str], version: "Version | None") -> str:
@@ -89,7 +89,7 @@ def _promote(registry: "Registry", workspace: Workspace, tags: dict[str, str], v
     else:
         registry.tag(version.number, tags)
     sentence = f"gpt version {version.number} {_place(registry, version.number, tags)}."
-    registry.tag(version.number, {"promotion": sentence})  # last, as it marks all of the above as done
+    registry.conclude(version, sentence)  # last, as it marks all of the above as done
     return sentence
 
 

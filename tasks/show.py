@@ -57,12 +57,23 @@ class Output:
         if time.monotonic() - self.sent < ARTIFACT_EVERY_SECONDS and percent < 100:
             return
         self.sent = time.monotonic()
-        said = re.sub(r"\|.*?\| *", "", line)  # the UI draws its own bar
+        said = described(re.sub(r"\|(.*?)\|", _bar, line))
         with harmless():
             if self.artifact is None:
                 self.artifact = create_progress_artifact(percent, key=f"{self.stage}-progress", description=said)
             else:
                 update_progress_artifact(self.artifact, percent, description=said)
+
+
+def described(what: str) -> str:
+    """The description of an artifact: the page of its key, which all runs share, shows only this."""
+    return f"{flow_run.name}: {what}"
+
+
+def _bar(line: re.Match[str]) -> str:
+    """The bar of a line, half as long, for a proportional font: the UI's page of a progress artifact draws none."""
+    cells = line[1][::2]
+    return "█" * len(cells.rstrip()) + "░" * (len(cells) - len(cells.rstrip()))
 
 
 def summary(why: tuple[str, ...]) -> str:
@@ -79,7 +90,7 @@ def publish(stage: str, before: Verdict, after: Verdict, metrics: Mapping[str, A
     with harmless():
         create_markdown_artifact(
             key=stage,
-            description=f"Why {stage} ran, and what it made",
+            description=described(f"why {stage} ran, and what it made"),
             markdown=f"**It ran because**\n\n{reasons}\n\n| metric | value |\n|:---|---:|\n{figures}\n\n"
             f"| output | content (MD5) |\n|:---|:---|\n{outputs}\n\n"
             f"Stage key `{after.key}`: the same key is restored from DVC's cache instead of running again.\n",

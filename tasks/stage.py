@@ -16,6 +16,7 @@ from tasks.dvc.probe import Verdict
 from tasks.process.child_run import run_elsewhere, said
 from tasks.process.group import run_group
 from tasks.show import Output, publish, summary
+from tasks.stop import stoppable
 from tasks.workspace.locks import turn
 from tasks.workspace.workspace import Workspace
 
@@ -44,6 +45,7 @@ STAGE: dict[str, Any] = {
 }  # fmt: skip
 
 
+@stoppable
 def reproduce(stage: str, workspace: Workspace, wants_gpu: bool = False) -> State[None]:
     """Bring `stage` up to date; the state is `Cached` unless it ran. Raises StageFailed, StageCrashed, Unavailable.
 

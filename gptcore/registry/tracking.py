@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +27,7 @@ from gptcore.registry.address import sqlite_file
 from gptcore.registry.answers import answers
 from gptcore.registry.moved import EXPERIMENT, follow
 from gptcore.registry.pack import copy_code, requirements
+from gptcore.registry.pages import EXPERIMENT_TAGS, MODEL_NOTE, NOTE, packed, unpacked
 from gptcore.registry.sampling import SAMPLING
 
 MODEL = "gpt"
@@ -74,13 +76,15 @@ class Registry:
         """The id of the MLflow experiment, made if there is none. Raises UserError if it is deleted."""
         found = self.client.get_experiment_by_name(EXPERIMENT)
         if found is None:
-            return str(self.client.create_experiment(EXPERIMENT, self.place))
+            return str(self.client.create_experiment(EXPERIMENT, self.place, tags=EXPERIMENT_TAGS))
         if found.lifecycle_stage == "deleted":
             restore = f"mlflow experiments restore --experiment-id {found.experiment_id}"
             raise UserError(
                 f"the experiment {EXPERIMENT} of the MLflow registry {redacted(self.uri)} is deleted; restore it, "
                 f"`MLFLOW_TRACKING_URI={redacted(self.uri)} {restore}`, or set MLFLOW_TRACKING_URI to another registry"
             )
+        for name in EXPERIMENT_TAGS.keys() - found.tags.keys():  # it is older than the tag
+            self.client.set_experiment_tag(found.experiment_id, name, EXPERIMENT_TAGS[name])
         return str(found.experiment_id)
 
     def find(self, model_sha256: str) -> Version | None:
@@ -127,8 +131,17 @@ class Registry:
         self.client.set_registered_model_alias(MODEL, alias, str(number))
 
     def tag(self, number: int, tags: dict[str, str]) -> None:
-        for name, value in tags.items():
+        for name, value in packed(tags).items():
             self.client.set_model_version_tag(MODEL, str(number), name, value)
+
+    def conclude(self, version: Version, sentence: str) -> None:
+        """Show the verdict on a version as its description and as its run's. The tag comes last: it marks the end."""
+        said = f"{sentence} ({date.today()})"  # later versions may change how this one stands
+        if not self.client.get_registered_model(MODEL).description:
+            self.client.update_registered_model(MODEL, MODEL_NOTE)
+        self.client.set_tag(version.run_id, NOTE, said)
+        self.client.update_model_version(MODEL, str(version.number), said)
+        self.tag(version.number, {"promotion": sentence})
 
     def register(
         self,
@@ -161,7 +174,7 @@ class Registry:
             logged.signature.params = infer_signature(params=SAMPLING).params
             set_signature(logged.model_uri, logged.signature)
             with redirect_stderr(io.StringIO()):  # it prints to stderr instead of logging
-                made = mlflow.register_model(logged.model_uri, MODEL, tags=tags)
+                made = mlflow.register_model(logged.model_uri, MODEL, tags=packed(tags))
         return Version(int(made.version), tags, run.info.run_id)
 
     @contextmanager
@@ -171,10 +184,10 @@ class Registry:
         if begun:
             run = mlflow.start_run(begun[0].info.run_id)
         else:
-            run = mlflow.start_run(experiment_id=self.experiment, run_name=name, tags=tags)
+            run = mlflow.start_run(experiment_id=self.experiment, run_name=name, tags=packed(tags))
         with run:
             yield run
 
 
 def _version(found: ModelVersion) -> Version:
-    return Version(int(found.version), dict(found.tags), str(found.run_id))
+    return Version(int(found.version), unpacked(found.tags), str(found.run_id))

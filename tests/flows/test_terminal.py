@@ -6,7 +6,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 import flows.terminal
-from flows.terminal import check_server, server
+from flows.terminal import check_server, server, show
 from gptcore.errors import UserError
 
 
@@ -32,3 +32,17 @@ def test_a_home_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
     assert str(error.value).startswith(f"Prefect keeps its database in {home}, which cannot be written; set HOME")
     with temporary_settings({PREFECT_HOME: tmp_path / "new" / ".prefect"}, restore_defaults=unset), server():
         pass
+
+
+@pytest.mark.parametrize("columns", ["40", "80"])
+def test_addresses_are_printed_whole(
+    columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    address = f"http://127.0.0.1:4200/runs/flow-run/{'0' * 36}/" + "a" * 80
+    show(f"| stage | state |\n|---|---|\n| train | {'Cached ' * 30} |\n\n- this run: {address}\n- its code: `git show`")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == [f"- this run: {address}", "- its code: git show"]
+    assert max(map(len, lines[:-2])) <= int(columns)
+    show("no list")
+    assert capsys.readouterr().out.strip() == "no list"

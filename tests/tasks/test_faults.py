@@ -8,9 +8,11 @@ from uuid import UUID
 import psutil
 
 from flows.train_gpt import train_gpt
+from tasks.stop import STOPPED
 from tests.support import scratch
 from tests.support.cluster import Cluster
 from tests.support.s3 import BUCKET, s3_server
+from tests.tasks.test_show import ask
 
 ALL_STEPS = list(range(1, scratch.STEPS + 1))
 DEPLOYMENT = "train-gpt/local"
@@ -53,6 +55,11 @@ def test_cancelled_run_leaves_a_checkpoint_and_no_process(cluster: Cluster, proj
         cluster.command(project, sys.executable, "-m", "prefect", "flow-run", "cancel", str(run))
         cluster.wait(run, "Cancelled", seconds=20)
         assert trainers(project) == []
+    states = {each["name"]: each["state"] for each in ask("/task_runs/filter", str(run))}
+    assert {name: state["name"] for name, state in states.items()} == {
+        "download": "Completed", "tokenize": "Completed", "train": "Cancelled"
+    }  # fmt: skip
+    assert states["train"]["message"] == STOPPED
     goes_on(project)
 
 

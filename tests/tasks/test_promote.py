@@ -10,6 +10,7 @@ import pytest
 from flows.train_gpt import train_gpt
 from gptcore.errors import Unavailable
 from gptcore.registry.judge import judge, standing
+from gptcore.registry.pages import COLUMNS, NOTE, unpacked
 from gptcore.registry.tracking import Version
 from tasks.promote import promote
 from tests.support import scratch
@@ -88,6 +89,17 @@ def test_version_leads_to_all_that_made_it(finished: Path) -> None:
     assert curve(finished) == [2.0, 1.5]
 
 
+def test_pages_of_mlflow_say_what_a_version_is(finished: Path) -> None:
+    (version,) = client(finished).search_model_versions("name = 'gpt'")
+    assert version.description.startswith("gpt version 1 is the new champion: its 2.0500 bits per byte beat")
+    assert only_run(finished).data.tags[NOTE] == version.description
+    assert "`champion` is the best so far" in client(finished).get_registered_model("gpt").description
+    assert len(version.tags) <= 12
+    assert set(COLUMNS) <= set(only_run(finished).data.metrics)
+    experiment = client(finished).get_experiment_by_name("train-gpt")
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
 def test_promotion_broken_off_is_gone_on_with(finished: Path) -> None:
     """As if killed between creating the run and its version: afterwards neither the run nor its curve is duplicated."""
     client(finished).delete_model_version("gpt", "1")
@@ -134,7 +146,7 @@ def registry(project: Path) -> tuple[dict[str, int], int, dict[int, dict[str, st
     """Aliases, the number of runs, and every version's tags."""
     aliases = client(project).get_registered_model("gpt").aliases
     versions = client(project).search_model_versions("name = 'gpt'")
-    by_number = {int(each.version): dict(each.tags) for each in versions}
+    by_number = {int(each.version): unpacked(each.tags) for each in versions}
     return {name: int(number) for name, number in aliases.items()}, len(runs(project)), by_number
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
+from ruamel.yaml import YAML
 
 from flows.train_gpt import train_gpt
 from tasks.show import harmless, summary
@@ -25,6 +26,21 @@ def artifacts(flow_run_id: str) -> dict[str, dict[str, Any]]:
     return {each["key"]: each for each in ask("/artifacts/filter", flow_run_id)}
 
 
+def edges(flow_run_id: str) -> set[tuple[str, str]]:
+    """The arrows between the tasks in the UI's graph of a run."""
+    with get_client(sync_client=True) as client:
+        graph = client.request("GET", f"/flow_runs/{flow_run_id}/graph-v2").json()
+    nodes = dict(graph["nodes"])
+    return {(nodes[each["id"]]["label"], node["label"]) for node in nodes.values() for each in node["parents"]}
+
+
+def dvc_edges(project: Path) -> set[tuple[str, str]]:
+    """Which stage of dvc.yaml reads what another makes."""
+    stages = YAML(typ="safe").load(project / "dvc.yaml")["stages"]
+    maker = {path: name for name, stage in stages.items() for path in stage["outs"]}
+    return {(maker[path], name) for name, stage in stages.items() for path in stage["deps"] if path in maker}
+
+
 def test_pages_of_a_run(finished: Path) -> None:
     scratch.commit(finished)  # includes dvc.lock, which later runs are compared with
     override = f"train.steps={scratch.STEPS_BETTER}"
@@ -33,6 +49,7 @@ def test_pages_of_a_run(finished: Path) -> None:
     assert sorted(each["name"] for each in ask("/task_runs/filter", run)) == sorted(
         ["download", "tokenize", "train", "baseline", "evaluate", "promote"]
     )
+    assert edges(run) == {*dvc_edges(finished), ("evaluate", "promote")}
     ((tags, name),) = [(each["tags"], each["name"]) for each in ask("/flow_runs/filter", run)]
     assert override in tags
 
@@ -44,11 +61,12 @@ def test_pages_of_a_run(finished: Path) -> None:
     assert "- `data/model/export changed`" in pages["evaluate"]["data"]
     assert "download" not in pages  # it did not run
     assert pages["train-progress"]["data"] == 100
-    assert pages["train-progress"]["description"] == "train 100% step 1/1"
+    assert pages["train-progress"]["description"] == f"{name}: train 100% ██ step 1/1"
+    assert all(each["description"].startswith(f"{name}: ") for each in pages.values())
 
     report = pages["report"]["data"]
     assert "](data:image/png;base64,cG5n)" in report  # loss.png
-    assert "ROMEO: to be" in report
+    assert "ROMEO: to …" in report
     assert re.search(rf"ran in \d+ s: {re.escape(changed)}", report)
     commit = scratch.run(finished, "git", "rev-parse", "HEAD")[:10]
     assert f"git show {commit}" in report
