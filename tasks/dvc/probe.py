@@ -1,13 +1,14 @@
 """DVC's verdict on the stages of a workspace: up to date or why not, and each stage's key in the run-cache."""
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gptcore.addresses import redacted
 from gptcore.config.presets import differences
-from tasks.dvc.repository import locked
+from tasks.dvc.repository import asked
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,14 @@ def probe(root: Path) -> dict[str, Verdict]:
     """Ask DVC about all stages of the dvc.yaml in `root`, in topological order. Writes nothing. Raises UserError."""
     from networkx import dfs_postorder_nodes
 
-    with locked(root) as repo:
+    with asked(root) as repo:
         stages = (stage for stage in dfs_postorder_nodes(repo.index.graph) if stage.name)
         return {stage.name: verdict_of(repo, stage) for stage in stages}
 
 
 def probe_stage(root: Path, stage: str) -> Verdict:
-    """Ask about one stage, which takes a third of the time."""
-    with locked(root) as repo:
+    """Ask about one stage."""
+    with asked(root) as repo:
         return verdict_of(repo, named(repo, stage))
 
 
@@ -51,10 +52,9 @@ def written(repo: Any) -> set[str]:
 
 def verdict_of(repo: Any, stage: Any) -> Verdict:
     """DVC's verdict on one stage of an open repository."""
-    made = written(repo)
-    why, key = tuple(_why(stage)), key_of(stage)
-    inputs = {dep.def_path: dep.hash_info.value for dep in stage.deps if dep.hash_info and dep.fs_path not in made}
-    return Verdict(why, key, inputs, outputs_of(stage))
+    made, now = written(repo), _now(stage)
+    inputs = {dep.def_path: dep.hash_info.value for dep in now.deps if dep.hash_info and dep.fs_path not in made}
+    return Verdict(tuple(_why(stage)), _key(now), inputs, outputs_of(stage))
 
 
 def outputs_of(stage: Any) -> dict[str, str]:
@@ -63,11 +63,22 @@ def outputs_of(stage: Any) -> dict[str, str]:
 
 
 def key_of(stage: Any) -> str | None:
-    """The run-cache key of the stage as it is now. Replaces the hashes from dvc.lock in memory by current ones."""
+    """The run-cache key of the stage as it is now."""
+    return _key(_now(stage))
+
+
+def _now(stage: Any) -> Any:
+    """A copy of the stage with the hashes that its dependencies have now; the stage itself keeps those of dvc.lock."""
+    now = copy(stage)
+    now.deps = [copy(dep) for dep in stage.deps]
+    now.save_deps(allow_missing=True)
+    return now
+
+
+def _key(stage: Any) -> str | None:
     from dvc.stage.cache import _can_hash, _get_cache_hash
     from dvc.stage.serialize import to_single_stage_lockfile
 
-    stage.save_deps(allow_missing=True)
     if not all(dep.exists for dep in stage.deps) or not _can_hash(stage):
         return None
     return str(_get_cache_hash(to_single_stage_lockfile(stage), key=True))

@@ -12,37 +12,40 @@ from prefect.runtime import flow_run
 from gptcore.config.environment import check_environment
 from gptcore.config.overrides import repeated
 from gptcore.config.paths import Paths
-from gptcore.config.presets import compose, flatten, write
+from gptcore.config.presets import STAGES, compose, flatten, write
 from gptcore.config.workspaces import hold, sign
 from gptcore.errors import UserError
 from gptcore.files import read_json
-from tasks.dvc.probe import Verdict, probe, probe_stage
+from tasks.dvc.probe import Verdict, probe_stage
 from tasks.dvc.record import held, record, save_experiment
 from tasks.dvc.remote import fetch_inputs
-from tasks.dvc.repository import is_remote_set
+from tasks.dvc.repository import is_remote_set, kept_open
 from tasks.dvc.restore import restore
 from tasks.workspace.clone import clone, clone_handed_over, git
 
 
 class Workspace:
-    """A folder with a dvc.yaml for one flow run. Each verdict queries DVC anew."""
+    """A folder with a dvc.yaml for one flow run."""
 
     def __init__(self, root: Path, checkout: Path) -> None:
         self.root, self.checkout, self.paths = root, checkout, Paths(root)
         self.gpu_pool: str | None = None
         self.has_remote = is_remote_set(root)
         self.ran: list[str] = []
+        self._known: dict[str, Verdict] = {}
 
     def verdict(self, stage: str) -> Verdict:
-        """DVC's verdict on one stage."""
-        return probe_stage(self.root, stage)
+        """DVC's verdict on one stage at this moment."""
+        self._known[stage] = probe_stage(self.root, stage)
+        return self._known[stage]
 
     def verdicts(self) -> dict[str, Verdict]:
-        """DVC's verdict on every stage."""
-        return probe(self.root)
+        """DVC's verdict on every stage: what this run knows already, as long as the stage's outputs are the same."""
+        return {stage: self._known.get(stage) or self.verdict(stage) for stage in STAGES}
 
     def restore(self, stage: str, key: str | None) -> bool:
         """Restore the stage's outputs from DVC's cache, or from its remote if there is one; False if it has to run."""
+        self._known.pop(stage, None)
         return key is not None and restore(self.root, stage, key)
 
     def fetch_inputs(self, stage: str) -> None:
@@ -56,7 +59,8 @@ class Workspace:
     def record(self, stage: str, key: str | None) -> Verdict:
         """Commit the outputs of `stage` to DVC if its key is still `key`; returns the new verdict."""
         self.ran.append(stage)
-        return record(self.root, stage, key)
+        self._known[stage] = record(self.root, stage, key)
+        return self._known[stage]
 
     def metrics(self, stage: str) -> dict[str, Any]:
         """The stage's metrics, `{"model": {"loss": 3}}` as `{"model.loss": 3}`."""
@@ -92,7 +96,8 @@ def open_workspace(overrides: list[str], is_apart: bool) -> Iterator[Workspace]:
     """
     checkout = _checkout()
     if not overrides and not is_apart:
-        yield Workspace(checkout, checkout)
+        with kept_open(checkout):
+            yield Workspace(checkout, checkout)
         return
     values = compose(overrides, Paths(checkout).params) if overrides else None
     for line in repeated(overrides):
@@ -102,7 +107,8 @@ def open_workspace(overrides: list[str], is_apart: bool) -> Iterator[Workspace]:
         sign(root, flow_run.id)
         if values:
             write(values, Paths(root).params)
-        yield Workspace(root, checkout)
+        with kept_open(root):
+            yield Workspace(root, checkout)
 
 
 @contextmanager
@@ -112,7 +118,8 @@ def open_handed_over(reference: str) -> Iterator[Workspace]:
     with _held(checkout) as root:
         clone_handed_over(checkout, root, reference)
         sign(root, flow_run.id)
-        yield Workspace(root, checkout)
+        with kept_open(root):
+            yield Workspace(root, checkout)
 
 
 def _checkout() -> Path:

@@ -2,10 +2,12 @@
 
 import json
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect import flow
 
 from flows.train_gpt import train_gpt
 from gptcore.errors import UserError
@@ -108,3 +110,19 @@ def test_form_in_the_ui_describes_overrides() -> None:
     assert field["items"] == {"type": "string"}
     assert field["default"] == []
     assert "train.steps=200" in field["description"]
+
+
+def test_the_end_of_a_flow_does_not_wait_for_its_heartbeat(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    beating, join, awaited = list[threading.Thread](), threading.Thread.join, list[threading.Thread]()
+
+    def nothing() -> None:
+        beating.extend(set(threading.enumerate()) - before)
+
+    def recorded(thread: threading.Thread, timeout: float | None = None) -> None:
+        awaited.append(thread)
+        join(thread, timeout)
+
+    before = set(threading.enumerate())
+    monkeypatch.setattr(threading.Thread, "join", recorded)
+    flow(nothing)()
+    assert beating and not set(beating) & set(awaited)

@@ -1,12 +1,15 @@
 """DVC's verdicts, and the behaviour of the private DVC names they rely on."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gptcore.errors import UserError
-from tasks.dvc.probe import probe
-from tasks.dvc.record import record
+from tasks.dvc.probe import probe, probe_stage
+from tasks.dvc.record import held, record
+from tasks.dvc.repository import _kept, kept_open
+from tasks.dvc.restore import restore
 from tests.support import scratch
 
 STAGES = ["download", "tokenize", "train", "baseline", "evaluate"]
@@ -58,6 +61,41 @@ def test_a_recorded_stage_is_up_to_date_and_restored_later(project: Path) -> Non
     (project / "dvc.lock").unlink()
     scratch.run(project, "rm", "-r", "data/raw")
     assert "is cached - skipping run" in scratch.run(project, "dvc", "repro", "download")
+
+
+def test_a_repository_kept_open_answers_like_one_opened_anew(project: Path) -> None:
+    """After each edit, record, restoration and `dvc` command; and asking does not change what the next answer is."""
+
+    def run_download() -> None:
+        key = probe_stage(project, "download").key
+        with held(project, "download") as command:
+            scratch.run(project, "/bin/sh", "-c", command)
+        record(project, "download", key)
+
+    run_download()
+    lock = (project / "dvc.lock").read_bytes()
+    changes: list[Callable[[], object]] = [
+        lambda: scratch.set_param(project, "data", "val_fraction", 0.25),
+        run_download,
+        lambda: (project / "code.py").write_text("edited = True\n"),
+        lambda: (project / "data/raw/metrics.json").unlink(),
+        lambda: (project / "dvc.lock").write_bytes(lock),
+        lambda: (project / "code.py").write_text("edited = False\n"),
+        lambda: scratch.set_param(project, "data", "val_fraction", 0.1),
+        lambda: restore(project, "download", str(probe_stage(project, "download").key)),
+        lambda: (project / "dvc.yaml").write_text((project / "dvc.yaml").read_text().replace("py down", "py  down")),
+    ]
+    anew = [probe(project)]
+    with kept_open(project):
+        kept = [probe(project)]
+        for change in changes:
+            change()
+            kept.append({stage: probe_stage(project, stage) for stage in probe(project)})
+            open_here = _kept.pop(project)
+            anew.append(probe(project))
+            _kept[project] = open_here
+    assert kept == anew
+    assert len({(each["download"].why, each["download"].key) for each in kept}) > 5, "the changes change nothing"
 
 
 @pytest.mark.parametrize(
