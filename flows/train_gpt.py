@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Literal
 
 from prefect import flow
-from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
@@ -21,7 +20,7 @@ from tasks.show import tag_run
 from tasks.stage import UP_TO_DATE
 from tasks.tokenize import tokenize
 from tasks.train import train
-from tasks.workspace.workspace import open_workspace
+from tasks.workspace.workspace import is_deployed, open_workspace
 
 GpuPool = Literal["gpu", "gpu-docker", "gpu-kubernetes"]
 STAGES = (download, tokenize, train, baseline, evaluate)
@@ -43,7 +42,7 @@ def train_gpt(overrides: Sequence[str] = (), promotion: bool = True, gpu_pool: G
     if promotion:
         check_place(Path.cwd())
     tag_run(list(overrides))
-    is_apart = _is_deployed() or gpu_pool is not None
+    is_apart = is_deployed() or gpu_pool is not None
     with open_workspace(list(overrides), is_apart) as workspace:
         if gpu_pool:
             check_pool(gpu_pool, workspace.has_remote)
@@ -56,12 +55,6 @@ def train_gpt(overrides: Sequence[str] = (), promotion: bool = True, gpu_pool: G
         experiment = workspace.save_experiment(flow_run.name)
         outcome = promote(workspace, experiment) if promotion else Completed(message="Not promoted: not asked for.")
         return report(workspace, states, outcome, experiment)
-
-
-def _is_deployed() -> bool:
-    """Read from the context: `prefect.runtime.deployment.id` would ask the server, which takes 0.2 s."""
-    context = FlowRunContext.get()
-    return bool(context and context.flow_run and context.flow_run.deployment_id)
 
 
 if __name__ == "__main__":

@@ -90,19 +90,23 @@ def _promote(registry: "Registry", workspace: Workspace, tags: dict[str, str], v
         version = _register(registry, workspace, tags)
     else:
         registry.tag(version.number, {"promotion": "", **tags})
-    sentence = f"gpt version {version.number} {_place(registry, workspace, version.number, tags, judged)}."
+    place = _place(registry, version.number, tags, workspace.paths.model / "export", judged)
+    sentence = f"gpt version {version.number} {place}."
     registry.tag(version.number, {"promotion": sentence})  # last, as it marks all of the above as done
     return sentence
 
 
-def _place(registry: "Registry", workspace: Workspace, number: int, tags: dict[str, str], judged: bool) -> str:
-    """Set the aliases of version `number` and describe the outcome; emit an event for a new champion."""
+def _place(registry: "Registry", number: int, tags: dict[str, str], export: Path, judged: bool = False) -> str:
+    """Set the aliases of version `number` and describe the outcome; emit an event for a new champion.
+
+    `judged`: whether a run has done so before.
+    """
     champion = registry.holder("champion")
     if champion and champion.number == number and judged:
         return "is the champion already"
     registry.give("challenger", number)
     same = champion and champion.number != number and champion.tags.get("model_sha256") == tags["model_sha256"]
-    gone = champion and same and not registry.is_there(champion.number, workspace.paths.model / "export")
+    gone = champion and same and not registry.is_there(champion.number, export)
     wins, because = crown(registry, number, replaces=champion.number if champion and gone else None)
     if not wins:
         return f"is not promoted: {because}"
