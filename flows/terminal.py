@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from httpx import HTTPStatusError
 from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.settings import (
@@ -29,6 +30,7 @@ from gptcore.addresses import redacted
 from gptcore.config.environment import check_environment
 from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE, UNAVAILABLE_EXIT_CODE, Unavailable, UserError
 
+UNAUTHORIZED = 401
 HEALTH_SECONDS = (1.0, 2.0, 4.0, 8.0)  # how long a busy server is given to answer, question by question
 
 EPILOG = """\
@@ -107,10 +109,19 @@ def server() -> Iterator[None]:
 
 
 def check_server() -> None:
-    """Raises UserError if the server that the settings lead to does not answer."""
+    """Raises UserError if the server that the settings lead to does not answer, or not to this user."""
     try:
         with get_client(sync_client=True) as client:
             error = client.api_healthcheck()
+            if not error:
+                client.api_version()  # unlike its health, known only to those who may use it
+    except HTTPStatusError as refusal:
+        if refusal.response.status_code != UNAUTHORIZED:
+            raise
+        raise UserError(
+            f"the Prefect server at {PREFECT_API_URL.value()} asks for a password; set PREFECT_API_AUTH_STRING to what "
+            "its PREFECT_SERVER_API_AUTH_STRING is"
+        ) from None
     except Exception as raised:  # of Prefect or of httpx, as the address may be no address
         error = raised
     if error:

@@ -6,7 +6,6 @@ from typing import Literal
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
@@ -23,7 +22,7 @@ from tasks.stage import UP_TO_DATE
 from tasks.stop import unless_stopped
 from tasks.tokenize import tokenize
 from tasks.train import train
-from tasks.workspace.workspace import open_workspace
+from tasks.workspace.workspace import is_deployed, open_workspace
 
 GpuPool = Literal["gpu", "gpu-docker", "gpu-kubernetes"]
 STAGES = {  # each with those whose outputs it reads, as in dvc.yaml: the edges of Prefect's graph of a run
@@ -51,7 +50,7 @@ def train_gpt(overrides: Sequence[str] = (), promotion: bool = True, gpu_pool: G
     if promotion:
         check_place(Path.cwd())
     tag_run(list(overrides))
-    is_apart = _is_deployed() or gpu_pool is not None
+    is_apart = is_deployed() or gpu_pool is not None
     with open_workspace(list(overrides), is_apart) as workspace:
         if gpu_pool:
             check_pool(gpu_pool, workspace.has_remote)
@@ -68,12 +67,6 @@ def train_gpt(overrides: Sequence[str] = (), promotion: bool = True, gpu_pool: G
         else:
             outcome = Completed(message="Not promoted: not asked for.")
         return report(workspace, states, outcome, experiment)
-
-
-def _is_deployed() -> bool:
-    """Read from the context: `prefect.runtime.deployment.id` would ask the server, which takes 0.2 s."""
-    context = FlowRunContext.get()
-    return bool(context and context.flow_run and context.flow_run.deployment_id)
 
 
 if __name__ == "__main__":

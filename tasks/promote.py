@@ -20,7 +20,8 @@ from gptcore.config.params import read_params
 from gptcore.config.presets import flatten
 from gptcore.files import read_json, sha256_file, write_json
 from gptcore.registry.address import sqlite_file, tracking_uri
-from gptcore.registry.judge import judge, standing
+from gptcore.registry.champion import crown, is_judged
+from gptcore.registry.judge import standing
 from gptcore.registry.moved import local_path
 from tasks.stage import STAGE
 from tasks.workspace.locks import turn
@@ -52,7 +53,7 @@ def promote(workspace: Workspace, experiment: str | None) -> State[Promotion]:
     question = {**_question(workspace), "tracking_uri": redacted(uri)}
     if promotion := _answered(receipt, question, uri, workspace.paths.model / "export"):
         return Completed(name="Cached", message=promotion.sentence, data=promotion)
-    with turn(workspace.checkout, "promote"):  # each run must see the champion of the other
+    with turn(workspace.checkout, "promote"):  # two runs would register one model twice
         promotion, news = _settle(workspace, experiment, uri)
     write_json(receipt, {"question": question, "registry": _stamp(uri), "promotion": asdict(promotion)})
     return Completed(name=None if news else "Cached", message=news or promotion.sentence, data=promotion)
@@ -79,33 +80,36 @@ def _settle(workspace: Workspace, experiment: str | None, uri: str) -> tuple[Pro
 
 
 def _is_settled(version: "Version", tags: dict[str, str]) -> bool:
-    return "promotion" in version.tags and version.tags.get("stage_key.evaluate") == tags["stage_key.evaluate"]
+    return is_judged(version) and version.tags.get("stage_key.evaluate") == tags["stage_key.evaluate"]
 
 
 def _promote(registry: "Registry", workspace: Workspace, tags: dict[str, str], version: "Version | None") -> str:
     """Make `version`, or a new one, what it deserves to be; the news."""
+    judged = version is not None and is_judged(version)
     if version is None:
         version = _register(registry, workspace, tags)
     else:
-        registry.tag(version.number, tags)
-    sentence = f"gpt version {version.number} {_place(registry, version.number, tags)}."
+        registry.tag(version.number, {"promotion": "", **tags})
+    place = _place(registry, version.number, tags, workspace.paths.model / "export", judged)
+    sentence = f"gpt version {version.number} {place}."
     registry.conclude(version, sentence)  # last, as it marks all of the above as done
     return sentence
 
 
-def _place(registry: "Registry", number: int, tags: dict[str, str]) -> str:
-    """Set the aliases of version `number` and describe the outcome; emit an event for a new champion."""
+def _place(registry: "Registry", number: int, tags: dict[str, str], export: Path, judged: bool = False) -> str:
+    """Set the aliases of version `number` and describe the outcome; emit an event for a new champion.
+
+    `judged`: whether a run has done so before.
+    """
     champion = registry.holder("champion")
-    if champion and champion.number == number:
+    if champion and champion.number == number and judged:
         return "is the champion already"
     registry.give("challenger", number)
-    if champion and champion.tags.get("model_sha256") == tags["model_sha256"]:
-        wins, because = True, f"it is the model of version {champion.number}, whose files are gone"
-    else:
-        wins, because = judge(tags, champion)
+    same = champion and champion.number != number and champion.tags.get("model_sha256") == tags["model_sha256"]
+    gone = champion and same and not registry.is_there(champion.number, export)
+    wins, because = crown(registry, number, replaces=champion.number if champion and gone else None)
     if not wins:
         return f"is not promoted: {because}"
-    registry.give("champion", number)
     emit_event(
         event="gptcore.model.promoted",
         resource={"prefect.resource.id": "gptcore.model.gpt", "prefect.resource.name": f"gpt version {number}"},

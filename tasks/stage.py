@@ -68,7 +68,7 @@ def _run(stage: str, workspace: Workspace, before: Verdict) -> State[None]:
     started = time.monotonic()
     output = Output(stage, before.why)
     finished = workspace.paths.scratch / f"finished-{stage}"
-    settings = {"GPTCORE_FINISHED_STATES": str(finished)}
+    settings = {"GPTCORE_FINISHED_STATES": str(finished), **workspace.settings}
     with workspace.held(stage) as command:
         code = run_group(["/bin/sh", "-c", command], workspace.root, output.line, settings)
     _check(stage, code, output.lines)

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from ruamel.yaml import YAML
 
 from flows.services.repository import settle_repository
-from flows.terminal import end_with, running_server
+from flows.terminal import check_server, end_with, running_server
 from gptcore.config.environment import check_environment
 from gptcore.errors import UserError
 
@@ -128,6 +128,8 @@ if __name__ == "__main__":
     try:
         check_environment()
         with temporary_settings(running_server()):
+            if PREFECT_API_URL.value():
+                check_server()
             for line in deploy():
                 print(line, flush=True)
     except UserError as error:

@@ -61,21 +61,24 @@ def run_all(
     """Run every order, `at_once` at a time; returns the finished runs, successful or not, in the order of `orders`.
 
     If another run of the same order is still unfinished, waits for that one instead. When interrupted, cancels the
-    runs in progress.
+    runs in progress that this flow run has started.
     """
     waiting, running, ended = list(orders), dict[UUID, Order](), dict[str, FlowRun]()
+    own = set[UUID]()
     try:
         while waiting or running:
             with unless_away():
                 while waiting and len(running) < at_once:
-                    running[_under_way(client, deployment, waiting[0]) or _start(deployment, waiting[0])] = waiting[0]
-                    del waiting[0]
+                    run = _under_way(client, deployment, waiting[0]) or _start(deployment, waiting[0])
+                    running[run.id] = waiting.pop(0)
+                    if flow_run.name in run.tags:
+                        own.add(run.id)
                 for run in _ended(client, list(running)):
                     ended[running.pop(run.id).name] = run
                     get_run_logger().info("%s: %s, %d to go", run.name, run.state_name, len(waiting) + len(running))
             time.sleep(POLL_SECONDS)
     except BaseException:
-        for run_id in running:
+        for run_id in own & running.keys():
             with suppress(ObjectNotFound), unless_away():
                 client.set_flow_run_state(run_id, Cancelling())
         raise
@@ -103,18 +106,18 @@ def _ended(client: SyncPrefectClient, asked: list[UUID]) -> list[FlowRun]:
     return [run for run in found if run.state and run.state.is_final()]
 
 
-def _start(deployment: DeploymentResponse, order: Order) -> UUID:
+def _start(deployment: DeploymentResponse, order: Order) -> FlowRun:
     parameters = {"overrides": order.overrides, "promotion": order.promotion}
     made = run_deployment(
         deployment.id, parameters=parameters, flow_run_name=order.name, tags=[flow_run.name], timeout=0
     )
-    return cast(FlowRun, made).id  # typed as possibly a coroutine
+    return cast(FlowRun, made)  # typed as possibly a coroutine
 
 
-def _under_way(client: SyncPrefectClient, deployment: DeploymentResponse, order: Order) -> UUID | None:
+def _under_way(client: SyncPrefectClient, deployment: DeploymentResponse, order: Order) -> FlowRun | None:
     runs = client.read_flow_runs(
         deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])),
         flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=UNFINISHED))),
     )
     same = {"overrides": order.overrides, "promotion": order.promotion}
-    return next((run.id for run in runs if {**run.parameters, **same} == run.parameters), None)
+    return next((run for run in runs if {**run.parameters, **same} == run.parameters), None)

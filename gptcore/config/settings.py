@@ -45,6 +45,11 @@ class Settings(BaseSettings):
         description="Where the checkout was cloned from, as in a container: a flow run hands its experiment on to that "
         "git URL; empty is the checkout",
     )
+    data_roots: str = Field(
+        "",
+        description="Folders and beginnings of addresses that data may be read from, separated by spaces, such as "
+        "`/corpora https:// s3://bucket/texts`; relative folders start at the repository; empty is everywhere",
+    )
     checkpoint_seconds: float = Field(20, gt=0, description="Training seconds between two resume checkpoints")
 
     def compiles(self) -> bool:

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from gptcore.corpus.addresses import check_web
+from gptcore.corpus.allowed import is_allowed_address, require_allowed_address
 from gptcore.corpus.hub_addresses import authorization
 from gptcore.corpus.ranges import total_of_rest
 from gptcore.corpus.store import Store
@@ -181,6 +182,8 @@ def _stays_on_the_web(answer: "Response", **_: Any) -> None:
         raise UserError(f"{where} redirects to an address that {error}; check the address") from None
     if target.scheme not in ("", "http", "https"):
         raise UserError(f"{where} redirects to {target.scheme}:, and only http(s) is followed; check the address")
+    if is_allowed_address(answer.url):  # unlike the files behind hf://, which are where the hub says
+        require_allowed_address(f"{where} redirects", without_query(urljoin(answer.url, answer.headers["Location"])))
 
 
 def _rest(answer: "Response", offset: int, version: str) -> int | None:

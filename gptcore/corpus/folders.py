@@ -5,11 +5,13 @@ Links are followed, each folder is read once, and what cannot be read is an erro
 
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
+from gptcore.corpus.allowed import require_allowed_file
 from gptcore.corpus.left_out import LINKED, MAGIC, LeftOut, shown
 from gptcore.errors import UserError
 
@@ -22,8 +24,10 @@ def local_files(root: Path, source: str, left_out: LeftOut) -> list[Path]:
     """The files that `source` names, sorted; a relative source is resolved against `root`. Raises UserError."""
     named = Path(source)
     path = root / named.expanduser()
+    require_allowed_file("data.source", path, root)
     if (mode := _mode(path)) is not None and stat.S_ISREG(mode):
         return [path]
+    allow = partial(require_allowed_file, "data.source", root=root)
     if mode is not None and stat.S_ISDIR(mode):
         top, pattern = path, None
         missing = f"{shown(path)} holds no text, JSON Lines, Parquet or CSV files; name a pattern, with data.format"
@@ -39,7 +43,7 @@ def local_files(root: Path, source: str, left_out: LeftOut) -> list[Path]:
         raise UserError(f"data.source: {shown(path)} is a link to nothing, {_target(path)}; mend or remove it")
     else:
         raise UserError(f"data.source: {shown(path)} does not exist; name a text file or a folder of text files")
-    files = sorted(_walk(top, pattern, left_out))
+    files = sorted(_walk(top, pattern, left_out, allow))
     if not files:
         raise UserError(f"data.source: {missing}{f'; left out: {left_out}' if left_out else ''}")
     return files
@@ -55,8 +59,8 @@ def readable(path: Path) -> Iterator[None]:
         raise UserError(f"{shown(path)}: cannot be read: {error.strerror or error}; {remedy}") from None
 
 
-def _walk(top: Path, pattern: Pattern | None, left_out: LeftOut) -> Iterator[Path]:
-    """The files below `top` that match the pattern; None is all that have a known suffix.
+def _walk(top: Path, pattern: Pattern | None, left_out: LeftOut, allow: Callable[[Path], None]) -> Iterator[Path]:
+    """The files below `top` that match the pattern; None is all that have a known suffix. `allow` raises UserError.
 
     Folders come before links to folders, so that a file that can be reached twice is read under its own name.
     """
@@ -64,6 +68,7 @@ def _walk(top: Path, pattern: Pattern | None, left_out: LeftOut) -> Iterator[Pat
     folders: deque[tuple[Path, frozenset[Pattern]]] = deque([(top, frozenset([pattern or ALL]))])
     while folders:
         folder, wanted = folders.popleft()
+        allow(folder)
         with readable(folder):
             status, paths = folder.stat(), sorted(folder.iterdir())
         if (visit := (status.st_dev, status.st_ino, wanted)) in seen:
@@ -84,6 +89,7 @@ def _walk(top: Path, pattern: Pattern | None, left_out: LeftOut) -> Iterator[Pat
             elif any(set(rest) <= {"**"} for rest in rests) and (pattern or left_out.takes(parts)):
                 if not stat.S_ISREG(mode):
                     raise UserError(f"{shown(path)}: is {NO_FILE}")
+                allow(path)
                 yield path
 
 

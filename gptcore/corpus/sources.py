@@ -13,6 +13,7 @@ from typing import IO, NamedTuple
 from urllib.parse import urlsplit
 
 from gptcore.corpus.addresses import check_object, check_path, check_web
+from gptcore.corpus.allowed import require_allowed_address
 from gptcore.corpus.fetch import fetch_package, http_answer
 from gptcore.corpus.folders import local_files, readable
 from gptcore.corpus.formats.records import Format, known_format
@@ -77,6 +78,8 @@ def locate(
 
     From the hub: the `fields` of the rows, or with None the files that hold the rows. Raises UserError, Unavailable.
     """
+    if "://" in source:
+        require_allowed_address("data.source", re.sub(f"{PIN}$", "", source))
     if package := PACKAGE.fullmatch(source):
         yield from _package(package["name"], package["version"], package["pattern"], form, store, left_out)
     elif source.startswith("hf://") and fields is None:

@@ -8,6 +8,7 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
+from gptcore.corpus.allowed import require_allowed_address, require_allowed_file
 from gptcore.corpus.fetch import archive_files, fetch_package, fetch_url
 from gptcore.corpus.split import TokenizerChoice
 from gptcore.errors import UserError
@@ -68,8 +69,10 @@ def _files(choice: TokenizerChoice) -> dict[str, str]:
 
 def _sentencepiece(choice: TokenizerChoice, root: Path, scratch: Path) -> bytes:
     if "://" in choice.sentencepiece_model:
+        require_allowed_address("tokenize.sentencepiece_model", choice.sentencepiece_model)
         return fetch_url(choice.sentencepiece_model, choice.sentencepiece_sha256, scratch).read_bytes()
     path = root / choice.sentencepiece_model
+    require_allowed_file("tokenize.sentencepiece_model", path, root)
     if not path.is_file():
         raise UserError(f"tokenize.sentencepiece_model: {path} is no file; name the .model file of your tokenizer")
     return path.read_bytes()

@@ -9,6 +9,7 @@ from mlflow.exceptions import MlflowException
 from gptcore.addresses import redacted
 from gptcore.errors import Unavailable, UserError
 
+UNAUTHORIZED = 401
 WORTH_A_RETRY = (408, 425, 429)  # of the HTTP statuses that blame the client
 SERVICES = ("requests", "urllib3", "sqlalchemy", "botocore", "boto3")  # whose errors MLflow passes on as they are
 
@@ -21,7 +22,8 @@ def answers(uri: str) -> Iterator[None]:
     except MlflowException as error:
         status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]
         if 400 <= status < 500 and status not in WORTH_A_RETRY:
-            raise UserError(f"the MLflow registry {redacted(uri)} refuses: {_line(error)}") from error
+            remedy = "; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" if status == UNAUTHORIZED else ""
+            raise UserError(f"the MLflow registry {redacted(uri)} refuses: {_line(error)}{remedy}") from error
         raise _unavailable(uri, error) from error
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in SERVICES:

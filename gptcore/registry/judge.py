@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # 2 s of imports that a run in which nothing changed does not pay
     from gptcore.registry.tracking import Version
 
+MEASURED = {"bits_per_byte", "baseline_bits_per_byte", "validation_text_sha256"}  # the tags that `judge` needs
+
 
 def judge(tags: dict[str, str], champion: "Version | None") -> tuple[bool, str]:
     """Whether a version with `tags` should become champion, and why or why not."""

@@ -1,18 +1,22 @@
 """Where a flow run works: the checkout, or a clone of it that shares its git objects and DVC cache."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger
+from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 
 from gptcore.config.environment import check_environment
 from gptcore.config.overrides import repeated
+from gptcore.config.params import read_params
 from gptcore.config.paths import Paths
 from gptcore.config.presets import STAGES, compose, flatten, write
+from gptcore.config.settings import settings
 from gptcore.config.workspaces import hold, sign
 from gptcore.errors import UserError
 from gptcore.files import read_json
@@ -23,6 +27,9 @@ from tasks.dvc.repository import is_remote_set, kept_open
 from tasks.dvc.restore import restore
 from tasks.workspace.clone import clone, clone_handed_over, git
 
+PLACES = ("data.source", "tokenize.sentencepiece_model")  # the values of params.yaml that name where to read
+PUBLIC = "package:// hf:// https:// s3://"  # not http://, by which a cloud's machines are told their credentials
+
 
 class Workspace:
     """A folder with a dvc.yaml for one flow run."""
@@ -32,6 +39,7 @@ class Workspace:
         self.gpu_pool: str | None = None
         self.has_remote = is_remote_set(root)
         self.ran: list[str] = []
+        self.settings: dict[str, str] = {}  # GPTCORE_* variables for the stages
         self._known: dict[str, Verdict] = {}
 
     def verdict(self, stage: str) -> Verdict:
@@ -108,7 +116,24 @@ def open_workspace(overrides: list[str], is_apart: bool) -> Iterator[Workspace]:
         if values:
             write(values, Paths(root).params)
         with kept_open(root):
-            yield Workspace(root, checkout)
+            workspace = Workspace(root, checkout)
+            if values and is_deployed() and not settings().data_roots:
+                workspace.settings = _data_roots(values, checkout)
+            yield workspace
+
+
+def is_deployed() -> bool:
+    """Whether the run is one of a deployment. `prefect.runtime.deployment.id` would ask the server (0.2 s)."""
+    context = FlowRunContext.get()
+    return bool(context and context.flow_run and context.flow_run.deployment_id)
+
+
+def _data_roots(values: dict[str, Any], checkout: Path) -> dict[str, str]:
+    """What the stages may read if overrides have changed where: whoever started the run need not own this machine."""
+    named, own = flatten(values), flatten(read_params(Paths(checkout).params))
+    if all(named.get(place) == own.get(place) for place in PLACES):
+        return {}
+    return {"GPTCORE_DATA_ROOTS": f". {shlex.quote(str(checkout))} {PUBLIC}"}
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from prefect import flow
+from prefect.flow_engine import run_flow
 
 from gptcore.config.presets import STAGES
 from gptcore.config.settings import settings
@@ -17,6 +18,7 @@ from gptcore.errors import UserError
 from tasks.workspace.clone import clone_repository
 from tasks.workspace.workspace import open_workspace
 from tests.support import scratch
+from tests.support.cluster import Cluster
 
 HOLD_AND_DIE = """
 import os, sys, time
@@ -61,6 +63,24 @@ def test_what_travels(finished: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert "uncommitted edits are part of this run and its experiment: code.py" in caplog.text
     assert "files unknown to git are not part of this run: new.py" in caplog.text
     assert list((finished / "data/scratch/workspaces").iterdir()) == []
+
+
+def test_whoever_starts_a_deployment_may_not_read_everywhere(cluster: Cluster, finished: Path) -> None:
+    """A run in a terminal may, and so may a run that reads what params.yaml of the checkout names."""
+
+    @flow(name="roots", validate_parameters=False)
+    def roots(overrides: Sequence[str] = ()) -> str:
+        with open_workspace(list(overrides), is_apart=True) as workspace:
+            return workspace.settings.get("GPTCORE_DATA_ROOTS", "everywhere")
+
+    def deployed(override: str) -> object:
+        run = cluster.flow_run(cluster.submit("train-gpt/local", overrides=[override]))
+        return run_flow(roots, run, parameters={"overrides": [override]})
+
+    public = f". {finished} package:// hf:// https:// s3://"
+    assert deployed("data.source=/etc/passwd") == public
+    assert deployed("train.steps=21") == "everywhere"
+    assert roots(["data.source=/etc/passwd"]) == "everywhere"
 
 
 def test_experiments_go_to_the_repository_that_is_named(

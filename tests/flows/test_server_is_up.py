@@ -11,7 +11,7 @@ from threading import Thread
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_API_PORT, temporary_settings
 
-from flows.terminal import end_with, is_local_server_up, running_server
+from flows.terminal import check_server, end_with, is_local_server_up, running_server
 from gptcore.errors import Unavailable, UserError
 from tests.support.cluster import Cluster, free_port
 from tests.support.faulty_proxy import faulty_proxy
@@ -41,6 +41,12 @@ def test_one_failure_is_no_no(cluster: Cluster, fault: str) -> None:
         plan.set(fault, "GET /api/health", times=1)
         assert is_local_server_up()
         assert len(plan.struck) == 1
+
+
+def test_server_that_wants_a_password_says_where_to_put_it(cluster: Cluster) -> None:
+    with cluster.failing("401", "GET /api/admin/version"), pytest.raises(UserError) as raised:
+        check_server()
+    assert "asks for a password; set PREFECT_API_AUTH_STRING to what" in str(raised.value)
 
 
 def test_silence_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from uuid import UUID
 import pandas as pd
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from prefect.logging import disable_run_logger
 from prefect.states import Completed
 
@@ -71,12 +72,20 @@ def test_server_that_fails_once_ends_no_run(cluster: Cluster, monkeypatch: pytes
     assert (ended.id, ended.state_name, len(plan.struck)) == (run, "Completed", 1)
 
 
-def test_run_that_is_deleted_is_not_waited_for(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, order = under_way(cluster)
+def test_run_that_is_deleted_ends_the_sweep_and_what_it_started(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the runs of others that it waits for as well."""
+    monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__NAME", "a-sweep")
+    deleted, other = under_way(cluster), under_way(cluster)
+    own = Order(f"own-{free_port()}", [f"train.seed={free_port()}"], promotion=False)
     with cluster.client() as client, waiting(monkeypatch):
-        Timer(1, client.delete_flow_run, [run]).start()
-        with pytest.raises(UserError, match=f"the run {run} was deleted; start the sweep again"):
-            run_all(client, client.read_deployment_by_name(DEPLOYMENT), [order], 1)
+        Timer(1, client.delete_flow_run, [deleted[0]]).start()
+        with pytest.raises(UserError, match=f"the run {deleted[0]} was deleted; start the sweep again"):
+            run_all(client, client.read_deployment_by_name(DEPLOYMENT), [own, other[1], deleted[1]], 3)
+        named = FlowRunFilter(name=FlowRunFilterName(any_=[own.name]))
+        (started,) = client.read_flow_runs(flow_run_filter=named)
+    assert (started.state_name, cluster.state(other[0])) == ("Cancelled", "Scheduled")
 
 
 def under_way(cluster: Cluster) -> tuple[UUID, Order]:

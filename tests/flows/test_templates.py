@@ -160,3 +160,21 @@ def test_a_run_from_a_terminal_is_not_taken_for_lost() -> None:
     frequency = get_current_settings().flows.heartbeat_frequency
     assert frequency
     assert 3 * frequency < lost["trigger"]["within"]
+
+
+def test_compose_file_lets_nobody_in_without_a_password() -> None:
+    services = load(FOLDER / "compose.yaml")["services"]
+    environments = {name: each.get("environment", {}) for name, each in services.items()}
+    given = [str(value) for each in environments.values() for name, value in each.items() if not name.startswith("GPT")]
+    assert all(":?set it" in value for value in given if "${" in value), "nothing starts without them"
+    server = environments["prefect"]["PREFECT_SERVER_API_AUTH_STRING"]
+    clients = [each for each in environments.values() if "PREFECT_API_URL" in each]
+    assert [each["PREFECT_API_AUTH_STRING"] for each in clients] == [server] * 4
+    assert "--app-name basic-auth" in services["mlflow"]["command"]
+    assert environments["mlflow"]["MLFLOW_FLASK_SERVER_SECRET_KEY"]
+    users = [each for each in environments.values() if "MLFLOW_TRACKING_URI" in each]
+    assert len(users) == 3
+    for each in users:
+        assert each["MLFLOW_TRACKING_USERNAME"] == environments["mlflow"]["MLFLOW_AUTH_ADMIN_USERNAME"]
+        assert each["MLFLOW_TRACKING_PASSWORD"] == environments["mlflow"]["MLFLOW_AUTH_ADMIN_PASSWORD"]
+    assert all(port.startswith("127.0.0.1:") for each in services.values() for port in each.get("ports", []))

@@ -54,7 +54,7 @@ def test_failing_alias_request_makes_no_champion(
     address, plan = proxied
     plan.set(fault, "GET .*registered-models/", times=1)
     with pytest.raises(Unavailable, match=r"^the MLflow registry http\S+ does not"), opened(address, tmp_path) as found:
-        _place(found, 2, measured(2.0))
+        _place(found, 2, measured(2.0), tmp_path)
     assert len(plan.struck) == 1
     assert aliases(address) == {"champion": "1"}
 
@@ -63,8 +63,16 @@ def test_one_failure_is_passed_over(proxied: tuple[str, Plan], tmp_path: Path) -
     address, plan = proxied
     plan.set("500", "GET .*registered-models/", times=1)
     with opened(address, tmp_path) as registry:
-        assert "is not promoted" in _place(registry, 2, measured(2.0))
+        assert "is not promoted" in _place(registry, 2, measured(2.0), tmp_path)
     assert aliases(address) == {"champion": "1", "challenger": "2"}
+
+
+def test_server_that_wants_a_password_says_where_to_put_it(proxied: tuple[str, Plan], tmp_path: Path) -> None:
+    address, plan = proxied
+    plan.set("401", "GET .*model-versions/search", times=1)
+    said = "^the MLflow registry .* refuses: .*; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD$"
+    with pytest.raises(UserError, match=said), opened(address, tmp_path) as registry:
+        registry.find("a")
 
 
 def test_no_alias_is_none(proxied: tuple[str, Plan], tmp_path: Path) -> None:

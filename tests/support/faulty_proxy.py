@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import urlsplit
 
-Fault = Literal["500", "503", "stall", "drop"]
+Fault = Literal["401", "500", "503", "stall", "drop"]
 NOT_FORWARDED = ("connection", "transfer-encoding", "content-length", "date", "server")
 REFUSAL = b"<Error><Code>%s</Code><Message>the test says so</Message></Error>"
 
@@ -77,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.rfile.read(size // 2)
             return self._break()
         body = self.rfile.read(size)
-        if strikes and self.faults.fault in ("500", "503"):
+        if strikes and self.faults.fault in ("401", "500", "503"):
             return self._send(int(self.faults.fault), [], REFUSAL % self.faults.fault.encode())
         connection = HTTPConnection(self.target, timeout=60)
         connection.request(self.command, self.path, body, dict(self.headers.items()))
