@@ -39,14 +39,15 @@ def report(
     comparison = _table(["on every validation token", "model", "nanoGPT baseline", "difference"], _comparison(metrics))
     results = [comparison, _reached(metrics["baseline_loss_reached"]), f"**{promotion.message}**"]
     sample = f"A sample of its text:\n\n```text\n{_sample(workspace)}\n```"
-    links = "\n".join(f"- {what}: {how}" for what, how in _commands(workspace, promotion, experiment))
+    ways = list(_commands(workspace, promotion, experiment))
+    links = "\n".join(f"- [{what}]({how})" if how.startswith("http") else f"- {what}: {how}" for what, how in ways)
     with harmless():
         create_markdown_artifact(
             key="report",
             description=described(str(promotion.message)),
             markdown="\n\n".join([*results, image(workspace.paths.evaluation / "loss.png"), sample, stages, links]),
         )
-    return "\n\n".join([stages, *results, sample, links])
+    return "\n\n".join([stages, *results, sample, "\n".join(f"- {what}: {how}" for what, how in ways)])
 
 
 def image(path: Path) -> str:

@@ -63,7 +63,7 @@ def train_gpt(overrides: Sequence[str] = (), promotion: bool = True, gpu_pool: G
                 unless_stopped(push(stage.name, workspace, wait_for=[state]))
         experiment = workspace.save_experiment(flow_run.name)
         if promotion:
-            outcome = promote(workspace, experiment, wait_for=[states["evaluate"]])
+            outcome = unless_stopped(promote(workspace, experiment, wait_for=[states["evaluate"]]))
         else:
             outcome = Completed(message="Not promoted: not asked for.")
         return report(workspace, states, outcome, experiment)

@@ -24,6 +24,7 @@ from gptcore.registry.champion import crown, is_judged
 from gptcore.registry.judge import standing
 from gptcore.registry.moved import local_path
 from tasks.stage import STAGE
+from tasks.stop import stoppable
 from tasks.workspace.locks import turn
 from tasks.workspace.workspace import Workspace
 
@@ -43,6 +44,7 @@ class Promotion:
 
 
 @task(name="promote", task_run_name="promote", **STAGE)
+@stoppable
 def promote(workspace: Workspace, experiment: str | None) -> State[Promotion]:
     """Register the model; make it champion if it beats the baseline and the champion. The state says why or why not.
 

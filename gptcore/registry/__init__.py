@@ -2,5 +2,6 @@
 
 `tracking.py` is the MLflow client, `address.py` says where the registry is, `answers.py` what MLflow's errors mean,
 `judge.py` which version is champion. `pack.py` is what travels with a version: MLflow loads `pyfunc.py`, which checks
-its parameters with `sampling.py`. `moved.py` is for a checkout that was moved. Nothing else imports mlflow.
+its parameters with `sampling.py`. `pages.py` is what MLflow's pages show, `moved.py` is for a checkout that was moved.
+Nothing else imports mlflow.
 """

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 COLUMNS = ("model.bits_per_byte", "baseline.bits_per_byte", "model.loss", "model.perplexity", "model.tokens_per_second")
-GROUPS = {"data.": "data_md5", "stage_key.": "stage_keys"}  # prefix of tags: the one tag that holds them, as JSON
+GROUPS = {"data.": "outputs_md5", "stage_key.": "stage_keys"}  # prefix of tags: the one tag that holds them, as JSON
 NOTE = "mlflow.note.content"  # what MLflow shows as description of an experiment or run
 
 MODEL_NOTE = "GPTs that the flow train-gpt has trained. `champion` is the best so far, `challenger` the newest."

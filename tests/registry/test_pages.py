@@ -7,7 +7,7 @@ TAGS = {"bits_per_byte": "2", "data.data/raw": "a", "data.data/model/curve.csv":
 
 def test_groups_of_tags_are_one_tag_each() -> None:
     assert packed(TAGS) == {
-        "bits_per_byte": "2", "data_md5": '{"data/raw": "a", "data/model/curve.csv": "b"}',
+        "bits_per_byte": "2", "outputs_md5": '{"data/raw": "a", "data/model/curve.csv": "b"}',
         "stage_keys": '{"train": "c"}',
     }  # fmt: skip
     assert unpacked(packed(TAGS)) == TAGS

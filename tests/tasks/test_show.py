@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.utilities.urls import url_for
 from ruamel.yaml import YAML
 
 from flows.train_gpt import train_gpt
@@ -72,6 +73,8 @@ def test_pages_of_a_run(finished: Path) -> None:
     assert f"git show {commit}" in report
     assert f"exp diff {commit} {name}" in report
     assert "data:image" not in state.result()  # the terminal's report
+    assert f"- this run (Prefect): {url_for('flow-run', run)}\n" in state.result()
+    assert f"- [this run (Prefect)]({url_for('flow-run', run)})\n" in report
 
 
 @pytest.mark.usefixtures("project")
