@@ -82,10 +82,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def server(cluster: Cluster) -> Iterator[str]:
     """The address of that server; flows called in this process report to it."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     with temporary_settings({PREFECT_API_URL: cluster.address}):
         yield cluster.address
+    EventsWorker.drain_all()  # else this process tries for four minutes to send the rest to a server that has stopped
+    APILogWorker.drain_all()
 
 
 @pytest.fixture
