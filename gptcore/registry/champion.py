@@ -4,6 +4,9 @@ MLflow cannot set an alias on condition that it is still where it was read. Two 
 write, and the later write may be the worse model's. So a run that has written looks again. If it has overwritten a
 better version, or one came meanwhile, it gives the alias to that version, and looks again. The last write is followed
 by a look, and a version that is registered after that look is compared with the holder by its own run.
+
+A run that is killed before it looks again leaves a version that is not judged; whoever finds it with the alias looks at
+all versions. Only one that is killed right after it has given the alias to the version of another leaves no sign.
 """
 
 from typing import TYPE_CHECKING

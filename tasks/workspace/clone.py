@@ -40,7 +40,7 @@ def clone(checkout: Path, root: Path) -> None:
 def clone_handed_over(checkout: Path, root: Path, reference: str) -> None:
     """Clone the state that `handed_over` pushed to the repository that both runs share."""
     clone_repository(checkout, root, "--no-checkout")
-    git(["fetch", "--quiet", "origin", reference], root)
+    git(["fetch", "--quiet", "--", "origin", reference], root)  # whatever it is, it is no option
     git(["checkout", "--quiet", "--detach", "FETCH_HEAD"], root)
     _share(checkout, root)
 

@@ -15,7 +15,7 @@ from gptcore.config.presets import STAGES
 from gptcore.config.settings import settings
 from gptcore.config.workspaces import find, hold, remove
 from gptcore.errors import UserError
-from tasks.workspace.clone import clone_repository
+from tasks.workspace.clone import clone_handed_over, clone_repository
 from tasks.workspace.workspace import open_workspace
 from tests.support import scratch
 from tests.support.cluster import Cluster
@@ -116,6 +116,13 @@ def test_a_workspace_has_the_credentials_its_checkout_was_cloned_with(
     clone_repository(tmp_path / "checkout", tmp_path / "workspace")
     origin = scratch.run(tmp_path / "workspace", "git", "remote", "get-url", "origin").strip()
     assert origin == named.replace("example.org/a", "me:hunter2@example.org/a")
+
+
+def test_reference_from_a_runs_parameters_is_no_option_of_git(tmp_path: Path) -> None:
+    scratch.run(tmp_path, "git", "init", "--quiet", "checkout")
+    with pytest.raises(UserError, match="invalid refspec"):
+        clone_handed_over(tmp_path / "checkout", tmp_path / "workspace", f"--upload-pack=touch {tmp_path}/ran; false")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_left_ones_are_listed_and_removed(finished: Path) -> None:
