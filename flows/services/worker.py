@@ -25,14 +25,13 @@ from tasks.process.group import child_environment
 
 POOLS = Path(__file__).parents[2] / "deployments" / "pools"
 GRACE_SECONDS = 28.0  # a spot machine has 30; tasks/process/group.py gives a trainer 25 of them
-QUERY_SECONDS = "0.25"  # between polls for work; with Prefect's 10, a user would notice the delay
 
 
 class Worker:
     """`prefect worker start` on `pool`, in its own session, so that Ctrl-C in a terminal reaches only this process."""
 
     def __init__(self, pool: str, limit: int | None, environment: dict[str, str], log: IO[bytes] | None = None) -> None:
-        self.environment = {"PREFECT_WORKER_QUERY_SECONDS": QUERY_SECONDS, **child_environment(), **environment}
+        self.environment = {**child_environment(), **environment}
         command = [sys.executable, "-m", "prefect", "--no-prompt", "worker", "start", "--pool", pool]
         command += ["--limit", str(limit)] if limit else []
         self.process = subprocess.Popen(
