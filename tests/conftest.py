@@ -31,6 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     (home / "gitconfig").write_text("[user]\n\tname = test\n\temail = test@example.org\n")
     os.environ |= {
         **ENVIRONMENT,
+        "GPTCORE_SLOTS": "8",  # the stages of the tests cost next to nothing
         "PREFECT_HOME": str(home / "prefect"),
         "GIT_CONFIG_GLOBAL": str(home / "gitconfig"),
         "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc"),

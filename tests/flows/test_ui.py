@@ -24,7 +24,10 @@ def test_ui_runs_deployments_leaves_no_process_and_goes_on_next_time(project: Pa
         assert answer.read() == b"OK"
     log = (own.home / "ui.log").read_text()
     assert f"export PREFECT_API_URL={own.address}\n" in log
+    logs = {each: each.read_bytes() for each in (project / "data/scratch/ui").iterdir()}
     said = own.command(project, sys.executable, "-m", "flows.services.ui", code=2)
+    assert any(logs.values())
+    assert all(each.read_bytes().startswith(was) for each, was in logs.items())  # the other's, which goes on
     assert said.startswith(
         f"error: something listens at http://127.0.0.1:{own.port} already, perhaps another `make ui`"
     )
