@@ -39,7 +39,7 @@ def check_pool(pool: str, has_remote: bool) -> None:
         try:
             client.read_deployment_by_name(f"run-stage/{pool}")
         except ObjectNotFound:
-            what = f"there is no deployment run-stage/{pool}; `make deploy POOLS={pool}` brings it"
+            what = f"there is no deployment run-stage/{pool}; `make deploy POOLS={pool}` brings those of gptcore"
             raise UserError(f"gpu_pool={pool}: {what}") from None
 
 

@@ -123,6 +123,8 @@ def test_the_child_ends_when_its_parent_was_killed(remote: Path, gpu_machine: Pa
 def test_what_is_missing_is_said_before_anything_starts(project: Path, cluster: Cluster) -> None:
     with pytest.raises(UserError, match=r"^gpu_pool=gpu: data travels .* `dvc remote add -d`$"):
         train_gpt(gpu_pool="gpu")
-    with pytest.raises(UserError, match=r"^gpu_pool=mine: there is no deployment run-stage/mine; run `make deploy`$"):
+    with pytest.raises(
+        UserError, match="^gpu_pool=mine: there is no deployment run-stage/mine; `make deploy POOLS=mine`"
+    ):
         check_pool("mine", has_remote=True)
     assert not (project / "data/raw").exists()

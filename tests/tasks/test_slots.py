@@ -38,7 +38,7 @@ def test_a_run_waits_says_for_what_and_takes_the_slot_of_a_killed_one(
         with slot("train"):
             pass
 
-    threading.Timer(1.2, os.kill, (holder, signal.SIGKILL)).start()
+    threading.Timer(0.3, os.kill, (holder, signal.SIGKILL)).start()
     run()
     os.waitpid(holder, 0)
     said = [text for text in caplog.messages if "slot" in text]
