@@ -81,7 +81,7 @@ def _starts(cluster: Cluster, runs: int) -> Iterator[str]:
     taken: list[float] = []
     running: list[float] = []
     for _ in range(runs):
-        run = cluster.submit("train-gpt/local")
+        run = cluster.submit("train-gpt/train-local")
         cluster.wait(run, "Completed", seconds=300)
         with cluster.client() as client:
             states = client.read_flow_run_states(run)

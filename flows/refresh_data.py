@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @flow(name="refresh-data")
-def refresh_data(deployment: str = "train-gpt/local") -> str:
+def refresh_data(deployment: str = "train-gpt/train-local") -> str:
     """Compare the corpus of params.yaml with what its source gives now; start a training if the text differs.
 
     Fetches and hashes the new text, and pins it in the run's overrides. Started again for the same text, this starts no

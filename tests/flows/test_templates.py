@@ -183,3 +183,10 @@ def test_pools_that_any_machine_can_serve_need_no_gpu_container_or_pod() -> None
     assert set(EVERYWHERE) < set(POOLS)
     for pool in EVERYWHERE:
         assert load(FOLDER / "pools" / f"{pool}.yaml")["type"] == "process"
+
+
+def test_no_two_flows_have_deployments_of_one_name() -> None:
+    """Prefect's pages list a deployment by its name alone."""
+    names = [each["name"] for each in load(FOLDER / "prefect.yaml")["deployments"]]
+    assert len(set(names)) == len(names) > 1
+    assert "local" not in names

@@ -33,7 +33,7 @@ def test_ui_runs_deployments_leaves_no_process_and_goes_on_next_time(project: Pa
     )
     assert (own.home / "ui.log").read_text() == log
     (project / "trouble-train").write_text("wait 4")
-    run = own.submit("train-gpt/local")
+    run = own.submit("train-gpt/train-local")
     scratch.wait_until(lambda: scratch.steps_taken(project) == [1, 2, 3, 4])
     os.killpg(ui.pid, signal.SIGINT)
     assert ui.wait(60) == 0
