@@ -4,7 +4,6 @@ BIN := .venv/bin
 READY := .venv/.ready
 UI_PORT ?= 5000
 POOL ?= cpu
-LIMIT ?= 1
 # Two test processes more than cores, as some always wait for a server or a worker
 TESTERS ?= $(shell $(PYTHON) -c 'import os; print(min(6, os.cpu_count() + 2))')
 .PHONY: help train test check ui deploy worker lock clean
@@ -27,11 +26,11 @@ check: $(READY) ## lint, formatting, types, and which layer may import which
 ui: $(READY) ## Prefect, MLflow and a worker on this machine, until Ctrl-C
 	@UI_PORT=$(UI_PORT) $(BIN)/python -m flows.services.ui
 
-deploy: $(READY) ## create or update pools, deployments and automations on the server at PREFECT_API_URL
-	@$(BIN)/python -m flows.services.deploy
+deploy: $(READY) ## create or update pools, deployments and automations on the server at PREFECT_API_URL; POOLS='gpu gpu-docker' adds these
+	@$(BIN)/python -m flows.services.deploy $(POOLS)
 
-worker: $(READY) ## run flows from a work pool: make worker POOL=gpu LIMIT=1
-	@$(BIN)/python -m flows.services.worker $(POOL) --limit $(LIMIT)
+worker: $(READY) ## run flows from a work pool: make worker POOL=gpu; LIMIT=2 runs two at once
+	@$(BIN)/python -m flows.services.worker $(POOL) $(if $(LIMIT),--limit $(LIMIT))
 
 lock: ## renew requirements.lock from pyproject.toml, with uv; ARGS=--upgrade takes newer versions
 	uv pip compile --quiet pyproject.toml --output-file requirements.lock $(ARGS)

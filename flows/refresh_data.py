@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @flow(name="refresh-data")
-def refresh_data(deployment: str = "train-gpt/local") -> str:
+def refresh_data(deployment: str = "train-gpt/train-local") -> str:
     """Compare the corpus of params.yaml with what its source gives now; start a training if the text differs.
 
     Fetches and hashes the new text, and pins it in the run's overrides. Started again for the same text, this starts no
@@ -54,7 +54,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         prog="python -m flows.refresh_data", description=(refresh_data.description or "").split("\n\n")[0],
     )  # fmt: skip
-    parser.add_argument("--deployment", default="train-gpt/local", metavar="FLOW/NAME", help="what to start a run of")
+    parser.add_argument("--deployment", default="train-gpt/train-local", metavar="FLOW/NAME", help="what to start a run of")
     deployment = parser.parse_args().deployment
     try:
         with server():

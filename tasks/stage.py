@@ -18,6 +18,7 @@ from tasks.process.group import run_group
 from tasks.show import Output, publish, summary
 from tasks.stop import stoppable
 from tasks.workspace.locks import turn
+from tasks.workspace.slots import slot
 from tasks.workspace.workspace import Workspace
 
 UP_TO_DATE, RESTORED = "up to date", "restored from run-cache"
@@ -61,7 +62,8 @@ def reproduce(stage: str, workspace: Workspace, wants_gpu: bool = False) -> Stat
     with turn(workspace.checkout, before.key or workspace.root.name) as waited:
         if waited and workspace.restore(stage, before.key):
             return Completed(name="Cached", message=RESTORED)
-        return _run(stage, workspace, before)
+        with slot(stage):
+            return _run(stage, workspace, before)
 
 
 def _run(stage: str, workspace: Workspace, before: Verdict) -> State[None]:

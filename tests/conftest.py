@@ -35,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ |= {
         **ENVIRONMENT,
         "PREFECT_API_SSL_CERT_FILE": str(home / "certificates.pem"),
+        "GPTCORE_SLOTS": "8",  # the stages of the tests cost next to nothing
         "PREFECT_HOME": str(home / "prefect"),
         "GIT_CONFIG_GLOBAL": str(home / "gitconfig"),
         "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc"),

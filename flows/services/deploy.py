@@ -1,9 +1,11 @@
 """Work pools, deployments and automations on the Prefect server: `make deploy`. A second run changes nothing."""
 
+import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,25 +24,44 @@ from ruamel.yaml import YAML
 from flows.services.repository import settle_repository
 from flows.terminal import check_server, end_with, running_server
 from gptcore.config.environment import check_environment
-from gptcore.errors import UserError
+from gptcore.errors import UserError, known_names
 
 FOLDER = Path(__file__).parents[2] / "deployments"
+POOLS = tuple(sorted(path.stem for path in (FOLDER / "pools").glob("*.yaml")))
+EVERYWHERE = ("cpu", "control")  # the pools that any machine can serve: others would stay Not Ready on a laptop
 
 
-def deploy() -> Iterator[str]:
-    """Update the server from deployments/; yields a line for each object. Raises UserError."""
+def deploy(more: Collection[str] = ()) -> Iterator[str]:
+    """Update the server from deployments/; yields a line for each object. Raises UserError.
+
+    Of the pools, with their deployments, those that every machine can serve, `more` and what the server has already.
+    """
+    for name in more:
+        if name not in POOLS:
+            raise UserError(f"there is no work pool {name}{known_names(name, POOLS)}")
+    with connected() as client:
+        there = {pool.name for pool in client.read_work_pools()}
+        pools = [each for each in POOLS if each in {*EVERYWHERE, *more, *there}]
+        for name in pools:
+            yield f"work pool {name}: {_pool(client, name, _read(FOLDER / 'pools' / f'{name}.yaml'))}"
+        if left := [each for each in POOLS if each not in pools]:
+            yield f"left out: {', '.join(left)}; `make deploy POOLS={left[0]}` adds one"
+        switched_on = _switched_on(client)
+        address, credentials = settle_repository()
+        yield f"repository {address or 'none'}: {credentials}"
+        yield from _deployments(address, pools)
+        _switch_on(client, switched_on)
+        yield from _automations(client)
+
+
+@contextmanager
+def connected() -> Iterator[SyncPrefectClient]:
+    """A client of the server. Raises UserError if there is none."""
     if not PREFECT_API_URL.value():
         raise UserError("no Prefect server is up on this machine; start one with `make ui`, or set PREFECT_API_URL")
     try:
         with get_client(sync_client=True) as client:
-            for file in sorted((FOLDER / "pools").glob("*.yaml")):
-                yield f"work pool {file.stem}: {_pool(client, file.stem, _read(file))}"
-            switched_on = _switched_on(client)
-            address, credentials = settle_repository()
-            yield f"repository {address or 'none'}: {credentials}"
-            yield from _deployments(address)
-            _switch_on(client, switched_on)
-            yield from _automations(client)
+            yield client
     except httpx.ConnectError:
         raise UserError(f"no Prefect server answers at {PREFECT_API_URL.value()}; start it, or mend the URL") from None
 
@@ -75,14 +96,17 @@ def _switch_on(client: SyncPrefectClient, schedules: set[tuple[UUID, str | None]
                 client.update_deployment_schedule(deployment.id, each.id, active=True)
 
 
-def _deployments(repository: str) -> Iterator[str]:
+def _deployments(repository: str, pools: Collection[str]) -> Iterator[str]:
     """Run Prefect's own command, which handles schedules, parameters and pull steps."""
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", "prefect.yaml"]
+    wanted = [each for each in _read(FOLDER / "prefect.yaml")["deployments"] if each["work_pool"]["name"] in pools]
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--prefect-file", "prefect.yaml"]
+    for name in {each["name"]: None for each in wanted}:
+        command += ["--name", name]
     environment = {**os.environ, "GPTCORE_REPOSITORY": repository, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
     done = subprocess.run(command, cwd=FOLDER, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"`{' '.join(command[1:])}` failed: {' '.join((done.stdout + done.stderr).split())}")
-    for deployment in _read(FOLDER / "prefect.yaml")["deployments"]:
+    for deployment in wanted:
         flow = deployment["entrypoint"].split(".")[-1].replace("_", "-")
         yield f"deployment {flow}/{deployment['name']} on work pool {deployment['work_pool']['name']}"
 
@@ -124,13 +148,23 @@ def _meaning(automation: AutomationCore) -> dict[str, Any]:
     return automation.model_dump(include={"description", "enabled", "trigger", "actions"}, exclude={"trigger": {"id"}})
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m flows.services.deploy", description=__doc__)
+    what = (
+        f"further work pools, with their deployments: of {', '.join(each for each in POOLS if each not in EVERYWHERE)}"
+    )
+    parser.add_argument("pools", nargs="*", metavar="pool", help=what)
+    pools = parser.parse_args().pools
+    check_environment()
+    with temporary_settings(running_server()):
+        if PREFECT_API_URL.value():
+            check_server()
+        for line in deploy(pools):
+            print(line, flush=True)
+
+
 if __name__ == "__main__":
     try:
-        check_environment()
-        with temporary_settings(running_server()):
-            if PREFECT_API_URL.value():
-                check_server()
-            for line in deploy():
-                print(line, flush=True)
+        main()
     except UserError as error:
         end_with(error)

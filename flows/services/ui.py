@@ -13,16 +13,17 @@ from urllib.parse import urlsplit
 
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.services.deploy import deploy
+from flows.services.database import prefect_database
+from flows.services.deploy import EVERYWHERE, deploy
 from flows.services.worker import Worker
 from flows.terminal import check_home, end_with, is_local_server_up, local_server
 from gptcore.config.environment import check_environment
 from gptcore.errors import UserError
 from gptcore.registry.moved import follow_checkout
 from tasks.process.group import child_environment
+from tasks.workspace.slots import slots
 
 LOGS = Path("data/scratch/ui")
-WORKERS = {"cpu": 1, "control": None}  # pool: how many runs at once
 STOP_SECONDS = 10.0
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
@@ -32,22 +33,24 @@ def main() -> None:
     prefect = local_server()
     check_environment()
     check_home()
+    slots()
     _require_free(prefect, "Prefect", "PREFECT_SERVER_API_PORT")
     _require_free(f"http://127.0.0.1:{port}", "MLflow", "UI_PORT")
+    database = prefect_database()
     LOGS.mkdir(parents=True, exist_ok=True)
     follow_checkout(Path.cwd())
     for number in (signal.SIGINT, signal.SIGTERM):  # background jobs of a script ignore SIGINT by default
         signal.signal(number, signal.default_int_handler)
     with temporary_settings({PREFECT_API_URL: f"{prefect}/api"}), ExitStack() as stack:
         try:
-            server = _start(stack, "prefect", ["-m", "prefect", "--no-prompt", "server", "start"])
+            server = _start(stack, "prefect", ["-m", "prefect", "--no-prompt", "server", "start"], **database)
             mlflow = ["--backend-store-uri", "sqlite:///mlflow.db", "--workers", "1", "--port", port]
             others = [_start(stack, "mlflow", ["-m", "mlflow", "server", *mlflow])]
             _wait_for(server)
             for _ in deploy():
                 pass
-            for pool, limit in WORKERS.items():
-                worker = Worker(pool, limit, {"PREFECT_API_URL": f"{prefect}/api"}, _log(stack, f"worker-{pool}"))
+            for pool in EVERYWHERE:
+                worker = Worker(pool, {"PREFECT_API_URL": f"{prefect}/api"}, log=_log(stack, f"worker-{pool}"))
                 stack.callback(worker.stop)
                 others.append(worker.process)
             print(f"Prefect  {prefect}\nMLflow   http://127.0.0.1:{port}\nLogs     {LOGS}", flush=True)
@@ -77,11 +80,11 @@ def _log(stack: ExitStack, name: str) -> IO[bytes]:
     return stack.enter_context((LOGS / f"{name}.log").open("wb"))
 
 
-def _start(stack: ExitStack, name: str, words: list[str]) -> "subprocess.Popen[bytes]":
-    log = _log(stack, name)
+def _start(stack: ExitStack, name: str, words: list[str], **settings: str) -> "subprocess.Popen[bytes]":
+    log, environment = _log(stack, name), {**child_environment(), **QUIET, **settings}
     process = subprocess.Popen(
-        [sys.executable, *words], env={**child_environment(), **QUIET}, stdin=subprocess.DEVNULL, stdout=log,
-        stderr=log, start_new_session=True,
+        [sys.executable, *words], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        start_new_session=True,
     )  # fmt: skip
     stack.callback(_stop, process)
     return process

@@ -9,30 +9,36 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import IO
 from uuid import UUID
 
 import psutil
 from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import temporary_settings
 from prefect.states import AwaitingRetry
 
+from flows.services.deploy import POOLS, connected
 from flows.terminal import end_with, running_server
 from gptcore.config.environment import check_environment
 from gptcore.errors import UserError
 from tasks.process.group import child_environment
+from tasks.workspace.slots import slots
 
-POOLS = Path(__file__).parents[2] / "deployments" / "pools"
 GRACE_SECONDS = 28.0  # a spot machine has 30; tasks/process/group.py gives a trainer 25 of them
-QUERY_SECONDS = "0.25"  # between polls for work; with Prefect's 10, a user would notice the delay
 
 
 class Worker:
-    """`prefect worker start` on `pool`, in its own session, so that Ctrl-C in a terminal reaches only this process."""
+    """`prefect worker start` on `pool`, in its own session, so that Ctrl-C in a terminal reaches only this process.
 
-    def __init__(self, pool: str, limit: int | None, environment: dict[str, str], log: IO[bytes] | None = None) -> None:
-        self.environment = {"PREFECT_WORKER_QUERY_SECONDS": QUERY_SECONDS, **child_environment(), **environment}
+    It runs `limit` runs at once, by default as many as this machine has slots; those of `control` only wait for others.
+    """
+
+    def __init__(
+        self, pool: str, environment: dict[str, str], limit: int | None = None, log: IO[bytes] | None = None
+    ) -> None:
+        limit = limit or (None if pool == "control" else slots())
+        self.environment = {**child_environment(), **environment}
         command = [sys.executable, "-m", "prefect", "--no-prompt", "worker", "start", "--pool", pool]
         command += ["--limit", str(limit)] if limit else []
         self.process = subprocess.Popen(
@@ -75,16 +81,26 @@ def _is_alive(process: psutil.Process) -> bool:
     return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
 
 
+def _require(pool: str) -> None:
+    """Raises UserError if the server does not have it: Prefect's worker would make one without our template."""
+    with connected() as client:
+        try:
+            client.read_work_pool(pool)
+        except ObjectNotFound:
+            raise UserError(f"the server has no work pool {pool}; `make deploy POOLS={pool}` brings it") from None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m flows.services.worker", description="Take runs from a work pool.")
-    parser.add_argument("pool", choices=sorted(path.stem for path in POOLS.glob("*.yaml")))
-    parser.add_argument("--limit", type=int, metavar="N", help="how many runs at once; for GPUs 1")
+    parser.add_argument("pool", choices=POOLS)
+    parser.add_argument("--limit", type=int, metavar="N", help="how many runs at once; by default GPTCORE_SLOTS, or 1")
     arguments = parser.parse_args()
     check_environment()
     for number in (signal.SIGINT, signal.SIGTERM):  # background jobs of a script ignore SIGINT by default
         signal.signal(number, signal.default_int_handler)
     with temporary_settings(running_server()) as settings:
-        worker = Worker(arguments.pool, arguments.limit, settings.to_environment_variables(exclude_unset=True))
+        _require(arguments.pool)
+        worker = Worker(arguments.pool, settings.to_environment_variables(exclude_unset=True), arguments.limit)
         try:
             sys.exit(worker.process.wait())
         except KeyboardInterrupt:

@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--samples", type=_count, help="take so many combinations, drawn at random; else all")
     parser.add_argument("--seed", type=int, default=0, help="of that drawing")
     parser.add_argument("--at-once", type=_count, default=2, help="runs at the same time")
-    parser.add_argument("--deployment", default="train-gpt/local", help="what each run is a run of")
+    parser.add_argument("--deployment", default="train-gpt/train-local", help="what each run is a run of")
     given = parser.parse_args()
     run(lambda: _sweep(given))
 

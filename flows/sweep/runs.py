@@ -44,7 +44,7 @@ class Order:
 def find_deployment(client: SyncPrefectClient, name: str) -> DeploymentResponse:
     """The deployment `flow/name`. Raises UserError if there is none, or no worker to run it."""
     if name.count("/") != 1:
-        raise UserError(f"{name} is no deployment, which is flow/name, such as train-gpt/local")
+        raise UserError(f"{name} is no deployment, which is flow/name, such as train-gpt/train-local")
     try:
         found = client.read_deployment_by_name(name)
     except ObjectNotFound:

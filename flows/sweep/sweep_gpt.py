@@ -22,7 +22,7 @@ def sweep_gpt(
     samples: Annotated[int, Field(ge=1)] | None = None,
     seed: int = 0,
     at_once: Annotated[int, Field(ge=1)] = 2,
-    deployment: str = "train-gpt/local",
+    deployment: str = "train-gpt/train-local",
 ) -> str:
     """Train with every combination of some values, rank the models by bits per byte, promote the best if it is better.
 

@@ -10,8 +10,8 @@ VARIABLES = (
     "GPTCORE_CHECKPOINTS", "GPTCORE_CHECKPOINT_SECONDS", "GPTCORE_COMPILE", "GPTCORE_DATA_ROOTS",
     "GPTCORE_DETERMINISTIC", "GPTCORE_DEVICE", "GPTCORE_FINISHED_STATES", "GPTCORE_MICRO_BATCH", "GPTCORE_RANKS",
     "GPTCORE_REPOSITORY", "GPTCORE_SHARDING", "GPTCORE_WORKERS",
-    # training/launch.py and flows/services/deploy.py
-    "GPTCORE_LAUNCHER_PID", "GPTCORE_WEBHOOK",
+    # training/launch.py, tasks/workspace/slots.py and flows/services
+    "GPTCORE_LAUNCHER_PID", "GPTCORE_SLOTS", "GPTCORE_POSTGRES", "GPTCORE_WEBHOOK",
 )  # fmt: skip
 OF_KUBERNETES = re.compile(r".*_(SERVICE_(HOST|PORT\w*)|PORT(_\d+_\w+)?)")  # for a service named gptcore-...
 

@@ -39,7 +39,8 @@ def check_pool(pool: str, has_remote: bool) -> None:
         try:
             client.read_deployment_by_name(f"run-stage/{pool}")
         except ObjectNotFound:
-            raise UserError(f"gpu_pool={pool}: there is no deployment run-stage/{pool}; run `make deploy`") from None
+            what = f"there is no deployment run-stage/{pool}; `make deploy POOLS={pool}` brings those of gptcore"
+            raise UserError(f"gpu_pool={pool}: {what}") from None
 
 
 def run_elsewhere(stage: str, workspace: "Workspace", pool: str) -> FlowRun:

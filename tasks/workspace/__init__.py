@@ -1,5 +1,5 @@
 """Workspaces: the checkout, or a clone of it that belongs to one flow run.
 
 `workspace.py` is the interface for tasks, `clone.py` makes clones with git, `locks.py` keeps two runs from doing the
-same work at once. Read `workspace.py` first.
+same work at once, `slots.py` keeps a machine from doing too much at once. Read `workspace.py` first.
 """

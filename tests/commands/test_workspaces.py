@@ -74,7 +74,7 @@ def test_whoever_starts_a_deployment_may_not_read_everywhere(cluster: Cluster, f
             return workspace.settings.get("GPTCORE_DATA_ROOTS", "everywhere")
 
     def deployed(override: str) -> object:
-        run = cluster.flow_run(cluster.submit("train-gpt/local", overrides=[override]))
+        run = cluster.flow_run(cluster.submit("train-gpt/train-local", overrides=[override]))
         return run_flow(roots, run, parameters={"overrides": [override]})
 
     public = f". {finished} package:// hf:// https:// s3://"

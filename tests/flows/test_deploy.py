@@ -19,9 +19,9 @@ from tests.support.cluster import Cluster, free_port
 from tests.support.webhook import Webhook, webhook
 
 DEPLOYMENTS = (
-    "train-gpt/local", "train-gpt/gpu", "train-gpt/docker", "train-gpt/kubernetes",
+    "train-gpt/train-local", "train-gpt/train-gpu", "train-gpt/train-docker", "train-gpt/train-kubernetes",
     "run-stage/gpu", "run-stage/gpu-docker", "run-stage/gpu-kubernetes",
-    "sweep-gpt/local", "refresh-data/local",
+    "sweep-gpt/sweep-local", "refresh-data/refresh-local",
 )  # fmt: skip
 POOLS = ("cpu", "gpu", "gpu-docker", "gpu-kubernetes", "control")
 
@@ -40,11 +40,11 @@ def test_deploying_again_changes_nothing_but_what_differs(cluster: Cluster) -> N
     with cluster.client() as client:
         wanted = client.read_work_pool("gpu")
         client.update_work_pool("gpu", WorkPoolUpdate(description="by hand", base_job_template={}))
-        refresh = client.read_deployment_by_name("refresh-data/local")
+        refresh = client.read_deployment_by_name("refresh-data/refresh-local")
         client.update_deployment_schedule(refresh.id, refresh.schedules[0].id, active=True)
         said = cluster.deploy().splitlines()
         assert client.read_work_pool("gpu").base_job_template == wanted.base_job_template
-        (schedule,) = client.read_deployment_by_name("refresh-data/local").schedules
+        (schedule,) = client.read_deployment_by_name("refresh-data/refresh-local").schedules
         assert schedule.active, "what somebody has switched on stays on"
         client.update_deployment_schedule(refresh.id, schedule.id, active=False)
     assert "work pool gpu: updated" in said
@@ -85,7 +85,7 @@ def test_the_password_of_the_repository_is_in_no_answer(cluster: Cluster) -> Non
     assert "\nrepository https://git.example.org/a/b.git: its credentials are in the block gptcore-git-" in said
     with cluster.client() as client:
         answers = {each: client.request("POST", f"/{each}/filter", json={}).text for each in LISTS}
-        deployment = client.read_deployment_by_name("train-gpt/docker")
+        deployment = client.read_deployment_by_name("train-gpt/train-docker")
     assert "https://git.example.org/a/b.git" in answers["deployments"]
     assert [each for each, answer in {**answers, "said": said}.items() if "swordfish" in answer] == []
     assert [each for each in cluster.home.rglob("*") if each.is_file() and b"swordfish" in each.read_bytes()] == []
@@ -171,7 +171,7 @@ def test_lost_run_has_crashed_and_run_that_never_started_is_back_in_the_queue(cl
     with cluster.client() as client:
         lost = client.create_flow_run(flow(lambda: None, name="train-gpt"), state=Running()).id
         emit_event("prefect.flow-run.heartbeat", {"prefect.resource.id": f"prefect.flow-run.{lost}"})
-        taken = cluster.submit("train-gpt/local")
+        taken = cluster.submit("train-gpt/train-local")
         client.set_flow_run_state(taken, Pending())  # like a worker that dies after taking the run
     found = cluster.wait(lost, "Crashed").state
     assert found

@@ -31,7 +31,7 @@ def test_ten_runs_at_once(cluster: Cluster, project: Path) -> None:
     status, before = scratch.run(project, "git", "status", "--short"), traces(project)
     with cluster.worker(project, limit=2) as worker:
         runs = [
-            cluster.submit("train-gpt/local", overrides=[f"train.steps={21 + number}"], promotion=False)
+            cluster.submit("train-gpt/train-local", overrides=[f"train.steps={21 + number}"], promotion=False)
             for number in range(RUNS)
         ]
         found = [cluster.wait(run, "Completed", seconds=240) for run in runs]

@@ -94,6 +94,6 @@ def test_a_deployment_that_is_not_there_is_named(checkout: Path, web: Web) -> No
 
 def test_deployed_for_the_pool_of_flows_that_start_others_and_paused(cluster: Cluster) -> None:
     with cluster.client() as client:
-        found = client.read_deployment_by_name("refresh-data/local")
+        found = client.read_deployment_by_name("refresh-data/refresh-local")
     assert found.work_pool_name == "control"
     assert [each.active for each in found.schedules] == [False]

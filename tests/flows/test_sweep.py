@@ -28,7 +28,7 @@ from tests.support.cluster import Cluster, free_port
 
 pytestmark = pytest.mark.slow
 
-DEPLOYMENT = "train-gpt/local"
+DEPLOYMENT = "train-gpt/train-local"
 SWEEP = ("env", "COLUMNS=200", sys.executable, "-m", "flows.sweep")
 GRID = f"train.steps=[{scratch.STEPS},{scratch.STEPS_FAIL},{scratch.STEPS_BETTER}]"
 
@@ -109,8 +109,8 @@ def test_what_is_not_there_is_one_line(cluster: Cluster, finished: Path, monkeyp
             find_deployment(client, "train-gpt/none")
         with pytest.raises(UserError, match=r"^none is no deployment, which is flow.name"):
             find_deployment(client, "none")
-        with pytest.raises(UserError, match="no worker takes runs of train-gpt/gpu; start one: prefect worker start"):
-            find_deployment(client, "train-gpt/gpu")
+        with pytest.raises(UserError, match=r"no worker takes runs of train-gpt/train-gpu; start one: prefect worker"):
+            find_deployment(client, "train-gpt/train-gpu")
     monkeypatch.setitem(cluster.environment, "PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
     said = cluster.command(finished, *SWEEP, GRID, code=2)
     assert re.fullmatch(r"error: no Prefect server answers at http://127.0.0.1:\d+/api: .*; `make ui` .*\n", said)

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import tomllib
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,6 +17,8 @@ from prefect_docker.worker import DockerWorkerJobConfiguration
 from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 from ruamel.yaml import YAML
 
+from flows.services.deploy import EVERYWHERE, POOLS
+from tasks import ENVIRONMENT
 from tests.support.scratch import CHECKOUT
 
 FOLDER = CHECKOUT / "deployments"
@@ -178,3 +181,30 @@ def test_compose_file_lets_nobody_in_without_a_password() -> None:
         assert each["MLFLOW_TRACKING_USERNAME"] == environments["mlflow"]["MLFLOW_AUTH_ADMIN_USERNAME"]
         assert each["MLFLOW_TRACKING_PASSWORD"] == environments["mlflow"]["MLFLOW_AUTH_ADMIN_PASSWORD"]
     assert all(port.startswith("127.0.0.1:") for each in services.values() for port in each.get("ports", []))
+
+
+def test_workers_start_a_run_within_three_seconds_and_spare_the_database() -> None:
+    """Prefect's worker waits for up to 1.3 times this between two polls; SQLite does not bear four of them a second."""
+    assert 1 <= get_current_settings().worker.query_seconds <= 3 / 1.3
+
+
+def test_the_prefect_command_reads_the_same_settings_as_flows() -> None:
+    settings = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["prefect"]
+    given = {
+        f"PREFECT_{group}_{name}".upper(): value for group, each in settings.items() for name, value in each.items()
+    }
+    assert given
+    assert given == {name: YAML(typ="safe").load(ENVIRONMENT[name]) for name in given}
+
+
+def test_pools_that_any_machine_can_serve_need_no_gpu_container_or_pod() -> None:
+    assert set(EVERYWHERE) < set(POOLS)
+    for pool in EVERYWHERE:
+        assert load(FOLDER / "pools" / f"{pool}.yaml")["type"] == "process"
+
+
+def test_no_two_flows_have_deployments_of_one_name() -> None:
+    """Prefect's pages list a deployment by its name alone."""
+    names = [each["name"] for each in load(FOLDER / "prefect.yaml")["deployments"]]
+    assert len(set(names)) == len(names) > 1
+    assert "local" not in names

@@ -24,13 +24,16 @@ def test_ui_runs_deployments_leaves_no_process_and_goes_on_next_time(project: Pa
         assert answer.read() == b"OK"
     log = (own.home / "ui.log").read_text()
     assert f"export PREFECT_API_URL={own.address}\n" in log
+    logs = {each: each.read_bytes() for each in (project / "data/scratch/ui").iterdir()}
     said = own.command(project, sys.executable, "-m", "flows.services.ui", code=2)
+    assert any(logs.values())
+    assert all(each.read_bytes().startswith(was) for each, was in logs.items())  # the other's, which goes on
     assert said.startswith(
         f"error: something listens at http://127.0.0.1:{own.port} already, perhaps another `make ui`"
     )
     assert (own.home / "ui.log").read_text() == log
     (project / "trouble-train").write_text("wait 4")
-    run = own.submit("train-gpt/local")
+    run = own.submit("train-gpt/train-local")
     scratch.wait_until(lambda: scratch.steps_taken(project) == [1, 2, 3, 4])
     os.killpg(ui.pid, signal.SIGINT)
     assert ui.wait(60) == 0

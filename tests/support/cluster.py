@@ -114,8 +114,8 @@ class Cluster:
 
     deploy_command = (sys.executable, "-m", "flows.services.deploy")
 
-    def deploy(self) -> str:
-        return self.command(scratch.CHECKOUT, *self.deploy_command)
+    def deploy(self, *pools: str) -> str:
+        return self.command(scratch.CHECKOUT, *self.deploy_command, *pools)
 
     def command(self, folder: Path, *command: str, code: int = 0) -> str:
         """Run `command` in `folder` against this server and return its output; it must exit with `code`."""
@@ -223,9 +223,10 @@ def copy_database(source: Path, target: Path) -> None:
 
 @contextmanager
 def cluster_in(home: Path, settings: dict[str, str] | None = None, deployed: Path | None = None) -> Iterator[Cluster]:
-    """A running cluster with everything deployed, stopped when the block ends.
+    """A running cluster, stopped when the block ends, with what any machine can run deployed.
 
-    `deployed`: a database that the first of several processes leaves for the others, which wait for it.
+    `deployed`: a database with everything deployed that the first of several processes leaves for the others, which
+    wait for it.
     """
     cluster = Cluster(home, settings)
     try:
@@ -240,7 +241,7 @@ def cluster_in(home: Path, settings: dict[str, str] | None = None, deployed: Pat
                     cluster.start()
                 else:
                     cluster.start()
-                    cluster.deploy()
+                    cluster.deploy("gpu", "gpu-docker", "gpu-kubernetes")
                     copy_database(home / "prefect.db", deployed)
         yield cluster
     finally:

@@ -91,7 +91,7 @@ def test_a_failing_server_has_not_said_that_a_run_has_ended(
     cluster: Cluster, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tasks.process.child_run.POLL_SECONDS", 0.1)
-    run = cluster.submit("train-gpt/local")
+    run = cluster.submit("train-gpt/train-local")
     with cluster.failing(fault, f"GET /api/flow_runs/{run}") as plan:
         assert not plan.struck
         with unless_away():
@@ -110,7 +110,7 @@ def test_a_failing_server_has_not_said_that_a_run_has_ended(
 def test_the_child_ends_when_its_parent_was_killed(remote: Path, gpu_machine: Path, cluster: Cluster) -> None:
     (gpu_machine / "trouble-train").write_text("wait 4")
     with cluster.worker(remote):
-        parent = cluster.submit("train-gpt/local", gpu_pool="gpu")
+        parent = cluster.submit("train-gpt/train-local", gpu_pool="gpu")
         scratch.wait_until(lambda: scratch.steps_taken(gpu_machine)[-1:] == [4], seconds=150)  # two runs start
         flow_process(parent).kill()
         cluster.wait(parent, "Crashed")
@@ -123,6 +123,6 @@ def test_the_child_ends_when_its_parent_was_killed(remote: Path, gpu_machine: Pa
 def test_what_is_missing_is_said_before_anything_starts(project: Path, cluster: Cluster) -> None:
     with pytest.raises(UserError, match=r"^gpu_pool=gpu: data travels .* `dvc remote add -d`$"):
         train_gpt(gpu_pool="gpu")
-    with pytest.raises(UserError, match=r"^gpu_pool=mine: there is no deployment run-stage/mine; run `make deploy`$"):
+    with pytest.raises(UserError, match=r"^gpu_pool=mine: there is no deployment run-stage/mine; `make deploy POOLS="):
         check_pool("mine", has_remote=True)
     assert not (project / "data/raw").exists()

@@ -15,7 +15,7 @@ from tests.support.s3 import BUCKET, s3_server
 from tests.tasks.test_show import ask
 
 ALL_STEPS = list(range(1, scratch.STEPS + 1))
-DEPLOYMENT = "train-gpt/local"
+DEPLOYMENT = "train-gpt/train-local"
 
 
 def begin(cluster: Cluster, project: Path, step: int = 4) -> UUID:

@@ -1,0 +1,137 @@
+"""What `make ui` costs while nothing runs: CPU, locked databases, growth; then how soon a run starts.
+
+Run `python -m benchmarks.idle --minutes 10` in the repository's root. It starts `flows.services.ui` in the tests'
+scratch project, with a database of its own. Each minute is measured; ten hours are extrapolated from them.
+"""
+
+import argparse
+import os
+import platform
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from sqlite3 import connect
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import psutil
+from prefect.client.schemas.objects import State
+
+from tests.support import scratch
+from tests.support.cluster import Cluster, free_port
+
+RESULTS = Path(__file__).with_name("results")
+HOURS = 10
+SETTLE_SECONDS = 30.0  # the server's own services start, and the first checkpoint of the write-ahead log is written
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--minutes", type=float, default=5, help="how long to measure")
+    parser.add_argument("--runs", type=int, default=5, help="runs whose start is timed afterwards")
+    parser.add_argument("--save", action="store_true", help="keep the figures in benchmarks/results/idle.txt")
+    given = parser.parse_args()
+    lines = [_where()]
+    with TemporaryDirectory(prefix="gptcore-benchmark-") as folder, _ui(Path(folder)) as (cluster, ui):
+        for line in (*_idle(cluster, ui, given.minutes), *_starts(cluster, given.runs)):
+            print(line, flush=True)
+            lines.append(line)
+    if given.save:
+        (RESULTS / "idle.txt").write_text("\n".join(lines) + "\n")
+
+
+@contextmanager
+def _ui(home: Path) -> Iterator[tuple[Cluster, psutil.Process]]:
+    """`make ui` as it is by default, or with the settings of the environment; in a project named `project`."""
+    root = scratch.make(home / "project")
+    cluster = Cluster(home, {"UI_PORT": str(free_port()), "MLFLOW_TRACKING_URI": ""})
+    cluster.environment["PREFECT_WORKER_QUERY_SECONDS"] = os.environ["PREFECT_WORKER_QUERY_SECONDS"]
+    ui = cluster.launch(root, "flows.services.ui", log="ui.log")
+    try:
+        scratch.wait_until(lambda: "Ctrl-C" in (home / "ui.log").read_text(), 120)
+        yield cluster, psutil.Process(ui.pid)
+    finally:
+        ui.send_signal(signal.SIGINT)
+        ui.wait(60)
+
+
+def _idle(cluster: Cluster, ui: psutil.Process, minutes: float) -> Iterator[str]:
+    time.sleep(SETTLE_SECONDS)
+    began, before = time.monotonic(), _cpu(ui)
+    size, rows = _size(cluster), _rows(cluster)
+    time.sleep(60 * minutes)
+    seconds, after = time.monotonic() - began, _cpu(ui)
+    yield f"measured {seconds / 60:.1f} minutes; all for {HOURS} hours is extrapolated from them"
+    for name, used in after.items():
+        yield f"  {name}: {100 * (used - before[name]) / seconds:.1f} % of a core"
+    yield f"  together: {100 * (after.total() - before.total()) / seconds:.1f} % of a core"
+    yield f"  lines with `database is locked`: {_locked(cluster)}"
+    grown = (_size(cluster) - size) / 2**10
+    yield f"  the database grew by {grown:.0f} KiB; {HOURS} hours: {grown * 3600 * HOURS / seconds / 2**10:.1f} MiB"
+    for table, more in (_rows(cluster) - rows).items():
+        yield f"    {table}: {more} new rows; {HOURS} hours: {more * 3600 * HOURS / seconds:.0f}"
+
+
+def _starts(cluster: Cluster, runs: int) -> Iterator[str]:
+    taken: list[float] = []
+    running: list[float] = []
+    for _ in range(runs):
+        run = cluster.submit("train-gpt/train-local")
+        cluster.wait(run, "Completed", seconds=300)
+        with cluster.client() as client:
+            states = client.read_flow_run_states(run)
+        submitted = states[0].timestamp
+        for since, is_there in ((taken, State.is_pending), (running, State.is_running)):
+            since.append((next(filter(is_there, states)).timestamp - submitted).total_seconds())
+    yield f"{runs} runs, one after the other: a worker took each within {max(taken):.1f} s (median {median(taken):.1f})"
+    yield f"  Running, with the start of their process: within {max(running):.1f} s (median {median(running):.1f})"
+    yield f"  lines with `database is locked`: {_locked(cluster)}"
+
+
+def _cpu(ui: psutil.Process) -> Counter[str]:
+    """Seconds of CPU so far of each service, with its children."""
+    used: Counter[str] = Counter()
+    for service in ui.children():
+        words = service.cmdline()  # of `python -m prefect ...`
+        name = f"worker {words[words.index('--pool') + 1]}" if "--pool" in words else words[2]
+        for process in (service, *service.children(recursive=True)):
+            times = process.cpu_times()
+            used[name] += times.user + times.system
+    return used
+
+
+def _locked(cluster: Cluster) -> int:
+    logs = (cluster.home / "project/data/scratch/ui").glob("*.log")
+    return sum("database is locked" in line for log in logs for line in log.read_text(errors="replace").splitlines())
+
+
+def _size(cluster: Cluster) -> int:
+    """With the write-ahead log, which stays at a few MiB."""
+    return sum(file.stat().st_size for file in cluster.home.glob("prefect.db*"))
+
+
+def _rows(cluster: Cluster) -> Counter[str]:
+    with closing(connect(cluster.home / "prefect.db")) as database:
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return Counter({each: database.execute(f'SELECT count(*) FROM "{each}"').fetchone()[0] for each in tables})
+
+
+def _where() -> str:
+    versions = ", ".join(f"{name} {version(name)}" for name in ("prefect", "mlflow"))
+    command = " ".join(["python -m benchmarks.idle", *sys.argv[1:]])
+    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
+    processor = next(line.partition(": ")[2] for line in cpuinfo if line.startswith("model name"))
+    query = os.environ["PREFECT_WORKER_QUERY_SECONDS"]
+    return (
+        f"{command}\n{processor}, {os.cpu_count()} cores; python {platform.python_version()}, {versions}\n"
+        f"two workers that poll every {query} s, SQLite; other programs ran on the machine: {os.getloadavg()[0]:.1f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
