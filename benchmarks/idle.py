@@ -63,14 +63,14 @@ def _ui(home: Path) -> Iterator[tuple[Cluster, psutil.Process]]:
 def _idle(cluster: Cluster, ui: psutil.Process, minutes: float) -> Iterator[str]:
     time.sleep(SETTLE_SECONDS)
     began, before = time.monotonic(), _cpu(ui)
-    size, rows = _size(cluster), _rows(cluster)
+    size, rows, locked = _size(cluster), _rows(cluster), _locked(cluster)
     time.sleep(60 * minutes)
     seconds, after = time.monotonic() - began, _cpu(ui)
     yield f"measured {seconds / 60:.1f} minutes; all for {HOURS} hours is extrapolated from them"
     for name, used in after.items():
         yield f"  {name}: {100 * (used - before[name]) / seconds:.1f} % of a core"
     yield f"  together: {100 * (after.total() - before.total()) / seconds:.1f} % of a core"
-    yield f"  lines with `database is locked`: {_locked(cluster)}"
+    yield f"  lines with `database is locked`: {len(_locked(cluster)) - len(locked)}, and {len(locked)} at its start"
     grown = (_size(cluster) - size) / 2**10
     yield f"  the database grew by {grown:.0f} KiB; {HOURS} hours: {grown * 3600 * HOURS / seconds / 2**10:.1f} MiB"
     for table, more in (_rows(cluster) - rows).items():
@@ -90,7 +90,8 @@ def _starts(cluster: Cluster, runs: int) -> Iterator[str]:
             since.append((next(filter(is_there, states)).timestamp - submitted).total_seconds())
     yield f"{runs} runs, one after the other: a worker took each within {max(taken):.1f} s (median {median(taken):.1f})"
     yield f"  Running, with the start of their process: within {max(running):.1f} s (median {median(running):.1f})"
-    yield f"  lines with `database is locked`: {_locked(cluster)}"
+    yield f"  lines with `database is locked`, all in all: {len(_locked(cluster))}"
+    yield from sorted({f"    {line[:110]}" for line in _locked(cluster)})
 
 
 def _cpu(ui: psutil.Process) -> Counter[str]:
@@ -105,9 +106,11 @@ def _cpu(ui: psutil.Process) -> Counter[str]:
     return used
 
 
-def _locked(cluster: Cluster) -> int:
-    logs = (cluster.home / "project/data/scratch/ui").glob("*.log")
-    return sum("database is locked" in line for log in logs for line in log.read_text(errors="replace").splitlines())
+def _locked(cluster: Cluster) -> list[str]:
+    lines = []
+    for log in (cluster.home / "project/data/scratch/ui").glob("*.log"):
+        lines += log.read_text(errors="replace").splitlines()
+    return [line for line in lines if "database is locked" in line]
 
 
 def _size(cluster: Cluster) -> int:

@@ -1,5 +1,6 @@
 """The services that flows need to run outside a terminal.
 
-`ui.py` starts Prefect, MLflow and workers on this machine (`make ui`), `deploy.py` creates pools, deployments and
-automations on a server (`make deploy`), `worker.py` runs flows from a pool (`make worker`).
+`ui.py` starts Prefect (`server.py`, on PostgreSQL by `database.py`), MLflow and workers on this machine (`make ui`),
+`deploy.py` creates pools, deployments and automations on a server (`make deploy`), `worker.py` runs flows from a pool
+(`make worker`).
 """

@@ -43,7 +43,7 @@ def main() -> None:
         signal.signal(number, signal.default_int_handler)
     with temporary_settings({PREFECT_API_URL: f"{prefect}/api"}), ExitStack() as stack:
         try:
-            server = _start(stack, "prefect", ["-m", "prefect", "--no-prompt", "server", "start"], **database)
+            server = _start(stack, "prefect", ["-m", "flows.services.server"], **database)
             mlflow = ["--backend-store-uri", "sqlite:///mlflow.db", "--workers", "1", "--port", port]
             others = [_start(stack, "mlflow", ["-m", "mlflow", "server", *mlflow])]
             _wait_for(server)

@@ -45,7 +45,7 @@ def free_port() -> int:
 
 
 class Cluster:
-    """`prefect server start` with the pools and deployments of deployments/; `environment` points programs to it."""
+    """The server of `make ui` with the pools and deployments of deployments/; `environment` points programs to it."""
 
     def __init__(self, home: Path, settings: dict[str, str] | None = None) -> None:
         self.home, self.port = home, free_port()
@@ -62,7 +62,7 @@ class Cluster:
 
     def start(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
-        self.server = self.launch(self.home, "prefect", "--no-prompt", "server", "start", log="server.log")
+        self.server = self.launch(self.home, "flows.services.server", log="server.log")
         scratch.wait_until(self.is_up)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
