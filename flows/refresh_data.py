@@ -54,7 +54,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         prog="python -m flows.refresh_data", description=(refresh_data.description or "").split("\n\n")[0],
     )  # fmt: skip
-    parser.add_argument("--deployment", default="train-gpt/train-local", metavar="FLOW/NAME", help="a run of this starts")
+    parser.add_argument("--deployment", default="train-gpt/train-local", metavar="FLOW/NAME", help="what starts")
     deployment = parser.parse_args().deployment
     try:
         with server():
