@@ -29,7 +29,7 @@ from tests.support.cluster import Cluster, free_port
 RESULTS = Path(__file__).with_name("results")
 REPEATS = 3
 CACHED_REPEATS = 5
-# five tasks that do nothing, with Prefect's defaults
+# five tasks that do nothing, in the same environment as ours
 BARE = """
 from prefect import flow, task
 
