@@ -1,14 +1,17 @@
-"""Orchestration overhead: the flow against its stage commands run by hand, cached stages, and leftovers of many runs.
+"""Orchestration overhead: a cached run against a bare Prefect flow, stages by hand, and leftovers of many runs.
 
 Run `python -m benchmarks.orchestration --runs 100` in the repository's root. The pipeline is the tests' scratch
-project, whose stages take almost no time; a Prefect server is up before measuring starts. Nothing is promoted:
-promotion is a separate step and mostly MLflow's time.
+project, whose stages take almost no time; a Prefect server is up before measuring starts, except where one is embedded.
+The cached runs against a bare flow are whole processes of `python -m flows.train_gpt`, promotion and report included.
+The other rows leave out promotion, which is a separate step and mostly MLflow's time.
 """
 
 import argparse
 import json
 import os
 import platform
+import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,10 +24,26 @@ from typing import Any
 
 from gptcore.config.presets import STAGES
 from tests.support import scratch
-from tests.support.cluster import Cluster
+from tests.support.cluster import Cluster, free_port
 
 RESULTS = Path(__file__).with_name("results")
 REPEATS = 3
+CACHED_REPEATS = 5
+# five tasks that do nothing, in the same environment as ours
+BARE = """
+from prefect import flow, task
+
+@task
+def nothing(number):
+    return number
+
+@flow
+def bare():
+    for number in range(5):
+        nothing(number)
+
+bare()
+"""
 # in one process: the first run includes the imports of a fresh process, the second shows the cost of a run alone
 RUNS = """
 import glob, json, os, sys, time
@@ -56,14 +75,16 @@ def main() -> None:
     )
     parser.add_argument("--save", action="store_true", help="keep the figures in benchmarks/results/orchestration.txt")
     given = parser.parse_args()
-    lines = [_where()]
+    lines = [_where(), f"load average before: {os.getloadavg()[0]:.1f}"]
     with TemporaryDirectory(prefix="gptcore-benchmark-") as folder:
         home = Path(folder)
         (home / "tmp").mkdir()
         cluster = Cluster(home / "prefect", {"TMPDIR": str(home / "tmp"), "MLFLOW_TRACKING_URI": ""})
         cluster.start()
         try:
-            for line in chain(_compare(cluster, home), _count(cluster, home, given.runs) if given.runs else ()):
+            for line in chain(
+                _compare(cluster, home), _ratios(cluster, home), _count(cluster, home, given.runs) if given.runs else ()
+            ):
                 print(line, flush=True)
                 lines.append(line)
         finally:
@@ -86,6 +107,33 @@ def _compare(cluster: Cluster, home: Path) -> Iterator[str]:
     yield f"cached_stage_in_a_clone_seconds: {median(clone) / len(STAGES):.2f}"
     yield f"overhead_seconds: {median(by_flow) - median(by_hand):.2f}"
     yield f"cached_stage_seconds: {median(here) / len(STAGES):.2f}"
+
+
+def _ratios(cluster: Cluster, home: Path) -> Iterator[str]:
+    """A cached `python -m flows.train_gpt` against a bare flow of five tasks: in seconds, and in seconds of CPU."""
+    root = scratch.make(home / "cached")
+    embedded = {
+        **{name: value for name, value in cluster.environment.items() if name != "PREFECT_API_URL"},
+        "PREFECT_HOME": str(home / "embedded"),
+        "PREFECT_SERVER_API_PORT": str(free_port()),  # where a flow looks for a server of this machine
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    }
+    for kind, environment in (("with a server", cluster.environment), ("with an embedded server", embedded)):
+        ours, bare = scratch.flow_command(), [sys.executable, "-c", BARE]
+        for command in (ours, bare):  # the first time, they run stages, migrate databases and compile modules
+            _cost(command, root, environment)
+        costs = [(_cost(ours, root, environment), _cost(bare, root, environment)) for _ in range(CACHED_REPEATS)]
+        for unit, which in (("seconds", 0), ("seconds of CPU", 1)):
+            mine, theirs = (median(pair[side][which] for pair in costs) for side in (0, 1))
+            yield f"{kind}: a cached run {mine:.2f}, a bare flow {theirs:.2f} {unit}, ratio {mine / theirs:.2f}"
+
+
+def _cost(command: list[str], root: Path, environment: dict[str, str]) -> tuple[float, float]:
+    """Seconds, and seconds of CPU of the process and its children (a server of its own among them)."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True)
+    seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def _by_hand(cluster: Cluster, root: Path) -> None:
