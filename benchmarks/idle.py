@@ -114,8 +114,12 @@ def _locked(cluster: Cluster) -> list[str]:
 
 
 def _size(cluster: Cluster) -> int:
-    """With the write-ahead log, which stays at a few MiB."""
-    return sum(file.stat().st_size for file in cluster.home.glob("prefect.db*"))
+    """Bytes of the pages in use. The write-ahead log stays at a few MiB, which are written over and over."""
+    with closing(connect(cluster.home / "prefect.db")) as database:
+        pages, free, size = (
+            database.execute(f"PRAGMA {each}").fetchone()[0] for each in ("page_count", "freelist_count", "page_size")
+        )
+    return int((pages - free) * size)
 
 
 def _rows(cluster: Cluster) -> Counter[str]:
