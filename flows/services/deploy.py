@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import httpx
 from prefect.automations import AutomationCore
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -56,14 +55,12 @@ def deploy(more: Collection[str] = ()) -> Iterator[str]:
 
 @contextmanager
 def connected() -> Iterator[SyncPrefectClient]:
-    """A client of the server. Raises UserError if there is none."""
+    """A client of the server. Raises UserError if none answers, or not to this user."""
     if not PREFECT_API_URL.value():
         raise UserError("no Prefect server is up on this machine; start one with `make ui`, or set PREFECT_API_URL")
-    try:
-        with get_client(sync_client=True) as client:
-            yield client
-    except httpx.ConnectError:
-        raise UserError(f"no Prefect server answers at {PREFECT_API_URL.value()}; start it, or mend the URL") from None
+    check_server()
+    with get_client(sync_client=True) as client:
+        yield client
 
 
 def _read(file: Path) -> Any:
@@ -157,8 +154,6 @@ def main() -> None:
     pools = parser.parse_args().pools
     check_environment()
     with temporary_settings(running_server()):
-        if PREFECT_API_URL.value():
-            check_server()
         for line in deploy(pools):
             print(line, flush=True)
 
