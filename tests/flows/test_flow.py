@@ -55,19 +55,19 @@ def test_dvc_then_flow(project: Path) -> None:
     assert verdicts(train_gpt()) == [f"{stage} Cached up to date" for stage in STAGES]
 
 
-def test_runs_with_overrides_at_once(project: Path) -> None:
-    """Three clones side by side; the two that would train the same train once."""
+def test_one_run_twice_at_once(project: Path) -> None:
+    """Two clones side by side, which would train the same, train once."""
     (project / "code.py").write_text("edited = 'not committed'\n")
     scratch.run(project, "dvc", "repro", "tokenize")
     before = scratch.run(project, "git", "status", "--short"), (project / "dvc.lock").read_bytes()
-    runs = [scratch.start(project, *scratch.flow_command(f"train.steps={steps}")) for steps in (30, 40, 40)]
+    runs = [scratch.start(project, *scratch.flow_command(f"train.steps={steps}")) for steps in (40, 40)]
     outputs = [run.communicate()[0] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0, 0], "\n".join(outputs)
+    assert [run.returncode for run in runs] == [0, 0], "\n".join(outputs)
     assert not any("dvc exp diff" in output for output in outputs)  # it would show nothing: no dvc.lock is committed
     assert all("restored from run-cache" in output for output in outputs)  # so the uncommitted edit travelled
     steps = sorted(each["params"]["params.yaml"]["data"]["train"]["steps"] for each in experiments(project).values())
-    assert steps == [30, 40, 40]
-    assert sorted(scratch.steps_taken(project)) == sorted([*range(1, 31), *range(1, 41)])
+    assert steps == [40, 40]
+    assert scratch.steps_taken(project) == list(range(1, 41))
     assert any("another run is doing just this" in output for output in outputs)
     assert before == (scratch.run(project, "git", "status", "--short"), (project / "dvc.lock").read_bytes())
     assert not (project / "data/model").exists()

@@ -2,15 +2,16 @@
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy
-from prefect.server.database.configurations import AioSqliteConfiguration
 
-from flows.services.server import begin_immediate
+if TYPE_CHECKING:  # Prefect's server is imported by the test alone: each test process collects all tests, and runs some
+    from prefect.server.database.configurations import AioSqliteConfiguration
 
 
-async def both(configuration: AioSqliteConfiguration) -> int:
+async def both(configuration: "AioSqliteConfiguration") -> int:
     """What two such transactions at once leave of two additions."""
     engine = await configuration.engine()
 
@@ -33,6 +34,10 @@ async def both(configuration: AioSqliteConfiguration) -> int:
 
 
 def test_transactions_of_our_server_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.server.database.configurations import AioSqliteConfiguration
+
+    from flows.services.server import begin_immediate
+
     with pytest.raises(sqlalchemy.exc.OperationalError, match="database is locked"):  # else Prefect has mended it
         asyncio.run(both(AioSqliteConfiguration(f"sqlite+aiosqlite:///{tmp_path}/prefect.db")))
     monkeypatch.setattr(AioSqliteConfiguration, "begin_transaction", begin_immediate)

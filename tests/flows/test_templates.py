@@ -4,6 +4,7 @@ import asyncio
 import copy
 import tomllib
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 from uuid import uuid4
 
@@ -12,9 +13,6 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from prefect.workers.base import BaseJobConfiguration
-from prefect.workers.process import ProcessJobConfiguration
-from prefect_docker.worker import DockerWorkerJobConfiguration
-from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 from ruamel.yaml import YAML
 
 from flows.services.deploy import EVERYWHERE, POOLS
@@ -23,10 +21,10 @@ from tests.support.scratch import CHECKOUT
 
 FOLDER = CHECKOUT / "deployments"
 KUBERNETES = "1.33"
-CONFIGURATIONS: dict[str, type[BaseJobConfiguration]] = {
-    "process": ProcessJobConfiguration,
-    "docker": DockerWorkerJobConfiguration,
-    "kubernetes": KubernetesWorkerJobConfiguration,
+CONFIGURATIONS = {
+    "process": "prefect.workers.process:ProcessJobConfiguration",
+    "docker": "prefect_docker.worker:DockerWorkerJobConfiguration",
+    "kubernetes": "prefect_kubernetes.worker:KubernetesWorkerJobConfiguration",
 }
 
 
@@ -37,7 +35,7 @@ def load(path: Path) -> Any:
 def render(pool: str, **job_variables: Any) -> Any:
     """The configuration with which `pool`'s worker would start a run."""
     wanted = load(FOLDER / "pools" / f"{pool}.yaml")
-    kind = CONFIGURATIONS[wanted["type"]]
+    kind: type[BaseJobConfiguration] = resolve_name(CONFIGURATIONS[wanted["type"]])  # half a second to import
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):  # never called, so no server is needed
         configuration = asyncio.run(kind.from_template_and_values(wanted["base_job_template"], job_variables))
     configuration.prepare_for_flow_run(FlowRun(id=uuid4(), name="swift-otter", flow_id=uuid4()))

@@ -4,19 +4,21 @@ Sizes, weights, biases and norms are random, so that a transposed or swapped ten
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from gptcore.model.gpt import GPT
 from gptcore.training.optim import Optimizer
 from gptcore.weights.huggingface import read_hugging_face
 from tests.support.engine import ADAMW, optim_config
+
+if TYPE_CHECKING:  # its import takes 2 s in each test process, which collects all tests and runs some
+    from transformers import GPT2LMHeadModel
 
 LEARNING_RATE, DECAY = 3e-3, 0.1
 EPS = 1e-3  # with AdamW's usual 1e-8, a gradient of pure rounding error moves its weight by a whole step
@@ -32,8 +34,10 @@ tiny = st.fixed_dictionaries(
 examples = settings(max_examples=6, deadline=None)
 
 
-def pair(folder: Path, tiny: dict[str, Any]) -> tuple[GPT, GPT2LMHeadModel, Tensor]:
+def pair(folder: Path, tiny: dict[str, Any]) -> tuple[GPT, "GPT2LMHeadModel", Tensor]:
     """Our model, theirs with the same weights, and ids of shape (3, n_positions)."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
     sizes = {name: each for name, each in tiny.items() if name not in ("head_dim", "seed")}
     off = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "bos_token_id": 0, "eos_token_id": 0}
     torch.manual_seed(tiny["seed"])
@@ -45,7 +49,7 @@ def pair(folder: Path, tiny: dict[str, Any]) -> tuple[GPT, GPT2LMHeadModel, Tens
     return ours, theirs.train(), torch.randint(0, tiny["vocab_size"], (3, tiny["n_positions"]))
 
 
-def losses(ours: GPT, theirs: GPT2LMHeadModel, ids: Tensor) -> tuple[Tensor, Tensor]:
+def losses(ours: GPT, theirs: "GPT2LMHeadModel", ids: Tensor) -> tuple[Tensor, Tensor]:
     """Transformers shifts the labels itself."""
     return ours(ids[:, :-1], ids[:, 1:]), theirs(ids, labels=ids).loss
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import tokenizers
-import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, models, normalizers, pre_tokenizers, processors, trainers
@@ -68,6 +67,8 @@ def old_with_added(folder: Path) -> None:
 
 
 def saved(folder: Path) -> None:
+    import transformers  # takes 2 s in each test process, which collects all tests and runs some
+
     vocabulary(folder)
     theirs = transformers.AutoTokenizer.from_pretrained(folder)
     theirs.add_special_tokens({"pad_token": "[PAD]"})
@@ -105,6 +106,8 @@ FOLDERS: list[Callable[[Path], None]] = [old, old_with_added, saved, special_fir
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Tokenizer, Any]]:
     """Ours, saved and loaded again, and theirs."""
+    import transformers
+
     found = []
     for make in FOLDERS:
         folder = tmp_path_factory.mktemp("tokenizers") / make.__name__

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from gptcore.stages.run_stage import run_stage
 from gptcore.stages.train import train
 from gptcore.training.distributed import start_ranks
 from tests.support.engine import REPOSITORY, TRAIN, make_workspace, run_stage_here, start_stage
-from tests.support.ranks import CASES, name_of, trained, wrapped
+from tests.support.ranks import CASES, COMPILERS, RECOMPUTES, WINDOWS, WRAPPINGS, Wrapping, name_of, trained, wrapped
 from tests.support.scratch import wait_until
 
 STEPS = 60
@@ -63,17 +64,18 @@ def plain() -> dict[int, torch.Tensor]:
     return found
 
 
-@pytest.mark.parametrize("recomputes", [False, True])
-@pytest.mark.parametrize("window", [0, 8])
-@pytest.mark.parametrize("compiler", [None, "aot_eager"])
-@pytest.mark.parametrize("ranks", ["one", "ddp", "fsdp"])
+ON_ONE: list[Wrapping] = list(product(("one",), RECOMPUTES, WINDOWS, COMPILERS))
+
+
+@pytest.mark.parametrize("wrapping", [*ON_ONE, *WRAPPINGS], ids=name_of)
 def test_whatever_wraps_the_blocks_the_weights_are_the_same(
-    two_ranks: Path, plain: dict[int, torch.Tensor], ranks: str, compiler: str | None, window: int, recomputes: bool
+    two_ranks: Path, plain: dict[int, torch.Tensor], wrapping: Wrapping
 ) -> None:
+    ranks, recomputes, window, compiler = wrapping
     if ranks == "one":
         found = wrapped(recomputes, window, compiler)
     else:
-        found = load_file(two_ranks / "wrapped.safetensors")[name_of((ranks, recomputes, window, compiler))]
+        found = load_file(two_ranks / "wrapped.safetensors")[name_of(wrapping)]
     torch.testing.assert_close(found, plain[window], atol=2e-5, rtol=1e-3)
 
 

@@ -2,12 +2,12 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from gptcore.cli import main
 from gptcore.errors import UserError
@@ -22,6 +22,9 @@ from gptcore.weights.pretrained import fit_vocabulary, own_tokenizer
 from tests.support.corpora import prose
 from tests.support.engine import GPT2, model_config
 
+if TYPE_CHECKING:  # its import takes 2 s in each test process, which collects all tests and runs some
+    from transformers import GPT2LMHeadModel
+
 TEXT = prose(3, 2_000)
 CHARACTERS = sorted(set(TEXT))
 SIZES = {"n_layer": 2, "n_head": 2, "n_embd": 32}
@@ -29,8 +32,10 @@ BLOCK = 64
 
 
 @pytest.fixture(scope="module")
-def theirs() -> GPT2LMHeadModel:
+def theirs() -> "GPT2LMHeadModel":
     """nanoGPT's model in another's code: exact GELU, random weights that are far from uniform."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
     torch.manual_seed(1)
     sizes = {"vocab_size": len(CHARACTERS), "n_positions": BLOCK, "bos_token_id": None, "eos_token_id": None}
     config = GPT2Config(**SIZES, **sizes, activation_function="gelu", initializer_range=0.3)
@@ -38,7 +43,7 @@ def theirs() -> GPT2LMHeadModel:
 
 
 @pytest.fixture(scope="module")
-def imported(theirs: GPT2LMHeadModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def imported(theirs: "GPT2LMHeadModel", tmp_path_factory: pytest.TempPathFactory) -> Path:
     """By the command, with the tokenizer of our own stage, which does have <|endoftext|>."""
     folder = tmp_path_factory.mktemp("nanogpt")
     linear = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
@@ -53,7 +58,7 @@ def imported(theirs: GPT2LMHeadModel, tmp_path_factory: pytest.TempPathFactory) 
     return folder / "model"
 
 
-def test_its_loss_is_that_of_other_code(theirs: GPT2LMHeadModel, imported: Path) -> None:
+def test_its_loss_is_that_of_other_code(theirs: "GPT2LMHeadModel", imported: Path) -> None:
     """Over the same windows, to 1e-5 nats."""
     model, tokenizer = load_export(imported)
     ids = tokenizer.encode(TEXT).astype(np.uint16)
@@ -68,7 +73,7 @@ def test_its_loss_is_that_of_other_code(theirs: GPT2LMHeadModel, imported: Path)
     assert losses.sum() / counts.sum() == pytest.approx(total / (len(ids) - 1), abs=1e-5)
 
 
-def test_no_id_is_added(theirs: GPT2LMHeadModel, imported: Path) -> None:
+def test_no_id_is_added(theirs: "GPT2LMHeadModel", imported: Path) -> None:
     model, tokenizer = load_export(imported)
     assert model.vocab_size == tokenizer.n_vocab == len(CHARACTERS)
     assert model.parameter_count() == theirs.num_parameters()
@@ -91,7 +96,9 @@ def test_it_generates_from_a_prompt_and_says_so_without_one(imported: Path) -> N
         generator._continue("", {"n_tokens": 1, "temperature": 1.0, "top_k": 0, "seed": 1})
 
 
-def test_it_goes_out_as_it_came_in(theirs: GPT2LMHeadModel, imported: Path) -> None:
+def test_it_goes_out_as_it_came_in(theirs: "GPT2LMHeadModel", imported: Path) -> None:
+    from transformers import GPT2LMHeadModel
+
     model, tokenizer = load_export(imported)
     write_hugging_face(imported.parent / "hf", model, tokenizer)
     again = GPT2LMHeadModel.from_pretrained(imported.parent / "hf")
