@@ -1,5 +1,6 @@
 """Isolate the tests: they write to their own folders only and do not depend on the environment."""
 
+import gc
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ NOT_OURS = ("AWS_", "GPTCORE_", "PREFECT_", "MLFLOW_", "DVC_", "GIT_")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Prefect, MLflow, DVC and git read these when they start: before any test module is imported."""
+    gc.disable()  # until all test modules are imported
     config.stash[FOLDER] = tempfile.TemporaryDirectory(prefix="gptcore-tests-")
     home = Path(config.stash[FOLDER].name)
     for name in [each for each in os.environ if each.startswith(NOT_OURS)]:
@@ -45,6 +47,11 @@ def pytest_configure(config: pytest.Config) -> None:
     tempfile.tempdir = None  # reread TMPDIR: some tests count the files left there
     if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ["OMP_NUM_THREADS"] = "1"  # one test process per core, one thread each
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    gc.freeze()  # what was imported stays: each collection of garbage need not go through torch, Prefect and MLflow
+    gc.enable()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
