@@ -23,6 +23,8 @@ from gptcore.registry.moved import follow_checkout
 from tasks.process.group import child_environment
 from tasks.workspace.slots import slots
 
+HOST = "127.0.0.1"
+START_PAGE = f"http://{HOST}:{{port}}/#/experiments?workflowType=machine_learning"  # else MLflow opens its GenAI part
 LOGS = Path("data/scratch/ui")
 STOP_SECONDS = 10.0
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -34,8 +36,13 @@ def main() -> None:
     check_environment()
     check_home()
     slots()
+    if urlsplit(prefect).hostname not in (HOST, "localhost"):
+        raise UserError(
+            f"PREFECT_SERVER_API_HOST={urlsplit(prefect).hostname}: `make ui` has no passwords, so it listens on "
+            f"{HOST} alone; docs/deployments.md says how to start servers for other machines"
+        )
     _require_free(prefect, "Prefect", "PREFECT_SERVER_API_PORT")
-    _require_free(f"http://127.0.0.1:{port}", "MLflow", "UI_PORT")
+    _require_free(f"http://{HOST}:{port}", "MLflow", "UI_PORT")
     database = prefect_database()
     LOGS.mkdir(parents=True, exist_ok=True)
     follow_checkout(Path.cwd())
@@ -44,7 +51,7 @@ def main() -> None:
     with temporary_settings({PREFECT_API_URL: f"{prefect}/api"}), ExitStack() as stack:
         try:
             server = _start(stack, "prefect", ["-m", "flows.services.server"], **database)
-            mlflow = ["--backend-store-uri", "sqlite:///mlflow.db", "--workers", "1", "--port", port]
+            mlflow = ["--backend-store-uri", "sqlite:///mlflow.db", "--workers", "1", "--host", HOST, "--port", port]
             others = [_start(stack, "mlflow", ["-m", "mlflow", "server", *mlflow])]
             _wait_for(server)
             for _ in deploy():
@@ -53,7 +60,7 @@ def main() -> None:
                 worker = Worker(pool, {"PREFECT_API_URL": f"{prefect}/api"}, log=_log(stack, f"worker-{pool}"))
                 stack.callback(worker.stop)
                 others.append(worker.process)
-            print(f"Prefect  {prefect}\nMLflow   http://127.0.0.1:{port}\nLogs     {LOGS}", flush=True)
+            print(f"Prefect  {prefect}\nMLflow   {START_PAGE.format(port=port)}\nLogs     {LOGS}", flush=True)
             print("Runs started meanwhile report there. Ctrl-C ends it; a run then goes back to the queue", flush=True)
             print(f"For `prefect` in another terminal: export PREFECT_API_URL={prefect}/api", flush=True)
             while all(process.poll() is None for process in (server, *others)):

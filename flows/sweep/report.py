@@ -14,7 +14,7 @@ from flows.sweep.grid import Member
 from flows.sweep.plot import RESULT, draw
 from gptcore.evaluation.runs import varied
 from tasks.dvc.experiments import RANKING, Experiment
-from tasks.show import harmless
+from tasks.show import described, harmless
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def report(outcomes: list[Outcome], promotion: str) -> str:
     with harmless():
         create_markdown_artifact(
             key="sweep",
-            description="The sweep's runs, ranked by bits per byte",
+            description=described("the sweep's runs, ranked by bits per byte"),
             markdown=f"{table}\n\n![bits per byte](data:image/png;base64,{b64encode(png).decode()})\n\n{end}",
         )
     return f"{table}\n\n{end}"

@@ -9,7 +9,10 @@ from sqlite3 import connect
 from urllib.request import urlopen
 
 import pytest
+from prefect.settings import PREFECT_SERVER_API_HOST, temporary_settings
 
+from flows.services.ui import main
+from gptcore.errors import UserError
 from tests.support import scratch
 from tests.support.cluster import Cluster, free_port
 
@@ -43,3 +46,11 @@ def test_ui_runs_deployments_leaves_no_process_and_goes_on_next_time(project: Pa
     with closing(connect(own.home / "prefect.db")) as database:
         states = database.execute("SELECT state_name FROM flow_run WHERE id = ?", [str(run)]).fetchall()
     assert states == [("AwaitingRetry",)]  # from where the next worker takes it: test_faults.py
+
+
+def test_ui_listens_to_this_machine_alone() -> None:
+    with (
+        temporary_settings({PREFECT_SERVER_API_HOST: "0.0.0.0"}),
+        pytest.raises(UserError, match=r"PREFECT_SERVER_API_HOST=0.0.0.0: `make ui` has no passwords"),
+    ):
+        main()
