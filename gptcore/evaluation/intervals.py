@@ -63,7 +63,7 @@ def _blocks(windows: Floats, whole: Floats) -> Units:
 
 def intervals(units: Units) -> tuple[Intervals, Intervals, Intervals]:
     """Of the model, of the baseline, of the model minus the baseline. The same units give the same numbers."""
-    influences, drawn = _influences(units), _drawn(_at_most(units))
+    influences, drawn = _influences(units), _drawn(drawable(units))
     errors = units.count * np.sqrt((influences**2).mean(0) / (units.count - 1))
     paired = units.count * np.sqrt(((influences[:, 0] - influences[:, 1]) ** 2).mean(0) / (units.count - 1))
     return (
@@ -105,7 +105,7 @@ def _drawn(units: Units) -> Floats:
     return grown
 
 
-def _at_most(units: Units) -> Units:
+def drawable(units: Units) -> Units:
     """Beyond `UNITS` documents, consecutive ones join into groups of about as many tokens."""
     if units.windows_per_block or len(units.sums) <= UNITS:
         return units
