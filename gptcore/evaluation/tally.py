@@ -46,6 +46,7 @@ def tally(
 
     The first `block_size` tokens of the split have as many as there are.
     """
+    document_starts = np.ascontiguousarray(document_starts)  # a column of a file; searches would copy it each time
     window_losses, window_tokens = [], []
     documents = Sums(np.zeros(len(document_starts)), np.zeros(len(document_starts), np.int64))
     positions = Sums(np.zeros(block_size), np.zeros(block_size, np.int64))
