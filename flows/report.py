@@ -1,5 +1,6 @@
 """The report at the end of a run, in Markdown, for the terminal and Prefect's UI."""
 
+import math
 import re
 import shutil
 import sys
@@ -37,15 +38,17 @@ def report(
     metrics = read_json(workspace.paths.evaluation / "metrics.json")
     stages = _table(["stage", "state", ""], ([name, state.name, state.message] for name, state in states.items()))
     comparison = _table(["on every validation token", "model", "nanoGPT baseline", "difference"], _comparison(metrics))
-    results = [comparison, _reached(metrics["baseline_loss_reached"]), f"**{promotion.message}**"]
+    reached = _reached(metrics["baseline_loss_reached"])
+    results = [f"{verdict(metrics)} {how_sure(metrics)}", comparison, reached, f"**{promotion.message}**"]
     sample = f"A sample of its text:\n\n```text\n{_sample(workspace)}\n```"
     ways = list(_commands(workspace, promotion, experiment))
     links = "\n".join(f"- [{what}]({how})" if how.startswith("http") else f"- {what}: {how}" for what, how in ways)
+    images = [image(workspace.paths.evaluation / f"{name}.png") for name in ("loss", "position")]
     with harmless():
         create_markdown_artifact(
             key="report",
             description=described(str(promotion.message)),
-            markdown="\n\n".join([*results, image(workspace.paths.evaluation / "loss.png"), sample, stages, links]),
+            markdown="\n\n".join([*results, *images, sample, stages, links]),
         )
     return "\n\n".join([stages, *results, sample, "\n".join(f"- {what}: {how}" for what, how in ways)])
 
@@ -60,11 +63,42 @@ def _table(heads: list[str], rows: Iterable[Iterable[str | None]]) -> str:
     return "\n".join(f"| {' | '.join(cell or '' for cell in line)} |" for line in lines)
 
 
+def verdict(metrics: dict[str, Any]) -> str:
+    """Whether the model is better, by the paired interval of bits per byte."""
+    if (intervals := metrics["difference"]["intervals"]) is None:
+        return "The validation text is a single window, too short for intervals."
+    low, high = intervals["bits_per_byte"]["low"], intervals["bits_per_byte"]["high"]
+    if not math.isfinite(low + high):
+        return "The losses are not finite, so there is no verdict."
+    if low <= 0 <= high:
+        return f"No difference from the baseline is shown: it is {low:+.4f} to {high:+.4f} bits per byte (95 %)."
+    word, least, most = ("better", -high, -low) if high < 0 else ("worse", low, high)
+    return f"The model is {word} than the baseline by {least:.4f} to {most:.4f} bits per byte (95 %)."
+
+
+def how_sure(metrics: dict[str, Any]) -> str:
+    """What the intervals resample, and what they would miss with windows as independent."""
+    difference, validation = metrics["difference"], metrics["validation"]
+    if difference["intervals"] is None:
+        return ""
+    by = f"the {validation['documents']:,} validation documents"
+    if length := validation["windows_per_block"]:
+        by = f"blocks of {length} consecutive windows, as the text is mostly one document or two"
+    return (
+        f"Intervals resample {by}; they cover the text, not the seed of the training. The standard error of the loss "
+        f"difference is {difference['intervals']['loss']['standard_error']:.4f}; windows taken as independent would "
+        f"give {difference['loss_standard_error']:.4f}."
+    )
+
+
 def _comparison(metrics: dict[str, Any]) -> Iterable[list[str]]:
     ours, theirs = metrics["model"], metrics["baseline"]
+    intervals = metrics["difference"]["intervals"] or {}
     for name, shape in FIGURES.items():
-        difference = ours[name] - theirs[name]
-        yield [name.replace("_", " "), f"{ours[name]:{shape}}", f"{theirs[name]:{shape}}", f"{difference:+{shape}}"]
+        difference = f"{ours[name] - theirs[name]:+{shape}}"
+        if interval := intervals.get(name):
+            difference += f" ({interval['low']:+{shape}} to {interval['high']:+{shape}})"
+        yield [name.replace("_", " "), f"{ours[name]:{shape}}", f"{theirs[name]:{shape}}", difference]
 
 
 def _reached(reached: dict[str, Any]) -> str:

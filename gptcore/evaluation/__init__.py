@@ -1,6 +1,6 @@
-"""Evaluation: takes a model and token files, returns loss and its standard error, perplexity and bits per byte.
+"""Evaluation: takes two models and token files, returns loss, perplexity, bits per byte and how sure they are.
 
-`losses.py` evaluates a model on every window, `comparison.py` a model and its baseline side by side. `curves.py` reads
-and plots the loss curves of training runs. `runs.py` joins experiments, flow runs and model versions into one table.
-Read `losses.py` first.
+`losses.py` scores windows, `tally.py` sums them by document and position, `intervals.py` makes errors and intervals of
+the sums, `comparison.py` measures a model and its baseline side by side. `positions.py` and `curves.py` draw. `runs.py`
+joins experiments, flow runs and model versions into one table. Read `tally.py` first.
 """

@@ -3,64 +3,91 @@
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from gptcore.config.paths import Paths
 from gptcore.config.settings import settings
 from gptcore.errors import UserError
-from gptcore.evaluation.config import Difference, EvaluateMetrics, ModelMetrics, Reached, Validation
+from gptcore.evaluation.config import (
+    Difference,
+    EvaluateConfig,
+    EvaluateMetrics,
+    Intervals,
+    ModelMetrics,
+    Reached,
+    Validation,
+)
 from gptcore.evaluation.curves import draw_curves, read_curve
-from gptcore.evaluation.losses import Score, score, standard_error, window_losses
+from gptcore.evaluation.intervals import intervals, units
+from gptcore.evaluation.losses import score, standard_error
+from gptcore.evaluation.positions import write_positions
+from gptcore.evaluation.tally import Sums, Tally, tally, window_starts
 from gptcore.model.folder import load_export
 from gptcore.progress import Progress
-from gptcore.tokens.token_files import open_tokens, read_meta, verify_tokens
+from gptcore.tokens.token_files import INDEX, document_starts, open_tokens, read_index, verify_tokens
 from gptcore.tokens.tokenizer import require_tokenizer
 
 
-def compare(paths: Paths, block_size: int) -> EvaluateMetrics:
-    """Measure data/model and data/baseline in windows of `block_size` tokens; draws their curves. Raises UserError."""
+def compare(paths: Paths, config: EvaluateConfig) -> EvaluateMetrics:
+    """Measure data/model and data/baseline in the same windows; draws their curves. Raises UserError."""
     verify_tokens(paths.tokens)
-    n_bytes = read_meta(paths.tokens).val.bytes
-    model, model_losses, counts = _measure(paths, paths.model, block_size, n_bytes)
-    baseline, baseline_losses, _ = _measure(paths, paths.baseline, block_size, n_bytes)
+    index = read_index(paths.tokens, "val")
+    document_bytes = index[:, INDEX.index("bytes")]
+    ours, our_parameters = _tally(paths, paths.model, config)
+    theirs, their_parameters = _tally(paths, paths.baseline, config)
+    resampled = units(ours, theirs, document_bytes)
+    of_model, of_baseline, of_difference = intervals(resampled) if resampled else (None, None, None)
+    n_bytes = int(document_bytes.sum())
+    model = _metrics(paths.model, ours.windows, n_bytes, of_model, our_parameters)
+    baseline = _metrics(paths.baseline, theirs.windows, n_bytes, of_baseline, their_parameters)
     curves = _curve(paths.model), _curve(paths.baseline)
     draw_curves(paths.evaluation / "loss.png", *curves)
+    write_positions(paths.evaluation, ours.positions, theirs.positions)
     return EvaluateMetrics(
         model=model,
         baseline=baseline,
         difference=Difference(
             loss=model.loss - baseline.loss,
-            loss_standard_error=standard_error(model_losses - baseline_losses, counts),
+            loss_standard_error=standard_error(ours.windows.losses - theirs.windows.losses, ours.windows.tokens),
             perplexity=model.perplexity - baseline.perplexity,
             bits_per_byte=model.bits_per_byte - baseline.bits_per_byte,
+            intervals=of_difference,
         ),
         baseline_loss_reached=reached(*curves),
-        validation=Validation(tokens=int(counts.sum()), bytes=n_bytes),
+        validation=Validation(
+            tokens=int(ours.windows.tokens.sum()),
+            bytes=n_bytes,
+            documents=len(index),
+            windows_per_block=resampled.windows_per_block if resampled else None,
+        ),
     )
 
 
-def _measure(
-    paths: Paths, folder: Path, block_size: int, n_bytes: int
-) -> tuple[ModelMetrics, NDArray[np.float64], NDArray[np.int64]]:
+def _tally(paths: Paths, folder: Path, config: EvaluateConfig) -> tuple[Tally, int]:
+    """The losses of the model in `folder`, and its number of parameters."""
     require_tokenizer(paths.tokens, folder / "export")
     model, _ = load_export(folder / "export", settings().torch_device())
-    if block_size > model.config.block_size:
-        raise UserError(f"evaluate.block_size {block_size} is longer than {folder.name}'s {model.config.block_size}")
-    tokens = open_tokens(paths.tokens, "val")
-    with Progress(f"evaluate {folder.name}", -(-(len(tokens) - 1) // block_size), "window") as progress:
-        losses, counts = window_losses(model, tokens, block_size, progress=progress)
-    measured: Score = score(losses, counts, n_bytes)
+    if config.block_size > model.config.block_size:
+        raise UserError(
+            f"evaluate.block_size {config.block_size} is longer than {folder.name}'s {model.config.block_size}"
+        )
+    tokens, starts = open_tokens(paths.tokens, "val"), document_starts(paths.tokens, "val")
+    windows = len(window_starts(len(tokens), config.block_size, config.stride))
+    with Progress(f"evaluate {folder.name}", windows, "window") as progress:
+        losses = tally(model, tokens, starts, config.block_size, config.stride, progress)
+    return losses, model.parameter_count()
+
+
+def _metrics(folder: Path, losses: Sums, n_bytes: int, intervals: Intervals | None, parameters: int) -> ModelMetrics:
     last = _curve(folder).iloc[-1]
-    metrics = ModelMetrics(
-        **asdict(measured),
-        parameters=model.parameter_count(),
+    return ModelMetrics(
+        **asdict(score(losses.losses, losses.tokens, n_bytes)),
+        intervals=intervals,
+        parameters=parameters,
         tokens=int(last["tokens"]),
         seconds=float(last["seconds"]),
         tokens_per_second=round(float(last["tokens"] / last["seconds"]), 1),
     )
-    return metrics, losses, counts
 
 
 def _curve(folder: Path) -> pd.DataFrame:

@@ -1,6 +1,8 @@
 """The section of params.yaml that configures the evaluation, and the metrics it returns. Imports no torch (2 s)."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from gptcore.config.params import Metrics, Section
 from gptcore.model.config import LONGEST_BLOCK
@@ -8,15 +10,39 @@ from gptcore.model.config import LONGEST_BLOCK
 
 class EvaluateConfig(Section):
     block_size: int = Field(gt=0, le=LONGEST_BLOCK, description="Tokens per window; at most both models' block_size")
+    stride: int = Field(
+        gt=0, le=LONGEST_BLOCK, description="Tokens scored per window, with at least block_size - stride before each"
+    )
+
+    @model_validator(mode="after")
+    def _no_token_is_left_out(self) -> Self:
+        if self.stride > self.block_size:
+            raise ValueError(f"stride {self.stride} is longer than block_size {self.block_size}")
+        return self
+
+
+class Interval(Metrics):
+    """95 %; the standard error is clustered."""
+
+    standard_error: float
+    low: float
+    high: float
+
+
+class Intervals(Metrics):
+    loss: Interval
+    perplexity: Interval
+    bits_per_byte: Interval
 
 
 class ModelMetrics(Metrics):
-    """`seconds` is training time without evaluation and checkpoints."""
+    """`loss_standard_error` takes windows as independent. `seconds` is training without evaluation and checkpoints."""
 
     loss: float
     loss_standard_error: float
     perplexity: float
     bits_per_byte: float
+    intervals: Intervals | None
     parameters: int
     tokens: int
     seconds: float
@@ -24,12 +50,13 @@ class ModelMetrics(Metrics):
 
 
 class Difference(Metrics):
-    """Model minus baseline; the standard error is of the paired difference."""
+    """Model minus baseline; the standard error and the intervals are of the paired difference."""
 
     loss: float
     loss_standard_error: float
     perplexity: float
     bits_per_byte: float
+    intervals: Intervals | None
 
 
 class Reached(Metrics):
@@ -41,8 +68,12 @@ class Reached(Metrics):
 
 
 class Validation(Metrics):
+    """`windows_per_block` if the intervals resample blocks of windows; None if they resample documents."""
+
     tokens: int
     bytes: int
+    documents: int
+    windows_per_block: int | None
 
 
 class EvaluateMetrics(Metrics):

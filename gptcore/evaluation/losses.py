@@ -1,7 +1,7 @@
 """Perplexity, bits per byte, standard error, and the paired comparison of two models on the same windows."""
 
 import math
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +18,7 @@ LOGITS_AT_ONCE = 1 << 28  # 1 GiB in float32; 64 windows of GPT-2's context and 
 
 
 def window_losses(
-    model: GPT,
-    tokens: Tokens,
-    window: int,
-    at_most: int = 0,
-    autocast: AbstractContextManager[object] | None = None,
-    progress: Progress | None = None,
+    model: GPT, tokens: Tokens, window: int, at_most: int = 0
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Summed loss (nats) and number of targets of each window of `window` tokens; covers every token but the first.
 
@@ -33,24 +28,42 @@ def window_losses(
     if at_most and at_most < len(starts):
         starts = starts[: (len(tokens) - 1) // window]
         starts = starts[np.linspace(0, len(starts) - 1, at_most).round().astype(np.int64)]
+    losses, counts = [], []
+
+    def add(targets: NDArray[np.int64], loss: torch.Tensor) -> None:
+        real = torch.from_numpy(targets < len(tokens))
+        losses.append((loss * real).sum(1).numpy())
+        counts.append(real.sum(1).numpy())
+
+    each_batch(model, tokens, starts, window, add)
+    return np.concatenate(losses), np.concatenate(counts)
+
+
+def each_batch(
+    model: GPT,
+    tokens: Tokens,
+    starts: NDArray[np.int64],
+    window: int,
+    use: Callable[[NDArray[np.int64], torch.Tensor], None],
+    progress: Progress | None = None,
+) -> None:
+    """Call `use` with the targets' positions and losses (nats, float64), both (windows, window), batch after batch.
+
+    Positions after the last token have no meaningful loss. Restores the model's training or evaluation mode.
+    """
     training, device = model.training, model.wte.weight.device
     model.eval()
-    losses, counts = [], []
     size = max(min(WINDOWS_PER_BATCH, LOGITS_AT_ONCE // (window * model.vocab_size)), 1)
-    with torch.inference_mode(), autocast or nullcontext():
+    with torch.inference_mode():
         for first in range(0, len(starts), size):
-            batch = starts[first : first + size]
-            positions = np.minimum(batch[:, None] + np.arange(window + 1), len(tokens) - 1)
-            rows = torch.from_numpy(tokens[positions].astype(np.int64)).to(device)
-            real = torch.from_numpy(batch[:, None] + np.arange(1, window + 1) < len(tokens))
+            positions = starts[first : first + size, None] + np.arange(window + 1)
+            rows = torch.from_numpy(tokens[np.minimum(positions, len(tokens) - 1)].astype(np.int64)).to(device)
             logits = model(rows[:, :-1])
-            loss = F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten(), reduction="none").view(real.shape)
-            losses.append((loss.cpu().double() * real).sum(1).numpy())  # Apple's GPUs have no float64
-            counts.append(real.sum(1).numpy())
+            loss = F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten(), reduction="none")
+            use(positions[:, 1:], loss.view(len(rows), window).cpu().double())  # Apple's GPUs have no float64
             if progress:
                 progress.update(min(first + size, len(starts)))
     model.train(training)
-    return np.concatenate(losses), np.concatenate(counts)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ def evaluate(evaluate: EvaluateConfig, paths: Paths) -> EvaluateMetrics:
     from gptcore.training.memory import keep_freed_memory
 
     keep_freed_memory()
-    return compare(paths, evaluate.block_size)
+    return compare(paths, evaluate)
 
 
 if __name__ == "__main__":

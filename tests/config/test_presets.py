@@ -149,6 +149,8 @@ def test_differences_name_each_field() -> None:
         ("model.n_head=5", "n_embd 128 is not a multiple of n_head 5"),
         ("train.batch_tokens=1000", "train.batch_tokens 1000 is not a multiple of model.block_size 64"),
         ("data.source='https://me:hunter2@example.org/a'", "data.source: holds a user name or password"),
+        ("evaluate.stride=65", "evaluate: stride 65 is longer than block_size 64"),
+        ("evaluate.stride=0", "evaluate.stride: input should be greater than 0"),
         ("evaluate.block_size=65", "evaluate.block_size 65 is longer than model.block_size 64"),
     ],
 )

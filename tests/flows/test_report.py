@@ -1,8 +1,10 @@
 """The report's words."""
 
+from typing import Any
+
 import pytest
 
-from flows.report import whole_words
+from flows.report import how_sure, verdict, whole_words
 
 
 @pytest.mark.parametrize(
@@ -18,3 +20,31 @@ from flows.report import whole_words
 )
 def test_a_sample_ends_with_a_word(sample: str, shown: str) -> None:
     assert whole_words(sample) == shown
+
+
+def metrics(low: float, high: float, windows_per_block: int | None = None) -> dict[str, Any]:
+    interval = {"standard_error": 0.0123, "low": low, "high": high}
+    difference = {"loss_standard_error": 0.0048, "intervals": {"loss": interval, "bits_per_byte": interval}}
+    return {"difference": difference, "validation": {"documents": 1234, "windows_per_block": windows_per_block}}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (-0.31, -0.29, "The model is better than the baseline by 0.2900 to 0.3100 bits per byte (95 %)."),
+        (0.01, 0.02, "The model is worse than the baseline by 0.0100 to 0.0200 bits per byte (95 %)."),
+        (-0.01, 0.02, "No difference from the baseline is shown: it is -0.0100 to +0.0200 bits per byte (95 %)."),
+        (0.0, 0.0, "No difference from the baseline is shown: it is +0.0000 to +0.0000 bits per byte (95 %)."),
+        (float("nan"), float("nan"), "The losses are not finite, so there is no verdict."),
+    ],
+)
+def test_the_interval_decides(low: float, high: float, said: str) -> None:
+    assert verdict(metrics(low, high)) == said
+
+
+def test_it_says_what_is_resampled_and_both_errors() -> None:
+    said = how_sure(metrics(-1, 1))
+    assert "the 1,234 validation documents" in said and "0.0123" in said and "0.0048" in said
+    assert "blocks of 8 consecutive windows" in how_sure(metrics(-1, 1, windows_per_block=8))
+    one = {"difference": {"intervals": None}, "validation": {"documents": 1, "windows_per_block": None}}
+    assert "single window" in verdict(one) and how_sure(one) == ""

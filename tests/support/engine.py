@@ -96,7 +96,7 @@ def make_workspace(root: Path, **params: Any) -> Path:
         "train": TRAIN,
         "curve": CURVE,
         "baseline": baseline,
-        "evaluate": {"block_size": 16},
+        "evaluate": {"block_size": 16, "stride": 16},
     }
     write_json(root / "params.yaml", {**sections, **params})  # JSON is YAML
     return root

@@ -117,10 +117,17 @@ def evaluate(params: dict, folder: Path) -> dict:
     common = {"perplexity": 4.5, "parameters": 100, "tokens": 20, "seconds": 1.0, "tokens_per_second": 20.0}
     losses = {name: {"loss": bits / 2, "loss_standard_error": 0.01, "bits_per_byte": bits, **common}
               for name, bits in (("model", ours), ("baseline", theirs))}  # fmt: skip
-    (folder / "loss.png").write_bytes(b"png")
+    for name in ("loss.png", "position.png", "position.csv"):
+        (folder / name).write_bytes(b"png")
     found = (1, 0.5, 2.0) if ours <= theirs else (None, None, None)
     reached = dict(zip(("steps", "seconds", "speedup"), found, strict=True))
-    return {**losses, "baseline_loss_reached": reached, "validation": {"tokens": 5, "bytes": 6}}
+    text = {"tokens": 5, "bytes": 6, "documents": 4, "windows_per_block": None}
+    bits = {"standard_error": 0.01, "low": ours - theirs - 0.03, "high": ours - theirs + 0.03}
+    difference = {
+        "loss_standard_error": 0.01,
+        "intervals": dict.fromkeys(("loss", "perplexity", "bits_per_byte"), bits),
+    }
+    return {**losses, "difference": difference, "baseline_loss_reached": reached, "validation": text}
 
 
 if __name__ == "__main__":

@@ -133,11 +133,16 @@ def test_baseline_gets_the_models_token_budget_and_evaluate_compares(tmp_path: P
     metrics = json.loads((root / "data/evaluation/metrics.json").read_text())
     assert metrics["model"]["tokens"] == metrics["baseline"]["tokens"] == 120 * 128
     val = json.loads((root / "data/tokens/meta.json").read_text())["val"]
-    assert metrics["validation"] == {"tokens": val["tokens"] - 1, "bytes": val["bytes"]}
+    counted = {"tokens": val["tokens"] - 1, "bytes": val["bytes"], "documents": 2}
+    assert metrics["validation"] == {**counted, "windows_per_block": 8}  # two documents are too few to resample
+    bits = metrics["difference"]["intervals"]["bits_per_byte"]
+    assert bits["low"] < metrics["difference"]["bits_per_byte"] < bits["high"] < 0 < bits["standard_error"]
     difference = metrics["model"]["bits_per_byte"] - metrics["baseline"]["bits_per_byte"]
     assert metrics["difference"]["bits_per_byte"] == pytest.approx(difference)
     assert metrics["baseline_loss_reached"]["steps"] <= 120  # the modern recipe reaches it
-    assert (root / "data/evaluation/loss.png").read_bytes().startswith(b"\x89PNG")
+    assert all((root / f"data/evaluation/{each}.png").read_bytes()[:4] == b"\x89PNG" for each in ("loss", "position"))
+    with (root / "data/evaluation/position.csv").open() as file:
+        assert sum(int(row["tokens"]) for row in csv.DictReader(file)) == val["tokens"] - 1
 
 
 def test_training_ends_where_the_target_is_reached(tmp_path: Path) -> None:
