@@ -36,10 +36,18 @@ def report(
     It ends with a list of addresses and commands, which a terminal prints without wrapping them (terminal.py).
     """
     metrics = read_json(workspace.paths.evaluation / "metrics.json")
+    intervals = read_json(workspace.paths.evaluation / "intervals.json")
     stages = _table(["stage", "state", ""], ([name, state.name, state.message] for name, state in states.items()))
-    comparison = _table(["on every validation token", "model", "nanoGPT baseline", "difference"], _comparison(metrics))
+    comparison = _table(
+        ["on every validation token", "model", "nanoGPT baseline", "difference"], _comparison(metrics, intervals)
+    )
     reached = _reached(metrics["baseline_loss_reached"])
-    results = [f"{verdict(metrics)} {how_sure(metrics)}", comparison, reached, f"**{promotion.message}**"]
+    results = [
+        f"{verdict(intervals['difference'])} {how_sure(metrics, intervals)}",
+        comparison,
+        reached,
+        f"**{promotion.message}**",
+    ]
     sample = f"A sample of its text:\n\n```text\n{_sample(workspace)}\n```"
     ways = list(_commands(workspace, promotion, experiment))
     links = "\n".join(f"- [{what}]({how})" if how.startswith("http") else f"- {what}: {how}" for what, how in ways)
@@ -63,11 +71,11 @@ def _table(heads: list[str], rows: Iterable[Iterable[str | None]]) -> str:
     return "\n".join(f"| {' | '.join(cell or '' for cell in line)} |" for line in lines)
 
 
-def verdict(metrics: dict[str, Any]) -> str:
+def verdict(difference: dict[str, dict[str, float]] | None) -> str:
     """Whether the model is better, by the paired interval of bits per byte."""
-    if (intervals := metrics["difference"]["intervals"]) is None:
+    if difference is None:
         return "The validation text is a single window, too short for intervals."
-    low, high = intervals["bits_per_byte"]["low"], intervals["bits_per_byte"]["high"]
+    low, high = difference["bits_per_byte"]["low"], difference["bits_per_byte"]["high"]
     if not math.isfinite(low + high):
         return "The losses are not finite, so there is no verdict."
     if low <= 0 <= high:
@@ -76,27 +84,25 @@ def verdict(metrics: dict[str, Any]) -> str:
     return f"The model is {word} than the baseline by {least:.4f} to {most:.4f} bits per byte (95 %)."
 
 
-def how_sure(metrics: dict[str, Any]) -> str:
+def how_sure(metrics: dict[str, Any], intervals: dict[str, Any]) -> str:
     """What the intervals resample, and what they would miss with windows as independent."""
-    difference, validation = metrics["difference"], metrics["validation"]
-    if difference["intervals"] is None:
+    if intervals["difference"] is None:
         return ""
-    by = f"the {validation['documents']:,} validation documents"
-    if length := validation["windows_per_block"]:
+    by = f"the {metrics['validation']['documents']:,} validation documents"
+    if length := intervals["windows_per_block"]:
         by = f"blocks of {length} consecutive windows, as the text is mostly one document or two"
     return (
         f"Intervals resample {by}; they cover the text, not the seed of the training. The standard error of the loss "
-        f"difference is {difference['intervals']['loss']['standard_error']:.4f}; windows taken as independent would "
-        f"give {difference['loss_standard_error']:.4f}."
+        f"difference is {intervals['difference']['loss']['standard_error']:.4f}; windows taken as independent would "
+        f"give {metrics['difference']['loss_standard_error']:.4f}."
     )
 
 
-def _comparison(metrics: dict[str, Any]) -> Iterable[list[str]]:
+def _comparison(metrics: dict[str, Any], intervals: dict[str, Any]) -> Iterable[list[str]]:
     ours, theirs = metrics["model"], metrics["baseline"]
-    intervals = metrics["difference"]["intervals"] or {}
     for name, shape in FIGURES.items():
         difference = f"{ours[name] - theirs[name]:+{shape}}"
-        if interval := intervals.get(name):
+        if interval := (intervals["difference"] or {}).get(name):
             difference += f" ({interval['low']:+{shape}} to {interval['high']:+{shape}})"
         yield [name.replace("_", " "), f"{ours[name]:{shape}}", f"{theirs[name]:{shape}}", difference]
 

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -12,16 +13,16 @@ from gptcore.evaluation.config import (
     Difference,
     EvaluateConfig,
     EvaluateMetrics,
-    Intervals,
     ModelMetrics,
     Reached,
     Validation,
 )
 from gptcore.evaluation.curves import draw_curves, read_curve
-from gptcore.evaluation.intervals import intervals, units
+from gptcore.evaluation.intervals import Units, intervals, units
 from gptcore.evaluation.losses import score, standard_error
 from gptcore.evaluation.positions import write_positions
 from gptcore.evaluation.tally import Sums, Tally, tally, window_starts
+from gptcore.files import write_json
 from gptcore.model.folder import load_export
 from gptcore.progress import Progress
 from gptcore.tokens.token_files import INDEX, document_starts, open_tokens, read_index, verify_tokens
@@ -35,11 +36,10 @@ def compare(paths: Paths, config: EvaluateConfig) -> EvaluateMetrics:
     document_bytes = index[:, INDEX.index("bytes")]
     ours, our_parameters = _tally(paths, paths.model, config)
     theirs, their_parameters = _tally(paths, paths.baseline, config)
-    resampled = units(ours, theirs, document_bytes)
-    of_model, of_baseline, of_difference = intervals(resampled) if resampled else (None, None, None)
     n_bytes = int(document_bytes.sum())
-    model = _metrics(paths.model, ours.windows, n_bytes, of_model, our_parameters)
-    baseline = _metrics(paths.baseline, theirs.windows, n_bytes, of_baseline, their_parameters)
+    model = _metrics(paths.model, ours.windows, n_bytes, our_parameters)
+    baseline = _metrics(paths.baseline, theirs.windows, n_bytes, their_parameters)
+    write_json(paths.evaluation / "intervals.json", _intervals(units(ours, theirs, document_bytes)))
     curves = _curve(paths.model), _curve(paths.baseline)
     draw_curves(paths.evaluation / "loss.png", *curves)
     write_positions(paths.evaluation, ours.positions, theirs.positions)
@@ -51,16 +51,26 @@ def compare(paths: Paths, config: EvaluateConfig) -> EvaluateMetrics:
             loss_standard_error=standard_error(ours.windows.losses - theirs.windows.losses, ours.windows.tokens),
             perplexity=model.perplexity - baseline.perplexity,
             bits_per_byte=model.bits_per_byte - baseline.bits_per_byte,
-            intervals=of_difference,
         ),
         baseline_loss_reached=reached(*curves),
         validation=Validation(
             tokens=int(ours.windows.tokens.sum()),
             bytes=n_bytes,
             documents=len(index),
-            windows_per_block=resampled.windows_per_block if resampled else None,
         ),
     )
+
+
+def _intervals(resampled: Units | None) -> dict[str, Any]:
+    """Of the model, the baseline and their difference, or None where the text is a single window.
+
+    `windows_per_block` if blocks of windows are resampled; None if documents are.
+    """
+    names = ("model", "baseline", "difference")
+    if resampled is None:
+        return {"windows_per_block": None, **dict.fromkeys(names)}
+    found = (asdict(each) for each in intervals(resampled))
+    return {"windows_per_block": resampled.windows_per_block, **dict(zip(names, found, strict=True))}
 
 
 def _tally(paths: Paths, folder: Path, config: EvaluateConfig) -> tuple[Tally, int]:
@@ -78,11 +88,10 @@ def _tally(paths: Paths, folder: Path, config: EvaluateConfig) -> tuple[Tally, i
     return losses, model.parameter_count()
 
 
-def _metrics(folder: Path, losses: Sums, n_bytes: int, intervals: Intervals | None, parameters: int) -> ModelMetrics:
+def _metrics(folder: Path, losses: Sums, n_bytes: int, parameters: int) -> ModelMetrics:
     last = _curve(folder).iloc[-1]
     return ModelMetrics(
         **asdict(score(losses.losses, losses.tokens, n_bytes)),
-        intervals=intervals,
         parameters=parameters,
         tokens=int(last["tokens"]),
         seconds=float(last["seconds"]),

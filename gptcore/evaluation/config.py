@@ -21,20 +21,6 @@ class EvaluateConfig(Section):
         return self
 
 
-class Interval(Metrics):
-    """95 %; the standard error is clustered."""
-
-    standard_error: float
-    low: float
-    high: float
-
-
-class Intervals(Metrics):
-    loss: Interval
-    perplexity: Interval
-    bits_per_byte: Interval
-
-
 class ModelMetrics(Metrics):
     """`loss_standard_error` takes windows as independent. `seconds` is training without evaluation and checkpoints."""
 
@@ -42,7 +28,6 @@ class ModelMetrics(Metrics):
     loss_standard_error: float
     perplexity: float
     bits_per_byte: float
-    intervals: Intervals | None
     parameters: int
     tokens: int
     seconds: float
@@ -50,13 +35,12 @@ class ModelMetrics(Metrics):
 
 
 class Difference(Metrics):
-    """Model minus baseline; the standard error and the intervals are of the paired difference."""
+    """Model minus baseline; the standard error is that of the paired difference."""
 
     loss: float
     loss_standard_error: float
     perplexity: float
     bits_per_byte: float
-    intervals: Intervals | None
 
 
 class Reached(Metrics):
@@ -68,12 +52,9 @@ class Reached(Metrics):
 
 
 class Validation(Metrics):
-    """`windows_per_block` if the intervals resample blocks of windows; None if they resample documents."""
-
     tokens: int
     bytes: int
     documents: int
-    windows_per_block: int | None
 
 
 class EvaluateMetrics(Metrics):

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gptcore.evaluation.config import Interval, Intervals
 from gptcore.evaluation.tally import Tally
 
 LEVEL = 0.95
@@ -21,6 +20,22 @@ UNITS = 512  # at most as many are drawn for a resample, a bounded time; they gi
 SEED = 0
 LOSSES, TOKENS, BYTES = slice(0, 2), 2, 3  # columns of sums: losses of the model and of the baseline, ...
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """95 %; the standard error is clustered."""
+
+    standard_error: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Intervals:
+    loss: Interval
+    perplexity: Interval
+    bits_per_byte: Interval
 
 
 @dataclass(frozen=True)

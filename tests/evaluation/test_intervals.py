@@ -1,6 +1,7 @@
 """Intervals cover what they should: by document, or by blocks of windows where there is one document."""
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -135,7 +136,7 @@ def test_empty_documents_do_no_harm() -> None:
         np.append(n_bytes, 0),
     )
     assert len(found.sums) == 4
-    assert all(math.isfinite(value) for each in intervals(found) for value in each.loss.model_dump().values())
+    assert all(math.isfinite(value) for each in intervals(found) for value in asdict(each.loss).values())
 
 
 def test_the_same_text_has_the_same_interval_and_work_is_bounded() -> None:

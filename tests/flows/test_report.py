@@ -22,10 +22,12 @@ def test_a_sample_ends_with_a_word(sample: str, shown: str) -> None:
     assert whole_words(sample) == shown
 
 
-def metrics(low: float, high: float, windows_per_block: int | None = None) -> dict[str, Any]:
+METRICS = {"difference": {"loss_standard_error": 0.0048}, "validation": {"documents": 1234}}
+
+
+def difference(low: float, high: float) -> dict[str, dict[str, float]]:
     interval = {"standard_error": 0.0123, "low": low, "high": high}
-    difference = {"loss_standard_error": 0.0048, "intervals": {"loss": interval, "bits_per_byte": interval}}
-    return {"difference": difference, "validation": {"documents": 1234, "windows_per_block": windows_per_block}}
+    return {"loss": interval, "bits_per_byte": interval}
 
 
 @pytest.mark.parametrize(
@@ -39,12 +41,13 @@ def metrics(low: float, high: float, windows_per_block: int | None = None) -> di
     ],
 )
 def test_the_interval_decides(low: float, high: float, said: str) -> None:
-    assert verdict(metrics(low, high)) == said
+    assert verdict(difference(low, high)) == said
 
 
 def test_it_says_what_is_resampled_and_both_errors() -> None:
-    said = how_sure(metrics(-1, 1))
+    by_documents: dict[str, Any] = {"windows_per_block": None, "difference": difference(-1, 1)}
+    said = how_sure(METRICS, by_documents)
     assert "the 1,234 validation documents" in said and "0.0123" in said and "0.0048" in said
-    assert "blocks of 8 consecutive windows" in how_sure(metrics(-1, 1, windows_per_block=8))
-    one = {"difference": {"intervals": None}, "validation": {"documents": 1, "windows_per_block": None}}
-    assert "single window" in verdict(one) and how_sure(one) == ""
+    assert "blocks of 8 consecutive windows" in how_sure(METRICS, {**by_documents, "windows_per_block": 8})
+    assert "single window" in verdict(None)
+    assert how_sure(METRICS, {"windows_per_block": None, "difference": None}) == ""
