@@ -36,14 +36,7 @@ def rollback(registry: "Registry", to: int | None, why: str) -> Rollback:
     registry.moves.notice("champion")
     was = registry.aliases().get("champion")
     versions = {each.number: each for each, _ in registry.versions()}
-    number = to if to is not None else earlier(registry.moves.journal.lines(), was)
-    if number is None:
-        raise UserError(f"the journal knows no champion before version {was}; name one with --to")
-    if number == was:
-        raise UserError(f"gpt version {number} is the champion already; nothing was moved")
-    if number not in versions:
-        known = ", ".join(map(str, versions)) or "none"
-        raise UserError(f"there is no gpt version {number}; there are: {known}; name one with --to")
+    number = _chosen(to if to is not None else earlier(registry.moves.journal.lines(), was), was, list(versions))
     check_files(registry, versions[number])
     if was in versions:
         registry.tag(was, {WITHDRAWN: why})  # first: if this is killed, nobody crowns it again
@@ -54,6 +47,18 @@ def rollback(registry: "Registry", to: int | None, why: str) -> Rollback:
         registry.describe(was, f"gpt version {was} was rolled back to version {number}: {why}.")
     registry.describe(number, f"gpt version {number} is the champion again: {why}.")
     return Rollback(was, number)
+
+
+def _chosen(number: int | None, champion: int | None, versions: list[int]) -> int:
+    """`number`, if `champion` can be given to that version. Raises UserError."""
+    if number is None:
+        raise UserError(f"the journal knows no champion before version {champion}; name one with --to")
+    if number == champion:
+        raise UserError(f"gpt version {number} is the champion already; nothing was moved")
+    if number not in versions:
+        known = ", ".join(map(str, versions)) or "none"
+        raise UserError(f"there is no gpt version {number}; there are: {known}; name one with --to")
+    return number
 
 
 def earlier(lines: "Sequence[Line]", champion: int | None) -> int | None:
