@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gptcore.errors import UserError
-from gptcore.files import SUMS, read_sums, sha256_file
 from gptcore.registry.journal import LONGEST_REASON
 from gptcore.registry.judge import WITHDRAWN
+from gptcore.registry.verify import damages
 
 if TYPE_CHECKING:
     from gptcore.registry.journal import Line
-    from gptcore.registry.tracking import Registry, Version
-
-ELSEWHERE = "nothing was moved; name another version with --to"
+    from gptcore.registry.tracking import Registry
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,8 @@ def rollback(registry: "Registry", to: int | None, why: str) -> Rollback:
     was = registry.aliases().get("champion")
     versions = {each.number: each for each, _ in registry.versions()}
     number = _chosen(to if to is not None else earlier(registry.moves.journal.lines(), was), was, list(versions))
-    check_files(registry, versions[number])
+    if damage := damages(registry, versions[number]):
+        raise UserError(f"{damage}; nothing was moved; name another version with --to")
     if was in versions:
         registry.tag(was, {WITHDRAWN: why})  # first: if this is killed, nobody crowns it again
     if versions[number].tags.get(WITHDRAWN):
@@ -70,17 +69,3 @@ def earlier(lines: "Sequence[Line]", champion: int | None) -> int | None:
         elif line.alias == "champion" and line.to is not None:
             held.append(line.to)
     return next((each for each in reversed(held) if each != champion), None)
-
-
-def check_files(registry: "Registry", version: "Version") -> None:
-    """Read every byte of a version's model folder. Raises UserError if it is gone or damaged."""
-    with registry.export(version.number) as folder:
-        try:
-            sums = read_sums(folder)
-            found = {name: sha256_file(folder / name) for name in sums}
-        except (OSError, ValueError) as error:
-            raise UserError(f"files of gpt version {version.number} are gone: {error}; {ELSEWHERE}") from None
-    tagged = {"model.safetensors": version.tags["model_sha256"]}.items()
-    if wrong := sorted({name for name, sha256 in [*sums.items(), *tagged] if found.get(name) != sha256}):
-        which = f"{', '.join(wrong)} of gpt version {version.number}"
-        raise UserError(f"{which} is damaged: its sha256 is not the one of {SUMS} and tags; {ELSEWHERE}")

@@ -203,7 +203,9 @@ def test_earlier_champion(champions: list[int | None], before: int | None) -> No
     assert earlier(lines, champions[-1] if champions else None) == before
 
 
-def test_rollback_that_cannot_be_moves_nothing(registry: Registry, tmp_path: Path) -> None:
+def test_damage_is_named_and_moves_nothing(
+    registry: Registry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def rollback(*words: str) -> str:
         return refused("rollback", "--to", *words)
 
@@ -218,6 +220,13 @@ def test_rollback_that_cannot_be_moves_nothing(registry: Registry, tmp_path: Pat
     assert rollback("4", "--why", "x").startswith(damaged)
     sums.write_text(sha256sums(sums.parent))
     assert rollback("4", "--why", "x").startswith(damaged)
+    assert refused("verify") == "damaged or gone: gpt version 4"
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split(" of gpt")[0] for line in told] == [
+        "whole    gpt version 1", "whole    gpt version 2", "whole    gpt version 3, champion",
+        "damaged  model.safetensors", "whole    the journal",
+    ]  # fmt: skip
+    assert told[3].endswith("; its tags name no DVC experiment to get it back from")
     weights.unlink()
     assert rollback("4", "--why", "x").startswith("files of gpt version 4 are gone: ")
     with pytest.raises(UserError, match="champion was just moved from version 2 to 3; nothing was moved here"):
