@@ -133,6 +133,11 @@ def test_cached_promotion_looks_for_its_files(finished: Path) -> None:
     assert (aliases, n_runs, sorted(versions)) == ({"champion": 2, "challenger": 2}, 1, [1, 2])
     assert list((finished / "mlartifacts").rglob("model.safetensors"))
 
+    client(finished).set_model_version_tag("gpt", "2", "withdrawn", "it swears")  # as a rollback does
+    client(finished).delete_registered_model_alias("gpt", "champion")
+    shutil.rmtree(finished / "mlartifacts")
+    assert "gpt version 3 is not promoted: it was rolled back: it swears." in train_gpt()
+
 
 def test_registry_that_does_not_answer_is_asked_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
