@@ -21,7 +21,7 @@ from gptcore.config.presets import flatten
 from gptcore.files import read_json, sha256_file, write_json
 from gptcore.registry.address import sqlite_file, tracking_uri
 from gptcore.registry.champion import crown, is_judged
-from gptcore.registry.judge import standing
+from gptcore.registry.judge import WITHDRAWN, standing
 from gptcore.registry.moved import local_path
 from tasks.stage import STAGE
 from tasks.stop import stoppable
@@ -72,6 +72,7 @@ def _settle(workspace: Workspace, experiment: str | None, uri: str) -> tuple[Pro
             get_run_logger().warning(
                 f"the files of gpt version {version.number} are gone; a new version takes its place"
             )
+            tags |= {WITHDRAWN: version.tags[WITHDRAWN]} if version.tags.get(WITHDRAWN) else {}
             version = None
         news = "" if version and _is_settled(version, tags) else _promote(registry, workspace, tags, version)
         version = registry.find(tags["model_sha256"])
@@ -106,7 +107,7 @@ def _place(registry: "Registry", number: int, tags: dict[str, str], export: Path
     champion = registry.holder("champion")
     if champion and champion.number == number and judged:
         return "is the champion already"
-    registry.give("challenger", number)
+    registry.moves.move("challenger", number, "it is the newest")
     same = champion and champion.number != number and champion.tags.get("model_sha256") == tags["model_sha256"]
     gone = champion and same and not registry.is_there(champion.number, export)
     wins, because = crown(registry, number, replaces=champion.number if champion and gone else None)

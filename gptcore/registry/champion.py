@@ -7,6 +7,8 @@ by a look, and a version that is registered after that look is compared with the
 
 A run that is killed before it looks again leaves a version that is not judged; whoever finds it with the alias looks at
 all versions. Only one that is killed right after it has given the alias to the version of another leaves no sign.
+
+A version that was rolled back is no rival: it gets the alias only from a person, see `judge`.
 """
 
 from typing import TYPE_CHECKING
@@ -33,12 +35,14 @@ def crown(registry: "Registry", number: int, replaces: int | None = None) -> tup
     else:
         wins, because = judge(versions[number].tags, champion)
         best = best if wins else None
+    why = because
     while best:
         if not champion or champion.number != best.number:
-            registry.give("champion", best.number)
+            registry.moves.move("champion", best.number, why)
         versions, champion = _look(registry)
         rivals = [each for each in versions.values() if not is_judged(each) or known.get(each.number) != each.tags]
-        best = _better(rivals, champion)
+        if best := _better(rivals, champion):
+            why = judge(best.tags, champion)[1]
     if champion and champion.number == number:
         return True, because
     return judge(versions[number].tags, champion)

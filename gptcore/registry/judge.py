@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # 2 s of imports that a run in which nothing changed does not pay
     from gptcore.registry.tracking import Version
 
+WITHDRAWN = "withdrawn"  # the tag of a version that was rolled back, and why
 MEASURED = {"bits_per_byte", "baseline_bits_per_byte", "validation_text_sha256"}  # the tags that `judge` needs
 
 
 def judge(tags: dict[str, str], champion: "Version | None") -> tuple[bool, str]:
     """Whether a version with `tags` should become champion, and why or why not."""
+    if tags.get(WITHDRAWN):
+        return False, f"it was rolled back: {tags[WITHDRAWN]}"
     beats, measured = _against_baseline(tags)
     if not beats:
         return False, measured

@@ -19,6 +19,11 @@ EXPERIMENT_TAGS = {
     }),
 }  # fmt: skip
 
+JOURNAL_TAGS = {
+    NOTE: "The run in here holds a line for each move of an alias of the model `gpt`: `gptcore registry history`.",
+    "mlflow.experimentKind": "custom_model_development",
+}
+
 
 def experiment_page(address: str, experiment: str) -> str:
     """All runs, the best first. Without `workflowType`, MLflow opens the pages of its GenAI part."""

@@ -23,9 +23,11 @@ from mlflow.models import infer_signature, set_signature
 
 from gptcore.addresses import redacted
 from gptcore.errors import Unavailable, UserError
-from gptcore.registry.address import sqlite_file
+from gptcore.registry.address import sqlite_file, tracking_uri
 from gptcore.registry.answers import answers
-from gptcore.registry.moved import EXPERIMENT, follow
+from gptcore.registry.journal import Journal
+from gptcore.registry.moved import EXPERIMENT, follow, local_path
+from gptcore.registry.moves import Moves
 from gptcore.registry.pack import copy_code, requirements
 from gptcore.registry.pages import EXPERIMENT_TAGS, MODEL_NOTE, NOTE, packed, unpacked
 from gptcore.registry.sampling import SAMPLING
@@ -50,6 +52,16 @@ class Point:
     value: float
     step: int
     seconds: float
+
+
+@contextmanager
+def opened_in(checkout: Path) -> Iterator["Registry"]:
+    """The registry of `checkout` for a command, which does not make one. Raises UserError if there is none."""
+    uri = tracking_uri(checkout)
+    if (database := sqlite_file(uri)) and not database.is_file():
+        raise UserError(f"there is no MLflow registry {database} yet; run the flow, or set MLFLOW_TRACKING_URI")
+    with opened(uri, checkout / "mlartifacts") as registry:
+        yield registry
 
 
 @contextmanager
@@ -127,20 +139,46 @@ class Registry:
             for each in found
         ]
 
-    def give(self, alias: str, number: int) -> None:
-        self.client.set_registered_model_alias(MODEL, alias, str(number))
+    @cached_property
+    def moves(self) -> Moves:
+        """What moves an alias and writes it down."""
+        return Moves(
+            Journal(self.client, self.place),
+            lambda alias: self.aliases().get(alias),
+            lambda alias, number: self.client.set_registered_model_alias(MODEL, alias, str(number)),
+        )
+
+    def aliases(self) -> dict[str, int]:
+        """Each alias and the version that has it; none if the model is not registered."""
+        found = self.client.search_registered_models(f"name = '{MODEL}'")
+        return {alias: int(number) for each in found for alias, number in each.aliases.items()}
+
+    @contextmanager
+    def export(self, number: int) -> Iterator[Path]:
+        """A folder with the model folder of a version, fetched if it is not on this disk. Raises UserError if gone."""
+        if local := local_path(self.address(number)):
+            yield local / "artifacts/export"
+            return
+        with TemporaryDirectory(prefix="gptcore-") as folder:
+            address = f"models:/{MODEL}/{number}/artifacts/export"
+            if not mlflow.artifacts.list_artifacts(address):  # downloading them would look like an outage
+                raise UserError(f"files of gpt version {number} are gone: there are none at {self.address(number)}")
+            yield Path(mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=folder))
 
     def tag(self, number: int, tags: dict[str, str]) -> None:
         for name, value in packed(tags).items():
             self.client.set_model_version_tag(MODEL, str(number), name, value)
 
+    def describe(self, number: int, sentence: str) -> None:
+        """Show `sentence` as the description of a version. Later versions may change how it stands, so it is dated."""
+        self.client.update_model_version(MODEL, str(number), f"{sentence} ({date.today()})")
+
     def conclude(self, version: Version, sentence: str) -> None:
         """Show the verdict on a version as its description and as its run's. The tag comes last: it marks the end."""
-        said = f"{sentence} ({date.today()})"  # later versions may change how this one stands
         if not self.client.get_registered_model(MODEL).description:
             self.client.update_registered_model(MODEL, MODEL_NOTE)
-        self.client.set_tag(version.run_id, NOTE, said)
-        self.client.update_model_version(MODEL, str(version.number), said)
+        self.client.set_tag(version.run_id, NOTE, f"{sentence} ({date.today()})")
+        self.describe(version.number, sentence)
         self.tag(version.number, {"promotion": sentence})
 
     def register(

@@ -45,7 +45,7 @@ def moved(mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     save_export(root / "export", GPT(ModelConfig(**GPT2), 257), byte_tokenizer())
     with opened(f"sqlite:///{root}/mlflow.db", root / "mlartifacts") as registry:
         made = registry.register("a run", root / "export", {"model_sha256": "a"}, {}, {}, [])
-        registry.give("champion", made.number)
+        registry.moves.move("champion", made.number, "the first")
     return root.rename(tmp_path_factory.mktemp("after") / "checkout")
 
 

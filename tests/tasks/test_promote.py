@@ -1,6 +1,8 @@
 """Which model becomes champion; promoting again changes nothing."""
 
+import json
 import shutil
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import mlflow
 import pytest
 
 from flows.train_gpt import train_gpt
+from gptcore.commands import lineage
 from gptcore.errors import Unavailable
 from gptcore.registry.judge import judge, standing
 from gptcore.registry.pages import COLUMNS, NOTE, unpacked
@@ -74,11 +77,10 @@ def test_promotion_over_several_models(cluster: Cluster, finished: Path) -> None
     assert registry(finished) == before
 
 
-def test_version_leads_to_all_that_made_it(finished: Path) -> None:
+def test_version_leads_to_all_that_made_it(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, _, versions = registry(finished)
     (tags,) = versions.values()
     assert tags["dvc_experiment"] == tags["flow_run_name"]
-    assert tags["dvc_experiment"] in scratch.run(finished, "dvc", "exp", "list")
     assert tags["git_commit"] == scratch.run(finished, "git", "rev-parse", "HEAD").strip()
     assert tags["data.data/tokens"] in (finished / "dvc.lock").read_text()
     keys = {folder.name for folder in (finished / ".dvc/cache/runs").glob("*/*")}
@@ -87,6 +89,19 @@ def test_version_leads_to_all_that_made_it(finished: Path) -> None:
     assert run.info.run_name == tags["flow_run_name"]
     assert run.data.params["train.steps"] == str(scratch.STEPS)
     assert curve(finished) == [2.0, 1.5]
+    lineage.run(Namespace(reference=tags["flow_run_id"], json=True))
+    told = json.loads(capsys.readouterr().out)
+    assert (told["version"], told["tags"]) == (1, tags)
+    assert {(move["alias"], move["from"], move["to"]) for move in told["moves"]} == {
+        ("challenger", None, 1),
+        ("champion", None, 1),
+    }
+    commands = {link["what"]: link["command"] for link in told["links"]}
+    assert "a commit" in scratch.run(finished, "sh", "-c", commands["git commit"])
+    assert "python stages.py train" in scratch.run(finished, "sh", "-c", commands["stage train"])
+    scratch.run(finished, "sh", "-c", commands["data/model/export"])
+    (made,) = (finished / "data/exported").rglob("model.safetensors")
+    assert made.read_bytes() == (finished / "data/model/export/model.safetensors").read_bytes()
 
 
 def test_pages_of_mlflow_say_what_a_version_is(finished: Path) -> None:
@@ -117,6 +132,11 @@ def test_cached_promotion_looks_for_its_files(finished: Path) -> None:
     aliases, n_runs, versions = registry(finished)
     assert (aliases, n_runs, sorted(versions)) == ({"champion": 2, "challenger": 2}, 1, [1, 2])
     assert list((finished / "mlartifacts").rglob("model.safetensors"))
+
+    client(finished).set_model_version_tag("gpt", "2", "withdrawn", "it swears")  # as a rollback does
+    client(finished).delete_registered_model_alias("gpt", "champion")
+    shutil.rmtree(finished / "mlartifacts")
+    assert "gpt version 3 is not promoted: it was rolled back: it swears." in train_gpt()
 
 
 def test_registry_that_does_not_answer_is_asked_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
