@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 
 from gptcore.model.gpt import GPT
 from gptcore.training.optim import Muon, Optimizer, learning_rate_factor, muon_momentum, orthogonalize
-from tests.support.engine import ADAMW, GPT2, MODERN, MUON, model_config, optim_config
+from gptcore.training.train import TrainState
+from tests.support.engine import ADAMW, GPT2, MODERN, MUON, model_config, optim_config, train_config
 
 
 def nanogpt_rate(it: int, rate: float, low: float, warmup: int, decay: int) -> float:
@@ -77,6 +79,18 @@ def test_every_parameter_is_optimized_exactly_once(model: dict, optim: dict) -> 
     optimizer = Optimizer(optim_config(optim), gpt, 10)
     held = [id(each) for group in optimizer.groups() for each in group["params"]]
     assert sorted(held) == sorted(id(each) for each in gpt.parameters())
+
+
+@pytest.mark.parametrize(
+    ("precision", "products"),
+    [("float32", torch.float32), ("bfloat16", torch.bfloat16)],
+)
+def test_muon_multiplies_in_the_precision_of_the_run(precision: str, products: torch.dtype) -> None:
+    """float32 is float32 throughout, also on a processor that multiplies bfloat16."""
+    train, tokens = train_config(precision=precision), np.zeros(100, np.uint8)
+    state = TrainState(model_config(MODERN), optim_config(MUON), train, tokens, 50, torch.device("cpu"))
+    (muon,) = (each for each in state.optimizer.optimizers if isinstance(each, Muon))
+    assert muon.dtype == products
 
 
 def test_faithful_mode_is_torchs_adamw_with_nanogpts_groups() -> None:
