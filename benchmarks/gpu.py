@@ -15,7 +15,9 @@ import torch
 from contest import Contest, Measured, Medians
 from sides import ROOT, Setting, Side, Tokens, gptcore_side, nanogpt_side, timed, validation_loss
 
-from gptcore.model.gpt import GPT
+from gptcore.config.presets import compose
+from gptcore.model.config import ModelConfig
+from gptcore.model.counts import counts
 from gptcore.tokens.make_tokenizer import train_bpe
 from gptcore.training.hardware import peak_flops_per_second
 
@@ -26,7 +28,8 @@ SETTING = Setting(
 TOKENS = ROOT / "data" / "scratch" / "benchmarks" / "gpu-tokens.npy"
 TEXT = ("*.py", "*.md", "*.rst", "*.txt", "*.html", "*.h", "*.hpp", "*.pyi")
 WARM_UP_STEPS, TIMED_STEPS = 3, 5
-RATE, RATE_MUON = 6e-4, ["optim.warmup_steps=20", "model.bigram_buckets=0"]  # nanoGPT's config/train_gpt2.py; ours
+RATE = 6e-4  # nanoGPT's config/train_gpt2.py
+OURS = [f"model.{field}" for field in ("bigram_buckets=0", "value_embeddings=false", "tied_head=true")]  # gpt2-124m's
 WINDOWS = 512
 
 
@@ -54,7 +57,7 @@ def _side(side: str, nanogpt_folder: Path | None, tokens: Tokens, steps: int) ->
     if name == "gpt2":
         rates = [f"optim.{part}_learning_rate={RATE}" for part in ("matrix", "embedding", "head", "scalar")]
         return gptcore_side("gpt2", SETTING, tokens, steps, precision, [*rates, "optim.adam_betas=[0.9,0.95]"])
-    return gptcore_side("modern", SETTING, tokens, steps, precision, RATE_MUON)
+    return gptcore_side("modern", SETTING, tokens, steps, precision, OURS)
 
 
 def make_tokens(folder: Path) -> None:
@@ -92,13 +95,8 @@ def report(medians: Medians) -> list[str]:
 
 
 def _flops_per_token(architecture: str) -> int:
-    from gptcore.config.presets import compose
-    from gptcore.model.config import ModelConfig
-
     overrides = ["model=nano", f"architecture={architecture}", *SETTING.overrides()]
-    with torch.device("meta"):
-        config = ModelConfig(**compose(overrides, ROOT / "params.yaml")["model"])
-        return GPT(config, SETTING.vocab_size).flops_per_token()
+    return counts(ModelConfig(**compose(overrides, ROOT / "params.yaml")["model"]), SETTING.vocab_size).flops_per_token
 
 
 if __name__ == "__main__":

@@ -105,8 +105,13 @@ class Optimizer:
         self.config, self.steps = config, steps
         named = dict(model.named_parameters())
         matrices = {name: each for name, each in named.items() if name.startswith("h.") and each.dim() == 2}
-        heads = {name: each for name, each in named.items() if name.startswith("lm_head")}
-        tables = {name: each for name, each in named.items() if name.startswith(("wte", "wpe", "wbe", "wve"))}
+        head = "wte" if model.config.tied_head else "lm_head"
+        heads = {name: each for name, each in named.items() if name.startswith(head)}
+        tables = {
+            name: each
+            for name, each in named.items()
+            if name.startswith(("wte", "wpe", "wbe", "wve")) and name not in heads
+        }
         scalars = {name: each for name, each in named.items() if name not in matrices | heads | tables}
         groups = [
             (tables, config.embedding_learning_rate, config.embedding_weight_decay),
