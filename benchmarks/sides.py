@@ -44,7 +44,8 @@ class Setting:
 
     def overrides(self) -> list[str]:
         names = ("n_layer", "n_head", "n_embd", "block_size", "dropout")
-        return [f"model.{name}={getattr(self, name)}" for name in names] + [f"train.batch_tokens={self.batch_tokens}"]
+        batches = [f"{side}.batch_tokens={self.batch_tokens}" for side in ("train", "baseline")]  # of whole windows
+        return [*(f"model.{name}={getattr(self, name)}" for name in names), *batches]
 
 
 @dataclass
@@ -172,8 +173,8 @@ def validation_loss(side: Side, val: Tokens, length: int, windows: int, windows_
             positions = starts[first : first + windows_per_batch, None] + np.arange(length + 1)
             rows = torch.from_numpy(val[positions].astype(np.int64)).to(device())
             logits = side.logits(rows[:, :-1].contiguous())
-            losses.append(F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten()).item())
-    return float(np.mean(losses))
+            losses.append(F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten(), reduction="sum").item())
+    return sum(losses) / (windows * length)
 
 
 def device() -> torch.device:
