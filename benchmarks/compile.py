@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from contest import Contest, Measured
+from contest import Contest, Measured, Medians
 from sides import Setting, gptcore_side, timed
 
 from gptcore.model.gpt import GPT
@@ -18,10 +18,11 @@ STEPS = 10
 
 
 def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
+    name, precision = side.split()
     size = SETTINGS[setting]
     tokens = np.random.default_rng(0).integers(0, size.vocab_size, 1_000_000).astype(np.uint16)
-    contestant = gptcore_side("modern", size, tokens, 1000)
-    if side == "compiled":
+    contestant = gptcore_side("modern", size, tokens, 1000, precision)
+    if name == "compiled":
         assert isinstance(contestant.model, GPT)
         contestant.model.compile_blocks()
     started = time.perf_counter()
@@ -30,18 +31,17 @@ def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
     return {"step_seconds": statistics.median(timed(contestant, STEPS)), "first_two_steps_seconds": warm_up}
 
 
-def report(medians: dict[str, dict[str, Measured]]) -> list[str]:
+def report(medians: Medians) -> list[str]:
     lines = []
-    for name, sides in medians.items():
-        gain = sides["eager"]["step_seconds"] - sides["compiled"]["step_seconds"]
-        cost = sides["compiled"]["first_two_steps_seconds"] - sides["eager"]["first_two_steps_seconds"]
+    for setting, sides in medians.items():
+        (_, eager), (side, compiled) = sides.items()
+        gain = eager["step_seconds"] - compiled["step_seconds"]
+        cost = compiled["first_two_steps_seconds"] - eager["first_two_steps_seconds"]
         pays = f"pays after {cost / gain:,.0f} steps" if gain > 0 else "never pays"
-        lines.append(f"{name}: compiling takes {cost:.1f} s and {pays}")
-    ratios = {
-        name: sides["eager"]["step_seconds"] / sides["compiled"]["step_seconds"] for name, sides in medians.items()
-    }
-    return [*lines, *(f"ratio {name}: {ratio:.2f}" for name, ratio in ratios.items())]
+        ratio = eager["step_seconds"] / compiled["step_seconds"]
+        lines.append(f"{setting}, {side}: compiling takes {cost:.1f} s and {pays}; ratio {ratio:.2f}")
+    return lines
 
 
 if __name__ == "__main__":
-    Contest(__file__, __doc__ or "", measure, ["eager", "compiled"], list(SETTINGS)).run(report)
+    Contest(__file__, __doc__ or "", measure, ["eager", "compiled"], list(SETTINGS), fastest=True).run(report)

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from contest import Contest, Measured
+from contest import Contest, Measured, Medians
 from sides import ROOT, Setting, Side, Tokens, gptcore_side, nanogpt_side, timed, validation_loss
 
-from gptcore.model.gpt import GPT
+from gptcore.config.presets import compose
+from gptcore.model.config import ModelConfig
+from gptcore.model.counts import counts
 from gptcore.tokens.make_tokenizer import train_bpe
 from gptcore.training.hardware import peak_flops_per_second
 
@@ -26,7 +28,8 @@ SETTING = Setting(
 TOKENS = ROOT / "data" / "scratch" / "benchmarks" / "gpu-tokens.npy"
 TEXT = ("*.py", "*.md", "*.rst", "*.txt", "*.html", "*.h", "*.hpp", "*.pyi")
 WARM_UP_STEPS, TIMED_STEPS = 3, 5
-RATE, RATE_MUON = 6e-4, ["optim.warmup_steps=20", "model.bigram_buckets=0"]  # nanoGPT's config/train_gpt2.py; ours
+RATE = 6e-4  # nanoGPT's config/train_gpt2.py
+OURS = [f"model.{field}" for field in ("bigram_buckets=0", "value_embeddings=false", "tied_head=true")]  # gpt2-124m's
 WINDOWS = 512
 
 
@@ -48,12 +51,13 @@ def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
 
 
 def _side(side: str, nanogpt_folder: Path | None, tokens: Tokens, steps: int) -> Side:
-    if side == "nanogpt":
-        return nanogpt_side(nanogpt_folder, SETTING, tokens, steps, RATE, beta2=0.95)
-    if side == "gpt2":
+    name, precision = side.split()
+    if name == "nanogpt":
+        return nanogpt_side(nanogpt_folder, SETTING, tokens, steps, precision, RATE, beta2=0.95)
+    if name == "gpt2":
         rates = [f"optim.{part}_learning_rate={RATE}" for part in ("matrix", "embedding", "head", "scalar")]
-        return gptcore_side("gpt2", SETTING, tokens, steps, [*rates, "optim.adam_betas=[0.9,0.95]"])
-    return gptcore_side("modern", SETTING, tokens, steps, RATE_MUON)
+        return gptcore_side("gpt2", SETTING, tokens, steps, precision, [*rates, "optim.adam_betas=[0.9,0.95]"])
+    return gptcore_side("modern", SETTING, tokens, steps, precision, OURS)
 
 
 def make_tokens(folder: Path) -> None:
@@ -72,36 +76,34 @@ def make_tokens(folder: Path) -> None:
     print(f"{len(ids):,} tokens", flush=True)
 
 
-def report(medians: dict[str, dict[str, Measured]]) -> list[str]:
+def report(medians: Medians) -> list[str]:
     sides = medians["throughput"]
     flops = {name: _flops_per_token(name) for name in ("gpt2", "modern")} | {"nanogpt": _flops_per_token("gpt2")}
     peak = peak_flops_per_second(torch.cuda.get_device_name())
     lines = []
-    for name, measured in sides.items():
-        rate = measured["tokens_per_second"]
+    for side, measured in sides.items():
+        rate, name = measured["tokens_per_second"], side.split()[0]
         mfu = f"{rate * flops[name] / peak:.1%}" if peak else "unknown: the GPU is not in gptcore/training/hardware.py"
-        lines.append(f"{name:8} {rate:>10,.0f} tokens/s  MFU {mfu}")
+        lines.append(f"{side:18} {rate:>10,.0f} tokens/s  MFU {mfu}")
     if contest.arguments.loss:
-        for name, measured in sides.items():
-            run = contest.child(name, str(int(600 / measured["step_seconds"])))
-            lines.append(f"{name:8} val_loss {run['val_loss']:.4f} after {run['seconds']:.0f} s of training")
-    base = sides["nanogpt"]["tokens_per_second"]
-    return [*lines, *(f"ratio {name}: {sides[name]['tokens_per_second'] / base:.2f}" for name in ("gpt2", "modern"))]
+        for side, measured in sides.items():
+            run = contest.child(side, str(int(600 / measured["step_seconds"])))
+            lines.append(f"{side:18} val_loss {run['val_loss']:.4f} after {run['seconds']:.0f} s of training")
+    (_, base), *ours = sides.items()
+    ratios = {side: each["tokens_per_second"] / base["tokens_per_second"] for side, each in ours}
+    return [*lines, *(f"ratio {side}: {ratio:.2f}" for side, ratio in ratios.items())]
 
 
 def _flops_per_token(architecture: str) -> int:
-    from gptcore.config.presets import compose
-    from gptcore.model.config import ModelConfig
-
     overrides = ["model=nano", f"architecture={architecture}", *SETTING.overrides()]
-    with torch.device("meta"):
-        config = ModelConfig(**compose(overrides, ROOT / "params.yaml")["model"])
-        return GPT(config, SETTING.vocab_size).flops_per_token()
+    return counts(ModelConfig(**compose(overrides, ROOT / "params.yaml")["model"]), SETTING.vocab_size).flops_per_token
 
 
 if __name__ == "__main__":
-    flags = {"--loss": "also train each for ten minutes and compare validation losses"}
-    contest = Contest(__file__, __doc__ or "", measure, ["nanogpt", "gpt2", "modern"], ["throughput"], flags)
+    contest = Contest(
+        __file__, __doc__ or "", measure, ["nanogpt", "gpt2", "modern"], ["throughput"],
+        {"--loss": "also train each for ten minutes and compare validation losses"}, fastest=True,
+    )  # fmt: skip
     if not torch.cuda.is_available():
         sys.exit("there is no GPU here: nothing was measured")
     if not TOKENS.exists():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from contest import Contest, Measured
+from contest import Contest, Measured, Medians, comparisons
 from sides import gptcore_side, nanogpt_side, timed
 from throughput import SETTINGS
 
@@ -14,14 +14,15 @@ MEBIBYTE = 1 << 20
 
 
 def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
+    name, precision = side.split()
     size = SETTINGS[setting]
     tokens = np.random.default_rng(0).integers(0, size.vocab_size, 1_000_000).astype(np.uint16)
     (torch.randn(256, 256) @ torch.randn(256, 256)).sum()  # allocate the thread pool and its buffers
     before = resident_bytes("VmRSS")
-    if side == "gptcore":
-        contestant = gptcore_side("gpt2", size, tokens, 1000)
+    if name == "gptcore":
+        contestant = gptcore_side("gpt2", size, tokens, 1000, precision)
     else:
-        contestant = nanogpt_side(nanogpt_folder, size, tokens, 1000)
+        contestant = nanogpt_side(nanogpt_folder, size, tokens, 1000, precision)
     timed(contestant, STEPS)
     peak = resident_bytes("VmHWM")
     return {"peak_mib": (peak - before) / MEBIBYTE, "with_imports_mib": peak / MEBIBYTE}
@@ -35,10 +36,11 @@ def resident_bytes(field: str) -> int:
     raise SystemExit(f"this system does not report {field}")
 
 
-def report(medians: dict[str, dict[str, Measured]]) -> list[str]:
+def report(medians: Medians) -> list[str]:
     return [
-        f"ratio {name}: {sides['gptcore']['peak_mib'] / sides['nanogpt']['peak_mib']:.2f}"
-        for name, sides in medians.items()
+        f"{setting:16} MiB: {line}"
+        for setting, measured in medians.items()
+        for line in comparisons(measured, "peak_mib", min)
     ]
 
 

@@ -44,7 +44,8 @@ class Setting:
 
     def overrides(self) -> list[str]:
         names = ("n_layer", "n_head", "n_embd", "block_size", "dropout")
-        return [f"model.{name}={getattr(self, name)}" for name in names] + [f"train.batch_tokens={self.batch_tokens}"]
+        batches = [f"{side}.batch_tokens={self.batch_tokens}" for side in ("train", "baseline")]  # of whole windows
+        return [*(f"model.{name}={getattr(self, name)}" for name in names), *batches]
 
 
 @dataclass
@@ -53,7 +54,6 @@ class Side:
 
     model: torch.nn.Module
     steps: Iterator[float]
-    autocast: AbstractContextManager[object]
 
     def step(self) -> float:
         return next(self.steps)
@@ -65,22 +65,25 @@ class Side:
         return logits
 
 
-def faithful(setting: Setting, tokens: Tokens, steps: int, learning_rate: float = 1e-3) -> Side:
-    """nanoGPT's recipe in our trainer, in float32 and with random crops: the stand-in for its code."""
+def faithful(
+    setting: Setting, tokens: Tokens, steps: int, learning_rate: float, beta2: float, precision: str, seed: int
+) -> Side:
+    """nanoGPT's recipe in our trainer, with random crops: the stand-in for its code."""
     rates = [f"optim.{part}_learning_rate={learning_rate}" for part in ("matrix", "embedding", "head", "scalar")]
-    recipe = ["train.order=crops", "train.precision=float32", *rates]
-    return gptcore_side("gpt2", setting, tokens, steps, recipe)
+    recipe = ["train.order=crops", f"optim.adam_betas=[0.9,{beta2}]", *rates]
+    return gptcore_side("gpt2", setting, tokens, steps, precision, [*recipe, f"train.seed={seed}"])
 
 
 def gptcore_side(
-    architecture: str, setting: Setting, tokens: Tokens, steps: int, recipe: list[str] | None = None
+    architecture: str, setting: Setting, tokens: Tokens, steps: int, precision: str, recipe: list[str] | None = None
 ) -> Side:
     """Our side through `fit`, the loop of `train`, with its guard and a run's allocator settings."""
     keep_freed_memory()
     optim = {"gpt2": "adamw", "modern": "muon"}[architecture]
     bias = ["model.bias=false"]  # nanoGPT's default
     choices = ["model=nano", f"architecture={architecture}", f"optim={optim}", *bias, *setting.overrides()]
-    params = compose([*choices, f"train.steps={steps}", *(recipe or [])], ROOT / "params.yaml")
+    length = [f"train.steps={steps}", f"train.precision={precision}"]
+    params = compose([*choices, *length, *(recipe or [])], ROOT / "params.yaml")
     state = TrainState(
         validate_section(params, "model", ModelConfig), validate_section(params, "optim", OptimConfig),
         validate_section(params, "train", TrainConfig), tokens, setting.vocab_size, device(),
@@ -89,28 +92,32 @@ def gptcore_side(
     if device().type == "cuda":
         state.model.compile_blocks()
     losses = (report.loss for report in fit(state))
-    return Side(state.model, losses, state.autocast())
+    return Side(state.model, losses)
 
 
 def nanogpt_side(
-    folder: Path | None, setting: Setting, tokens: Tokens, steps: int, learning_rate: float = 1e-3, beta2: float = 0.99
-) -> Side:
-    """nanoGPT's model and optimizer from `folder`, in its train.py's loop; compiled and in bfloat16 on a GPU."""
+    folder: Path | None, setting: Setting, tokens: Tokens, steps: int, precision: str,
+    learning_rate: float = 1e-3, beta2: float = 0.99, seed: int = 1337,
+) -> Side:  # fmt: skip
+    """nanoGPT's model and optimizer from `folder`, in its train.py's loop; compiled and with TF32 on a GPU.
+
+    bfloat16 is torch.autocast, as its train.py has it on a GPU. On a CPU, it knows float32 only.
+    """
     if folder is None:
-        return faithful(setting, tokens, steps, learning_rate)
+        return faithful(setting, tokens, steps, learning_rate, beta2, precision, seed)
     sys.path.insert(0, str(folder))
     from model import GPT, GPTConfig  # type: ignore[import-not-found]
 
-    torch.manual_seed(1337)
+    torch.manual_seed(seed)
     names = ("n_layer", "n_head", "n_embd", "block_size", "vocab_size", "dropout")
     model = GPT(GPTConfig(**{name: getattr(setting, name) for name in names}, bias=False)).to(device())
     optimizer = model.configure_optimizers(0.1, learning_rate, (0.9, beta2), device().type)
-    autocast: AbstractContextManager[object] = nullcontext()
+    bfloat16 = precision == "bfloat16"
+    autocast = torch.autocast(device().type, torch.bfloat16) if bfloat16 else nullcontext()
     if device().type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-        model, autocast = torch.compile(model), torch.autocast("cuda", torch.bfloat16)
-    losses = _nanogpt_steps(model, optimizer, autocast, setting, tokens, steps, learning_rate)
-    return Side(model, losses, autocast)
+        model = torch.compile(model)
+    return Side(model, _nanogpt_steps(model, optimizer, autocast, setting, tokens, steps, learning_rate))
 
 
 def _nanogpt_steps(
@@ -157,17 +164,17 @@ def timed(side: Side, steps: int) -> list[float]:
 
 
 def validation_loss(side: Side, val: Tokens, length: int, windows: int, windows_per_batch: int = 64) -> float:
-    """Mean loss in nats of `windows` windows of `length` tokens spread evenly over `val`."""
+    """Mean loss in nats of `windows` windows of `length` tokens spread evenly over `val`; in float32 on both sides."""
     starts = np.linspace(0, len(val) // length - 2, windows).round().astype(np.int64) * length
     side.model.eval()
     losses = []
-    with torch.no_grad(), side.autocast:
+    with torch.no_grad():
         for first in range(0, windows, windows_per_batch):
             positions = starts[first : first + windows_per_batch, None] + np.arange(length + 1)
             rows = torch.from_numpy(val[positions].astype(np.int64)).to(device())
-            logits = side.logits(rows[:, :-1].contiguous()).float()
-            losses.append(F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten()).item())
-    return float(np.mean(losses))
+            logits = side.logits(rows[:, :-1].contiguous())
+            losses.append(F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten(), reduction="sum").item())
+    return sum(losses) / (windows * length)
 
 
 def device() -> torch.device:

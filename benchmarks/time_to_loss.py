@@ -1,7 +1,8 @@
 """Training seconds until our model reaches nanoGPT's final validation loss, and our loss after nanoGPT's full time.
 
 nanoGPT's CPU recipe on characters: 4 layers, 4 heads, 128 wide, block 64, batch 12, 2,000 steps. Both sides train on
-the first 90 % of the text and are evaluated on the same windows of the rest; evaluation time does not count.
+the first 90 % of the text and are evaluated on the same windows of the rest; evaluation time does not count. nanoGPT
+is in float32, all that it knows on a CPU, and ours in the processor's fastest precision; --precision sets both.
 """
 
 import statistics
@@ -9,7 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from contest import Contest, Measured
+from contest import Contest, Measured, Medians, precisions
 from sides import ROOT, Setting, Side, Tokens, gptcore_side, nanogpt_side, timed, validation_loss
 
 from gptcore.config.params import validate_section
@@ -32,22 +33,24 @@ SWEEP = (2e-3, 4e-3)
 
 def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
     """`setting` is `sprint` or a learning rate for nanoGPT; `sprint`, `pace` or a number of steps for us."""
+    name, precision = side.split()
     tokens, vocab_size = characters()
     split = int(len(tokens) * 0.9)
     train, val = tokens[:split], tokens[split:]
-    if side == "nanogpt":
+    if name == "nanogpt":
         rate = PUBLISHED_RATE if setting == "sprint" else float(setting)
-        return _trained(nanogpt_side(nanogpt_folder, _size(12, vocab_size), train, STEPS, rate), STEPS, val)
+        contestant = nanogpt_side(nanogpt_folder, _size(12, vocab_size), train, STEPS, precision, rate)
+        return _trained(contestant, STEPS, val)
     if setting == "sprint":
-        sprinter = gptcore_side("modern", _size(SPRINT_BATCH, vocab_size), train, SPRINT_STEPS, SPRINT)
+        sprinter = gptcore_side("modern", _size(SPRINT_BATCH, vocab_size), train, SPRINT_STEPS, precision, SPRINT)
         return _trained(sprinter, SPRINT_STEPS, val)
+    size = _size(MARATHON_BATCH, vocab_size)
     if setting == "pace":
-        runner = gptcore_side("modern", _size(MARATHON_BATCH, vocab_size), train, 1000, MARATHON)
+        runner = gptcore_side("modern", size, train, 1000, precision, MARATHON)
         timed(runner, 20)
         return {"step_seconds": statistics.mean(timed(runner, 100))}
     steps = int(setting)
-    runner = gptcore_side("modern", _size(MARATHON_BATCH, vocab_size), train, steps, MARATHON)
-    return _trained(runner, steps, val)
+    return _trained(gptcore_side("modern", size, train, steps, precision, MARATHON), steps, val)
 
 
 def characters() -> tuple[Tokens, int]:
@@ -77,19 +80,19 @@ def _trained(side: Side, steps: int, val: Tokens) -> Measured:
     return {"val_loss": validation_loss(side, val, 64, WINDOWS), "seconds": seconds, "steps": steps}
 
 
-def report(medians: dict[str, dict[str, Measured]]) -> list[str]:
-    nanogpt, sprint = medians["sprint"]["nanogpt"], medians["sprint"]["gptcore"]
+def report(medians: Medians) -> list[str]:
+    (rival, nanogpt), (own, sprint) = medians["sprint"].items()
     ratio = nanogpt["seconds"] / sprint["seconds"] if sprint["val_loss"] <= nanogpt["val_loss"] else 0.0
-    pace = contest.child("gptcore", "pace")
-    marathon = contest.child("gptcore", str(int(0.97 * nanogpt["seconds"] / pace["step_seconds"])))
+    pace = contest.child(own, "pace")
+    marathon = contest.child(own, str(int(0.97 * nanogpt["seconds"] / pace["step_seconds"])))
     lines = [
-        _line("nanoGPT, its published recipe", nanogpt),
-        _line("gptcore, as soon as it is there", sprint),
-        _line("gptcore, in the same time", marathon),
+        _line(f"{rival}, its published recipe", nanogpt),
+        _line(f"{own}, as soon as it is there", sprint),
+        _line(f"{own}, in the same time", marathon),
     ]
     if contest.arguments.sweep:
-        sweep = {rate: contest.child("nanogpt", str(rate)) for rate in SWEEP}
-        lines += [_line(f"nanoGPT at a learning rate of {rate}", measured) for rate, measured in sweep.items()]
+        sweep = {rate: contest.child(rival, str(rate)) for rate in SWEEP}
+        lines += [_line(f"{rival} at a learning rate of {rate}", each) for rate, each in sweep.items()]
     if not ratio:
         lines.append("the short run ended above nanoGPT's loss: no ratio")
     difference = marathon["val_loss"] - nanogpt["val_loss"]
@@ -98,11 +101,15 @@ def report(medians: dict[str, dict[str, Measured]]) -> list[str]:
 
 def _line(name: str, measured: Measured) -> str:
     return (
-        f"{name:36} val_loss {measured['val_loss']:.4f}  {measured['seconds']:6.1f} s  {measured['steps']:,.0f} steps"
+        f"{name:44} val_loss {measured['val_loss']:.4f}  {measured['seconds']:6.1f} s  {measured['steps']:,.0f} steps"
     )
 
 
 if __name__ == "__main__":
-    sweep = {"--sweep": "also nanoGPT's side at other learning rates"}
-    contest = Contest(__file__, __doc__ or "", measure, ["nanogpt", "gptcore"], ["sprint"], sweep)
+    contest = Contest(
+        __file__, __doc__ or "", measure, ["nanogpt", "gptcore"], ["sprint"],
+        {"--sweep": "also nanoGPT's side at other learning rates"},
+    )  # fmt: skip
+    if not contest.arguments.precision:
+        contest.sides = ["nanogpt float32", f"gptcore {precisions()[-1]}"]
     contest.run(report)

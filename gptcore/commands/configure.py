@@ -1,4 +1,4 @@
-"""Compose presets and values into params.yaml, validate it, show what changed."""
+"""Compose presets and values into params.yaml, validate it, show what changed and the size of the models."""
 
 import argparse
 import json
@@ -11,6 +11,7 @@ from gptcore.config.overrides import repeated
 from gptcore.config.params import read_params
 from gptcore.config.presets import compose, differences, flatten, groups, write
 from gptcore.errors import UserError
+from gptcore.model.sizes import model_sizes
 
 USAGE = """\
 gptcore configure                               show params.yaml and check every field
@@ -46,13 +47,14 @@ def _configure(overrides: list[str], params: Path) -> None:
         print(line)
     if not overrides and params.exists():
         print(*_columns((field, _shown(value)) for field, value in flatten(new).items()), sep="\n")
-        print(f"{params} is valid")
+        print(*model_sizes(new), f"{params} is valid", sep="\n")
         return
     changes = differences(_present(params), new)
     if changes:
         write(new, params)
     for line in _columns((field, f"{_shown(old)} -> {_shown(value)}") for field, old, value in changes):
         print(line)
+    print(*model_sizes(new), sep="\n")
     print(f"{params}: {len(changes)} changed" if changes else f"{params}: nothing to change")
 
 

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from gptcore.model.attention import Attention, window_bias
 from gptcore.model.config import ModelConfig
+from gptcore.model.counts import counts
 from gptcore.model.dropout import dropout
 from gptcore.model.loss import linear_cross_entropy
 from gptcore.model.norm import Norm, normalize
@@ -101,7 +102,10 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def _initialize(self, generator: torch.Generator) -> None:
-        """GPT-2: normal 0.02, residual projections divided by sqrt(2 n_layer). zero_init: as in modded-nanogpt."""
+        """GPT-2: normal 0.02, residual projections divided by sqrt(2 n_layer). zero_init: as in modded-nanogpt.
+
+        An embedding that is the head too starts at 0.02, so that the first logits are small.
+        """
         zero_init = self.config.zero_init
         for name, parameter in self.named_parameters():
             if name.endswith("_mix") or ".ln_" in name or name.startswith("ln_f"):
@@ -110,7 +114,7 @@ class GPT(nn.Module):
                 zero_init and (name.endswith("c_proj.weight") or name in ("lm_head.weight", "wbe.weight"))
             ):
                 parameter.zero_()
-            elif zero_init and name.startswith(("wte", "wve")):
+            elif zero_init and name.startswith("wve" if self.config.tied_head else ("wte", "wve")):
                 parameter.normal_(0.0, 1.0, generator=generator)
             elif zero_init and parameter.dim() == 2 and name.startswith("h."):
                 bound = math.sqrt(3 / parameter.size(1))  # uniform of variance 1 / fan_in
@@ -191,12 +195,5 @@ class GPT(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def flops_per_token(self) -> int:
-        """Forward and backward: 6 per matrix weight, and 12 C T per block for attention (PaLM, 2022, appendix B).
-
-        By convention T counts in full, whatever a sliding window or the causal mask leaves out.
-        """
-        blocks = sum(
-            parameter.numel() for name, parameter in self.named_parameters() if "h." in name and parameter.dim() == 2
-        )
-        matrices = blocks + self.lm_head.weight.numel()
-        return 6 * matrices + 12 * self.config.n_layer * self.config.n_embd * self.config.block_size
+        """Forward and backward."""
+        return counts(self.config, self.vocab_size).flops_per_token

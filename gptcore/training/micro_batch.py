@@ -8,6 +8,7 @@ from gptcore.config.settings import settings
 from gptcore.errors import UserError
 from gptcore.model.attention import stores_scores
 from gptcore.model.config import ModelConfig
+from gptcore.model.counts import counts
 from gptcore.training import distributed, sharding
 from gptcore.training.memory import memory_bytes
 from gptcore.training.train import TrainState
@@ -48,7 +49,7 @@ def first_that_fits(state: TrainState, sizes: Iterable[int]) -> int:
 
 def require_memory(config: ModelConfig, vocab_size: int, device: torch.device) -> None:
     """Raises UserError for a model that cannot be trained in this memory, before any of it is allocated."""
-    parameters = matrix_parameters(config, vocab_size)
+    parameters = counts(config, vocab_size).parameters
     in_parts = settings().sharding == "fsdp" and distributed.count() > 1
     needed = BYTES_PER_PARAMETER * parameters // (distributed.count() if in_parts else 1)
     memory = _rank_memory_bytes(device)
@@ -57,14 +58,6 @@ def require_memory(config: ModelConfig, vocab_size: int, device: torch.device) -
             f"to train {parameters:,} parameters takes at least {needed / 1e9:,.1f} GB in each rank, and there are "
             f"{memory / 1e9:,.1f} GB: lower n_layer, n_embd, block_size or bigram_buckets of the model"
         )
-
-
-def matrix_parameters(config: ModelConfig, vocab_size: int) -> int:
-    """The parameters in matrices and tables: all but biases, norms and scalars."""
-    tables = vocab_size * (1 if config.tied_head else 2) + config.bigram_buckets
-    tables += vocab_size * sum(map(config.has_value_embedding, range(config.n_layer)))
-    tables += config.block_size if config.position == "learned" else 0
-    return config.n_embd * (12 * config.n_embd * config.n_layer + tables)
 
 
 def _rank_memory_bytes(device: torch.device) -> int:

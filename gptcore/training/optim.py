@@ -10,7 +10,6 @@ from torch.amp import GradScaler
 
 from gptcore.model.gpt import GPT
 from gptcore.training.config import OptimConfig
-from gptcore.training.hardware import multiplies_bfloat16
 from gptcore.training.sharding import laid_out_as, whole
 
 NO_SCALER = GradScaler("cpu", enabled=False)  # does nothing
@@ -101,12 +100,18 @@ def _part_shape(parameter: Tensor) -> tuple[int, int]:
 class Optimizer:
     """The optimizers of all parameters, and their schedule."""
 
-    def __init__(self, config: OptimConfig, model: GPT, steps: int) -> None:
+    def __init__(self, config: OptimConfig, model: GPT, steps: int, dtype: torch.dtype = torch.float32) -> None:
+        """`dtype` is that of the run's matrix products; Muon's are in bfloat16 if these are, otherwise in float32."""
         self.config, self.steps = config, steps
         named = dict(model.named_parameters())
         matrices = {name: each for name, each in named.items() if name.startswith("h.") and each.dim() == 2}
-        heads = {name: each for name, each in named.items() if name.startswith("lm_head")}
-        tables = {name: each for name, each in named.items() if name.startswith(("wte", "wpe", "wbe", "wve"))}
+        head = "wte" if model.config.tied_head else "lm_head"
+        heads = {name: each for name, each in named.items() if name.startswith(head)}
+        tables = {
+            name: each
+            for name, each in named.items()
+            if name.startswith(("wte", "wpe", "wbe", "wve")) and name not in heads
+        }
         scalars = {name: each for name, each in named.items() if name not in matrices | heads | tables}
         groups = [
             (tables, config.embedding_learning_rate, config.embedding_weight_decay),
@@ -115,14 +120,13 @@ class Optimizer:
         ]
         self.optimizers: list[torch.optim.Optimizer] = []
         if config.matrices == "muon":
-            dtype = torch.bfloat16 if multiplies_bfloat16(model.wte.weight.device) else torch.float32
             self.optimizers.append(
                 Muon(
                     matrices.values(),
                     config.matrix_learning_rate,
                     config.muon_momentum,
                     config.matrix_weight_decay,
-                    dtype,
+                    torch.bfloat16 if dtype == torch.bfloat16 else torch.float32,  # float16 would underflow
                 )
             )
         else:

@@ -58,11 +58,11 @@ class TrainState:
         self.device, self.steps, self.step, self.seed = device, train.steps, 0, train.seed
         self.model = GPT(model, vocab_size, train.seed).to(device)
         self.spread = sharding.wrap(self.model, device, compiler)
-        self.optimizer = Optimizer(optim, self.model, train.steps)
+        self.dtype = matrix_dtype(train.precision, device)
+        self.optimizer = Optimizer(optim, self.model, train.steps, self.dtype)
         self.batches: BatchSource = Batches(tokens, model.block_size, batch_size, train.order, train.seed, documents)
         self.micro_batch = batch_size
         self.guard = Guard(train.spike_nats, train.skipped_batches_limit)
-        self.dtype = matrix_dtype(train.precision, device)
         # scales float16 gradients so that small ones do not underflow, and skips steps whose gradients overflow
         self.scaler = GradScaler(device.type, enabled=self.dtype == torch.float16)
 

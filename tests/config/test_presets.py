@@ -65,7 +65,7 @@ def test_model_architecture_and_optimizer_combine(composed: Path, model: str, ar
     choices = [f"model={model}", f"architecture={architecture}", f"optim={optim}"]
     values = compose(choices, composed / "params.yaml")
     plain = architecture == "gpt2"
-    assert values["model"]["tied_head"] == plain
+    assert values["model"]["tied_head"] == (plain or model == "gpt2-124m")
     assert not (plain and (values["model"]["bigram_buckets"] or values["model"]["value_embeddings"]))
     assert values["optim"]["matrices"] == optim.split("_")[0]
     assert values["baseline"]["optim"]["matrices"] == "adamw"
@@ -167,6 +167,8 @@ def test_the_command_shows_what_changed(params: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert not re.search(r"\| +(torch|pandas|pyarrow)$", done.stderr, re.MULTILINE)  # each takes a second or so
     assert "train.seed  1337 -> 7\n" in done.stdout
+    size = "2,883,596 parameters: 2,097,152 in embeddings and head, 786,444 in the rest; 6.7 MFLOPs per token"
+    assert re.search(rf"^model +{size}$", done.stdout, re.MULTILINE)
     assert read_params(params)["train"]["seed"] == 7
 
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 
 from gptcore.model.gpt import GPT
 from gptcore.training.optim import Muon, Optimizer, learning_rate_factor, muon_momentum, orthogonalize
-from tests.support.engine import ADAMW, GPT2, MODERN, MUON, model_config, optim_config
+from gptcore.training.train import TrainState
+from tests.support.engine import ADAMW, GPT2, MODERN, MUON, model_config, optim_config, train_config
 
 
 def nanogpt_rate(it: int, rate: float, low: float, warmup: int, decay: int) -> float:
@@ -77,6 +79,29 @@ def test_every_parameter_is_optimized_exactly_once(model: dict, optim: dict) -> 
     optimizer = Optimizer(optim_config(optim), gpt, 10)
     held = [id(each) for group in optimizer.groups() for each in group["params"]]
     assert sorted(held) == sorted(id(each) for each in gpt.parameters())
+
+
+@pytest.mark.parametrize(
+    ("precision", "products"),
+    [("float32", torch.float32), ("bfloat16", torch.bfloat16)],
+)
+def test_muon_multiplies_in_the_precision_of_the_run(precision: str, products: torch.dtype) -> None:
+    """float32 is float32 throughout, also on a processor that multiplies bfloat16."""
+    train, tokens = train_config(precision=precision), np.zeros(100, np.uint8)
+    state = TrainState(model_config(MODERN), optim_config(MUON), train, tokens, 50, torch.device("cpu"))
+    (muon,) = (each for each in state.optimizer.optimizers if isinstance(each, Muon))
+    assert muon.dtype == products
+
+
+def test_an_embedding_that_is_the_head_too_starts_and_learns_as_a_head() -> None:
+    """With the embedding's own scale and rate the first logits would be at the soft-cap, and each step would throw."""
+    config, ids = model_config(MODERN, tied_head=True), torch.arange(50).view(2, 25)[:, :16]
+    gpt = GPT(config, 50)
+    assert gpt(ids, ids.roll(1)).item() == pytest.approx(math.log(50), abs=0.1)
+    optimizer = Optimizer(optim_config(MUON, head_learning_rate=0.004, embedding_learning_rate=0.3), gpt, 10)
+    rates = {id(each): group["peak"] for group in optimizer.groups() for each in group["params"]}
+    assert rates[id(gpt.wte.weight)] == 0.004
+    assert gpt.wbe is not None and rates[id(gpt.wbe.weight)] == 0.3
 
 
 def test_faithful_mode_is_torchs_adamw_with_nanogpts_groups() -> None:

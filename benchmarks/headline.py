@@ -1,0 +1,227 @@
+"""Loss at equal tokens, over seeds: nanoGPT as published, tuned, and at our size; ours at its size, and ours.
+
+Reads the model, the recipe and the tokens of params.yaml and data/tokens (`dvc repro tokenize`), so it measures the
+corpus that is configured there. nanoGPT's side is the section `baseline` of params.yaml in nanoGPT's own code. Every
+run sees as many tokens, and all are evaluated in float32 on all whole windows of the validation tokens. The best
+rate is the one with the lowest validation loss of the first seed, which favours nanoGPT. Each run is a cell and is kept
+as it ends, in data/scratch/benchmarks/headline; started again, the command runs only the cells that are missing.
+"""
+
+import hashlib
+import json
+import math
+import statistics
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from contest import Contest, Measured, Medians, precisions, processor
+from scipy.special import stdtrit  # type: ignore[import-untyped]
+from sides import ROOT, Setting, Tokens, gptcore_side, nanogpt_side, validation_loss
+
+from gptcore.closure import closure
+from gptcore.config.params import read_params, validate_section
+from gptcore.config.paths import Paths
+from gptcore.corpus.split import Split
+from gptcore.errors import UserError
+from gptcore.files import read_json, write_json
+from gptcore.model.config import ModelConfig
+from gptcore.model.counts import counts
+from gptcore.tokens.token_files import open_tokens, read_meta, verify_tokens
+
+PATHS = Paths(ROOT)
+CELLS = ROOT / "data" / "scratch" / "benchmarks" / "headline"
+SWEEP = (1e-3, 2e-3, 4e-3, 8e-3)  # learning rates of nanoGPT
+FIRST_SEED, NANOGPT = 1337, "nanoGPT"
+NO_TABLES = {"tied_head": True, "value_embeddings": False, "bigram_buckets": 0}  # what GPT-2 does not have
+ELSEWHERE = {"steps", "batch_tokens", "precision", "seed"}  # fields of `train` that a cell sets itself
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: everything that its result depends on but tokens, code and machine."""
+
+    side: str  # with its precision, as in contest.py
+    size: Setting
+    steps: int
+    recipe: tuple[str, ...] = ()  # overrides of our side
+    learning_rate: float = 0.0  # nanoGPT's
+    beta2: float = 0.0  # nanoGPT's
+    seed: int = FIRST_SEED
+
+
+def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
+    """Train and evaluate the cell that `setting` is, as JSON."""
+    values = json.loads(setting)
+    cell = Cell(**{**values, "size": Setting(**values["size"])})
+    name, precision = side.split()
+    train, val = (_ids(split) for split in ("train", "val"))
+    if name == "gptcore":
+        recipe = [*cell.recipe, f"train.seed={cell.seed}"]
+        contestant = gptcore_side("modern", cell.size, train, cell.steps, precision, recipe)
+    else:
+        rates = (cell.learning_rate, cell.beta2)
+        contestant = nanogpt_side(nanogpt_folder, cell.size, train, cell.steps, precision, *rates, cell.seed)
+    started = time.perf_counter()
+    for _ in range(cell.steps):
+        contestant.step()
+    seconds = time.perf_counter() - started
+    length = cell.size.block_size
+    loss = validation_loss(contestant, val, length, len(val) // length - 1)
+    return {
+        "loss": loss,
+        "bits_per_byte": loss / math.log(2) * (len(val) - 1) / read_meta(PATHS.tokens).val.bytes,
+        "parameters": sum(each.numel() for each in contestant.model.parameters()),
+        "seconds": seconds,
+        "steps": cell.steps,
+    }
+
+
+def _ids(split: Split) -> Tokens:
+    tokens = open_tokens(PATHS.tokens, split)
+    return tokens[np.arange(len(tokens))]
+
+
+class Headline:
+    """The rows of the table, from the sections of params.yaml."""
+
+    def __init__(self, contest: Contest) -> None:
+        self.contest = contest
+        verify_tokens(PATHS.tokens)
+        meta, values = read_meta(PATHS.tokens), read_params(PATHS.params)
+        self.tokens_sha256 = meta.train.sha256 + meta.val.sha256
+        self.vocab_size, self.values, self.baseline = meta.vocab_size, values, values["baseline"]
+        self.ours = validate_section(values, "model", ModelConfig)
+        self.theirs = validate_section({"baseline.model": self.baseline["model"]}, "baseline.model", ModelConfig)
+        self.steps = contest.arguments.steps or values["train"]["steps"]
+        chosen = contest.arguments.precision
+        # on a CPU nanoGPT's train.py knows float32 only
+        self.nanogpt = f"nanogpt {chosen or (precisions()[-1] if torch.cuda.is_available() else 'float32')}"
+        self.gptcore = f"gptcore {chosen or precisions()[-1]}"
+
+    def report(self, medians: Medians) -> list[str]:
+        """The table's lines; `medians` gets its figures."""
+        their_size, our_size = (counts(each, self.vocab_size).parameters for each in (self.theirs, self.ours))
+        wide = self._fitted(self.theirs, our_size)
+        small = self._fitted(self.ours.model_copy(update=NO_TABLES), their_size)
+        best, equal = f"{NANOGPT} at its best rate", f"ours at nanoGPT's parameters, {small.n_embd} wide"
+        rows = {
+            f"{NANOGPT} as published": self._theirs(self.theirs, self.baseline["optim"]["matrix_learning_rate"]),
+            best: self._best(self.theirs),
+            f"{NANOGPT} at our parameters, {wide.n_embd} wide, best rate": self._best(wide),
+            equal: self._ours(small),
+            "ours": self._ours(self.ours),
+        }
+        seeds = range(FIRST_SEED, FIRST_SEED + self.contest.arguments.seeds)
+        runs = {label: [self._run(replace(cell, seed=seed)) for seed in seeds] for label, cell in rows.items()}
+        medians["headline"] = {
+            f"{label} ({rows[label].side}), seed {seed}": run
+            for label, found in runs.items()
+            for seed, run in zip(seeds, found, strict=True)
+        }
+        tokens = self.steps * self.values["train"]["batch_tokens"]
+        return [
+            f"{tokens:,} tokens each; nanoGPT's rates tried: {SWEEP}; ± is 95 % over {len(seeds)} seeds",
+            *(_row(label, rows[label], found) for label, found in runs.items()),
+            _difference(equal, best, runs),
+            *(_difference("ours", label, runs) for label in runs if label.startswith(NANOGPT)),
+        ]
+
+    def _best(self, model: ModelConfig) -> Cell:
+        cells = [self._theirs(model, rate) for rate in SWEEP]
+        return min(cells, key=lambda cell: self._run(cell)["loss"])
+
+    def _theirs(self, model: ModelConfig, learning_rate: float) -> Cell:
+        batch, tokens = self.baseline["batch_tokens"], self.steps * self.values["train"]["batch_tokens"]
+        beta2 = self.baseline["optim"]["adam_betas"][1]
+        size = self._setting(model, batch)
+        return Cell(self.nanogpt, size, max(round(tokens / batch), 1), learning_rate=learning_rate, beta2=beta2)
+
+    def _ours(self, model: ModelConfig) -> Cell:
+        train = {field: value for field, value in self.values["train"].items() if field not in ELSEWHERE}
+        sections = {"model": model.model_dump(), "optim": self.values["optim"], "train": train}
+        recipe = tuple(
+            f"{section}.{field}={json.dumps(value)}"
+            for section, all_ in sections.items()
+            for field, value in all_.items()
+        )
+        return Cell(self.gptcore, self._setting(model, self.values["train"]["batch_tokens"]), self.steps, recipe)
+
+    def _setting(self, model: ModelConfig, batch_tokens: int) -> Setting:
+        names = ("n_layer", "n_head", "n_embd", "block_size", "dropout")
+        fields = {name: getattr(model, name) for name in names}
+        return Setting(**fields, batch_size=batch_tokens // model.block_size, vocab_size=self.vocab_size)
+
+    def _fitted(self, model: ModelConfig, parameters: int) -> ModelConfig:
+        """`model` in the width that has the nearest number of parameters."""
+        step = 2 * model.n_head  # rotary positions need an even head width
+        widths = [model.model_copy(update={"n_embd": width}) for width in range(step, 4 * model.n_embd + 1, step)]
+        return min(widths, key=lambda each: abs(counts(each, self.vocab_size).parameters - parameters))
+
+    def _run(self, cell: Cell) -> Measured:
+        """The figures of a cell, kept from an earlier call if nothing has changed since."""
+        key = {
+            "cell": asdict(cell), "tokens": self.tokens_sha256, "code": self._code(cell.side),
+            "processor": processor(), "torch": torch.__version__, "environment": self.contest.where()["environment"],
+            "under_load": self.contest.arguments.under_load,
+        }  # fmt: skip
+        path = CELLS / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}.json"
+        if path.exists():
+            kept: Measured = read_json(path)["measured"]
+            return kept
+        measured = self.contest.child(cell.side, json.dumps(asdict(cell)))
+        write_json(path, {**key, **self.contest.where(), "measured": measured})
+        figures = "  ".join(f"{name} {value:,.5g}" for name, value in measured.items())
+        print(f"{cell.side}, {cell.size.n_embd} wide, rate {cell.learning_rate or 'ours'}, seed {cell.seed}: {figures}")
+        return measured
+
+    def _code(self, side: str) -> str:
+        """A hash of the modules that make the result."""
+        folder = self.contest.arguments.nanogpt
+        own = side.startswith("nanogpt") and folder
+        code = [folder / "model.py"] if own else [ROOT / path for path in sorted(closure("gptcore.training.train"))]
+        return hashlib.sha256(b"".join(each.read_bytes() for each in [*code, ROOT / "benchmarks/sides.py"])).hexdigest()
+
+
+def interval(*groups: list[float]) -> float:
+    """Half of the 95 % interval of the mean of one group, or of the difference of two means; NaN for a single value.
+
+    Student's t, for two groups Welch's: the seeds of two rows have nothing in common.
+    """
+    if any(len(values) < 2 for values in groups):
+        return math.nan
+    squares = [statistics.variance(values) / len(values) for values in groups]
+    freedom = [square**2 / (len(values) - 1) for square, values in zip(squares, groups, strict=True)]
+    if not sum(squares):
+        return 0.0
+    return float(stdtrit(sum(squares) ** 2 / sum(freedom), 0.975)) * math.sqrt(sum(squares))
+
+
+def _row(label: str, cell: Cell, runs: list[Measured]) -> str:
+    loss, bits = ([run[figure] for run in runs] for figure in ("loss", "bits_per_byte"))
+    rate = f", rate {cell.learning_rate:g}" if cell.learning_rate else ""
+    seconds = statistics.median(run["seconds"] for run in runs)
+    return (
+        f"{label + rate:58} loss {statistics.mean(loss):.4f} ± {interval(loss):.4f}  "
+        f"bits per byte {statistics.mean(bits):.4f} ± {interval(bits):.4f}  "
+        f"{runs[0]['parameters']:>12,} parameters  {seconds:8,.1f} s  {cell.side}"
+    )
+
+
+def _difference(one: str, other: str, runs: dict[str, list[Measured]]) -> str:
+    ours, theirs = ([run["loss"] for run in runs[label]] for label in (one, other))
+    difference = statistics.mean(ours) - statistics.mean(theirs)
+    return f"{one} - {other}: {difference:+.4f} ± {interval(ours, theirs):.4f} nats"
+
+
+if __name__ == "__main__":
+    contest = Contest(
+        __file__, __doc__ or "", measure, [], ["headline"],
+        {"--seeds": (3, "runs of each row"), "--steps": (0, "of ours, instead of train.steps; nanoGPT as many tokens")},
+    )  # fmt: skip
+    try:
+        contest.run(lambda medians: Headline(contest).report(medians))
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None

@@ -1,0 +1,93 @@
+"""What makes a comparison fair: equal precision, equal environment, a free machine, and intervals over seeds."""
+
+import math
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gptcore.config.presets import compose
+from tests.support.closure import ROOT
+
+FIGURES = {"nanogpt float32": 2.0, "gptcore float32": 3.0, "nanogpt bfloat16": 1.0, "gptcore bfloat16": 5.0}
+
+
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scripts import each other by their bare names."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+
+
+def test_sides_are_compared_at_the_same_precision_and_each_at_its_best() -> None:
+    from contest import comparisons
+
+    measured = {side: {"rate": value} for side, value in FIGURES.items()}
+    assert comparisons(measured, "rate", max) == [
+        "nanogpt float32 2, gptcore float32 3, ratio 1.50 (the same precision)",
+        "nanogpt bfloat16 1, gptcore bfloat16 5, ratio 5.00 (the same precision)",
+        "nanogpt float32 2, gptcore bfloat16 5, ratio 2.50 (each side's best)",
+    ]
+    without = {side: each for side, each in measured.items() if side.endswith("float32")}
+    assert len(comparisons(without, "rate", max)) == 1
+
+
+def test_both_sides_have_the_same_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """gptcore.stages sets GOMP_SPINCOUNT in the process that imports it: the children do not get it."""
+    from contest import Contest
+
+    script = tmp_path / "script.py"
+    script.write_text("import json, os\nprint(json.dumps({'spins': float(os.environ.get('GOMP_SPINCOUNT', -1))}))")
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    monkeypatch.setattr(sys, "argv", ["script.py", "--under-load"])
+    contest = Contest(str(script), "", lambda *_: {}, ["nanogpt", "gptcore"], ["only"])
+    monkeypatch.setitem(os.environ, "GOMP_SPINCOUNT", "1000")
+    assert {contest.child(side, "only")["spins"] for side in contest.sides} == {-1.0}
+    assert "--under-load" in contest.where()["load"]
+
+
+def test_a_busy_machine_is_refused() -> None:
+    from load import refuse_above
+
+    refuse_above(0.05, go_on=False)
+    refuse_above(0.9, go_on=True)
+    with pytest.raises(SystemExit, match=r"^other programs use 90% of the \d+ cores .* --under-load"):
+        refuse_above(0.9, go_on=False)
+
+
+def test_the_interval_over_seeds_is_students() -> None:
+    from headline import interval
+
+    assert interval([1.0, 2.0, 3.0]) == pytest.approx(
+        4.30265 / math.sqrt(3), rel=1e-5
+    )  # t(0.975), 2 degrees of freedom
+    assert interval([1.0, 2.0, 3.0], [5.0, 6.0, 7.0]) == pytest.approx(2.77645 * math.sqrt(2 / 3), rel=1e-5)  # of 4
+    assert math.isnan(interval([1.0]))
+
+
+def test_the_rows_of_the_headline_have_equal_parameters() -> None:
+    from headline import NO_TABLES, Headline
+
+    from gptcore.model.config import ModelConfig
+    from gptcore.model.counts import counts
+
+    values: dict[str, Any] = compose(["model=nano"], ROOT / "params.yaml")
+    ours, theirs = ModelConfig(**values["model"]), ModelConfig(**values["baseline"]["model"])
+    table: Any = SimpleNamespace(vocab_size=2048)
+    wide = Headline._fitted(table, theirs, counts(ours, 2048).parameters)
+    small = Headline._fitted(table, ours.model_copy(update=NO_TABLES), counts(theirs, 2048).parameters)
+    assert counts(wide, 2048).parameters == pytest.approx(counts(ours, 2048).parameters, rel=0.02)
+    assert counts(small, 2048).parameters == pytest.approx(counts(theirs, 2048).parameters, rel=0.02)
+
+
+def test_the_gpu_benchmark_measures_models_of_the_same_size() -> None:
+    """Its `modern` is that of the preset gpt2-124m."""
+    from gpu import OURS, SETTING
+
+    from gptcore.model.config import ModelConfig
+
+    size = ["model=nano", *SETTING.overrides(), *OURS]
+    ours, preset = (compose(choices, ROOT / "params.yaml")["model"] for choices in (size, ["model=gpt2-124m"]))
+    assert ModelConfig(**ours) == ModelConfig(**preset)
