@@ -2,8 +2,10 @@
 
 Both sides read the same documents and write the same ids, each in its own process, startup included. nanoGPT's side
 follows its prepare.py: `encode_ordinary` of each document, then <|endoftext|>, without the overhead of `datasets`.
-Then the stage's peak memory on larger texts: proportional set size, summed over all its processes.
-The texts are random stretches of a corpus (from its data/raw), written to a folder of your choice and removed.
+The texts come from this Python installation, each file once, so that remembered words help no more than in any corpus:
+source code is its .py files, prose their docstrings and the documentation of packages.
+Then the stage's peak memory on larger texts, for which the source code repeats: proportional set size, summed over all
+its processes. All are written to a folder of your choice and removed.
 """
 
 import argparse
@@ -11,14 +13,17 @@ import json
 import os
 import platform
 import random
+import re
 import shutil
 import statistics
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +31,9 @@ from contest import RESULTS, processor
 
 from gptcore import files
 
-DOCUMENT_BYTES = (1_000, 9_000)
+KINDS = ("prose", "code")
+DOCSTRING = re.compile(r'"""(.{200,}?)"""', re.DOTALL)
+DOCUMENTATION = (".rst", ".md", ".txt")
 CONFIG = {
     "tokenizer": "gpt2", "vocab_size": 1024, "sample_bytes": 1, "sentencepiece_model": "", "sentencepiece_sha256": "",
     "val_fraction": 0.01, "test_fraction": 0.0, "val_split": "documents", "seed": 1337,
@@ -35,9 +42,9 @@ CONFIG = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--raw", type=Path, default=Path("data/raw"), help="documents.jsonl and gpt2.tiktoken")
+    parser.add_argument("--raw", type=Path, default=Path("data/raw"), help="a folder with gpt2.tiktoken")
     parser.add_argument("--folder", type=Path, default=Path("data/scratch/benchmark"), help="needs 5 times the text")
-    parser.add_argument("--megabytes", type=int, default=400, help="of the text for speed (default 400)")
+    parser.add_argument("--megabytes", type=int, default=400, help="of each text for speed, if there is as much")
     parser.add_argument("--memory", nargs="*", type=int, default=[2, 8], metavar="GB", help="texts for memory")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each side (default 3)")
     parser.add_argument("--save", action="store_true", help="keep the figures in benchmarks/results/tokenizing.txt")
@@ -46,32 +53,34 @@ def main() -> None:
     if arguments.nanogpt_side:
         nanogpt_side(arguments.nanogpt_side)
         return
-    lines = [where(), *speed(arguments)]
+    lines = [where()]
+    for kind in KINDS:
+        lines += speed(kind, arguments)
     print("\n".join(lines), flush=True)
     for gigabytes in arguments.memory:
-        with workspace(arguments, gigabytes * 1000) as root:
+        with workspace(arguments, "code", gigabytes * 1000, repeat=True) as (root, megabytes):
             seconds, peak_mb = stage_side(root)
-        lines.append(f"peak_mb {gigabytes}gb: {peak_mb:.0f} ({seconds:.0f} s, {gigabytes * 1000 / seconds:.1f} MB/s)")
+        lines.append(f"peak_mb {gigabytes}gb: {peak_mb:.0f} ({seconds:.0f} s, {megabytes / seconds:.1f} MB/s)")
         print(lines[-1], flush=True)
     if arguments.save:
         (RESULTS / "tokenizing.txt").write_text("\n".join(lines) + "\n")
 
 
-def speed(arguments: argparse.Namespace) -> Iterator[str]:
+def speed(kind: str, arguments: argparse.Namespace) -> Iterator[str]:
     """Run both sides alternately (A B A B) and report medians."""
     theirs, ours = [], []
-    with workspace(arguments, arguments.megabytes) as root:
+    with workspace(arguments, kind, arguments.megabytes) as (root, megabytes):
         for _ in range(arguments.repeats):
             started = time.perf_counter()
             subprocess.run([sys.executable, __file__, "--nanogpt-side", root], check=True)
             theirs.append(time.perf_counter() - started)
             ours.append(stage_side(root)[0])
-            print(f"nanogpt {theirs[-1]:.2f} s  gptcore {ours[-1]:.2f} s", flush=True)
+            print(f"{kind}: nanogpt {theirs[-1]:.2f} s  gptcore {ours[-1]:.2f} s", flush=True)
         same_tokens(root)
     for name, seconds in (("nanogpt", theirs), ("gptcore", ours)):
         median = statistics.median(seconds)
-        yield f"{name}: {median:.2f} s, {arguments.megabytes / median:.1f} MB/s ({arguments.megabytes} MB of text)"
-    yield f"ratio: {statistics.median(theirs) / statistics.median(ours):.2f}"
+        yield f"{kind} {name}: {median:.2f} s, {megabytes / median:.1f} MB/s ({megabytes:.0f} MB of text)"
+    yield f"{kind} ratio: {statistics.median(theirs) / statistics.median(ours):.2f}"
 
 
 def nanogpt_side(root: Path) -> None:
@@ -109,32 +118,54 @@ def same_tokens(root: Path) -> None:
 
 
 @contextmanager
-def workspace(arguments: argparse.Namespace, megabytes: int) -> Iterator[Path]:
-    """A temporary folder with a text of that size."""
-    root = arguments.folder.absolute() / f"{megabytes}mb"
+def workspace(
+    arguments: argparse.Namespace, kind: str, megabytes: int, repeat: bool = False
+) -> Iterator[tuple[Path, float]]:
+    """A temporary folder with a text of at most that size, and its megabytes."""
+    root = arguments.folder.absolute() / f"{kind}-{megabytes}mb"
     (root / "data/raw").mkdir(parents=True)
     shutil.copy(arguments.raw / "gpt2.tiktoken", root / "data/raw")
     (root / "params.yaml").write_text(json.dumps({"tokenize": CONFIG}))
     try:
-        write_text(root / "data/raw/documents.jsonl", arguments.raw / "documents.jsonl", megabytes * 1_000_000)
+        written = write_text(root / "data/raw/documents.jsonl", kind, megabytes * 1_000_000, repeat)
         files.write_text(root / "data/raw" / files.SUMS, files.sha256sums(root / "data/raw"))
-        yield root
+        yield root, written / 1e6
     finally:
         shutil.rmtree(root)
 
 
-def write_text(path: Path, corpus: Path, size: int) -> None:
-    with corpus.open(encoding="utf-8") as file:
-        source = "".join(json.loads(line)["text"] for line in file)
-    chance, written = random.Random(0), 0
+def write_text(path: Path, kind: str, size: int, repeat: bool) -> int:
+    """Write documents until there are `size` bytes of text or, without `repeat`, no more; return the bytes of text."""
+    written = 0
     with path.open("w", encoding="utf-8") as file:
-        while written < size:
-            length = min(chance.randint(*DOCUMENT_BYTES), size - written)
-            start = chance.randrange(len(source) - length)
-            text = source[start : start + length]
-            written += len(text.encode())
-            document = {"title": f"at {written}", "text": text}
-            file.write(json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n")
+        for _ in count() if repeat else range(1):
+            for text in documents(kind):
+                if written >= size:
+                    return written
+                written += len(text.encode())
+                document = {"title": f"at {written}", "text": text}
+                file.write(json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n")
+    return written
+
+
+def documents(kind: str) -> Iterator[str]:
+    """Different texts, in a random order that is always the same."""
+    roots = {sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), str(Path(np.__file__).parents[1])}
+    paths = sorted({path for root in roots for path in Path(root).rglob("*") if path.is_file()})
+    random.Random(0).shuffle(paths)
+    seen: set[str] = set()
+    for path in paths:
+        is_code = path.suffix == ".py"
+        if not is_code and (kind == "code" or (path.suffix not in DOCUMENTATION and path.name != "METADATA")):
+            continue
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        for each in DOCSTRING.findall(text) if is_code and kind == "prose" else [text]:
+            if each and each not in seen:
+                seen.add(each)
+                yield each
 
 
 def children(process: int) -> list[int]:
@@ -154,7 +185,7 @@ def proportional_bytes(process: int) -> int:
 
 
 def where() -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in ("tiktoken", "numpy"))
+    versions = ", ".join(f"{name} {version(name)}" for name in ("gigatoken", "tiktoken", "numpy"))
     arguments = [each for each in sys.argv[1:] if not each.startswith("/")]
     command = " ".join(["python", f"benchmarks/{Path(__file__).name}", *arguments])
     return f"{command}\n{processor()}, {os.cpu_count()} cores; python {platform.python_version()}, {versions}"

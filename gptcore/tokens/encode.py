@@ -22,6 +22,7 @@ from gptcore.tokens.tokenizer import END_OF_TEXT, Tokenizer
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
+SAMPLED_DOCUMENTS, SAMPLED_CHARACTERS = 16, 1_000
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,11 @@ def read_encoded(path: Path) -> dict[Split, Encoded]:
 
 
 def encode(tokenizer: Tokenizer, documents: list[Document], points: npt.NDArray[np.integer]) -> dict[Split, Encoded]:
-    """Encode documents into splits. Raises UserError if decoding a text's tokens does not return the text."""
+    """Encode documents into splits.
+
+    Raises UserError if decoding a text's tokens does not return the text, or if the fast encoder gives other tokens.
+    """
+    _compare_sample(tokenizer, documents)
     parts = [split_text(document.text.encode(), at) for document, at in zip(documents, points, strict=True)]
     encoded = {}
     for side, split in enumerate(SPLITS):
@@ -124,6 +129,17 @@ def _encode_split(tokenizer: Tokenizer, documents: list[Document], texts: dict[i
         index=np.array(list(rows), np.int64).reshape(-1, 3),
         digests=np.frombuffer(digests, np.uint8).reshape(-1, 32),
     )
+
+
+def _compare_sample(tokenizer: Tokenizer, documents: list[Document]) -> None:
+    """Raises UserError if the first characters of some documents have other ids from `encode_documents`."""
+    for document in documents[:: -(-len(documents) // SAMPLED_DOCUMENTS)]:
+        text = document.text[:SAMPLED_CHARACTERS]
+        if not np.array_equal(tokenizer.encode_documents([text])[1:], tokenizer.encode(text)):
+            raise UserError(
+                f"document {document.title!r}: gigatoken gives other {tokenizer.kind} tokens than tiktoken; "
+                "install the versions of requirements.lock"
+            )
 
 
 def _is_lost(tokenizer: Tokenizer, text: bytes) -> bool:

@@ -21,6 +21,7 @@ from gptcore.errors import UserError
 from gptcore.files import SUMS, sha256sums, write_json
 from gptcore.tokens.encode import encode_piece
 from gptcore.tokens.encoding_plan import make_plan
+from gptcore.tokens.fast_encoder import FastEncoder
 from gptcore.tokens.shared_folder import shared_folder
 from gptcore.tokens.token_files import open_tokens, read_meta, verify_tokens
 from gptcore.tokens.tokenizer import Tokenizer
@@ -186,6 +187,18 @@ def test_pieces_that_are_there_are_not_made_again(tmp_path: Path, monkeypatch: p
         file.seek(40)
         file.write(b"X")
     assert encode_piece(plan.jobs[0]) not in made, "another text has another name"
+
+
+def test_other_tokens_from_the_fast_encoder_end_the_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = FastEncoder.encode
+    monkeypatch.setattr(FastEncoder, "encode", lambda encoder, text: right(encoder, text.replace(b"9", b"8")))
+    assert run_stage_here("tokenize", workspace(tmp_path)) == 2
+    error = capsys.readouterr().err
+    assert "document 'Sonnet 9': gigatoken gives other bpe tokens than tiktoken; install the versions of" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "data/tokens").exists()
 
 
 def test_a_worker_that_is_killed_costs_a_retry(tmp_path: Path) -> None:

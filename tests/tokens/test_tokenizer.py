@@ -61,22 +61,6 @@ def test_round_trip_of_any_text(gpt2: Tokenizer, text: str) -> None:
 
 
 @settings(deadline=None)
-@given(texts)
-def test_the_fast_way_to_split_gives_the_same_ids(text: str) -> None:
-    theirs = BPE.encoding.encode_ordinary(text)
-    assert BPE.encode(text).tolist() == theirs
-    assert BPE.encode(f" \n{text}\n\n {text}  ").tolist() == BPE.encoding.encode_ordinary(f" \n{text}\n\n {text}  ")
-
-
-@pytest.mark.parametrize(
-    "odd", ["\0", "\x85", "\xa0", "\u2009\u2009", "\u2028\n", "\u3000\u3000", "", "\u2019 s", "\x1c\x1c"]
-)
-def test_white_space_of_several_bytes_and_the_mark_itself(odd: str) -> None:
-    text = f"to  be{odd} or\n\n not {odd}to be"
-    assert BPE.encode(text).tolist() == BPE.encoding.encode_ordinary(text)
-
-
-@settings(deadline=None)
 @given(st.lists(texts | st.sampled_from(["<|endoftext|>", "\xa0", "\0", " \n\n ", "\n\n"])))
 def test_documents_at_once_are_documents_one_by_one(documents: list[str]) -> None:
     for tokenizer in (BPE, byte_tokenizer()):
