@@ -18,7 +18,7 @@ from gptcore.registry.champion import crown
 from gptcore.registry.history import at, moment
 from gptcore.registry.journal import JOURNAL, Journal, Line, faults
 from gptcore.registry.judge import WITHDRAWN
-from gptcore.registry.moves import BEGAN, FOUND
+from gptcore.registry.moves import BEGAN, FOUND, Moves
 from gptcore.registry.rollback import earlier
 from gptcore.registry.tracking import MODEL, Registry
 
@@ -118,6 +118,20 @@ def test_two_hosts_at_once_lose_no_line(registry: Registry) -> None:
     for host in range(3):
         assert [line.to for line in lines if line.why == str(host)] == list(range(5))
     assert not list(faults(lines))
+
+
+def test_alias_follows_the_journal(registry: Registry) -> None:
+    """A host that moves the alias later than the host whose line comes after its own."""
+    hosts = [registry.moves]
+
+    def late(alias: str, number: int) -> None:
+        if hosts:
+            hosts.pop().move(alias, 1, "meanwhile")
+        registry.moves.put(alias, number)
+
+    Moves(registry.moves.journal, registry.moves.holds, late).move("champion", 2, "x")
+    assert registry.aliases()["champion"] == 1
+    assert moves(registry)[-1][1] == 1
 
 
 def test_changed_line_is_named(registry: Registry) -> None:
