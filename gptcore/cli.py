@@ -1,6 +1,7 @@
 """The command `gptcore`: one subcommand per module of gptcore/commands/."""
 
 import argparse
+import os
 import sys
 from importlib import import_module
 from pkgutil import iter_modules
@@ -29,6 +30,9 @@ def main() -> None:
     try:
         check_environment()
         arguments.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has enough, as in `gptcore registry history | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of the rest at its exit
     except Unavailable as error:
         _end(error, UNAVAILABLE_EXIT_CODE)
     except UserError as error:
