@@ -117,7 +117,7 @@ class StreamBatches:
 
     def _encoded(self, documents: Iterable[tuple[Place, str]]) -> Iterator[tuple[Place, Tokens]]:
         for place, text in documents:
-            yield place, np.append(np.uint32(self.tokenizer.eot_id), self.tokenizer.encode(text)).astype(np.uint32)
+            yield place, self.tokenizer.encode_documents([text])
 
     def _random(self, counter: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(key=np.array([self.seed, counter], np.uint64)))
