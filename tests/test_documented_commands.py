@@ -42,7 +42,7 @@ def commands() -> Iterator[Any]:
                     yield pytest.param(words, id=f"{page.relative_to(ROOT)}: {' '.join(words)}")
 
 
-@pytest.mark.parametrize("words", commands())
+@pytest.mark.parametrize("words", list(commands()))
 def test_the_program_takes_it(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     while words and (assignment := ASSIGNMENT.fullmatch(words[0])):
         assert is_known(assignment[1])

@@ -26,6 +26,6 @@ def test_a_stopped_step_is_cancelled_and_the_flow_raises_what_stopped_it() -> No
     with pytest.raises(KeyboardInterrupt) as raised:
         steps()
     assert raised.value is stop
-    scratch.wait_until(lambda: [each["state"]["name"] for each in ask("/task_runs/filter", run[0])] == ["Cancelled"])
+    scratch.wait_until(lambda: [each["state_name"] for each in ask("/task_runs/filter", run[0])] == ["Cancelled"])
     (task_run,) = ask("/task_runs/filter", run[0])
     assert task_run["state"]["message"] == STOPPED
