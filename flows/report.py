@@ -39,7 +39,8 @@ def report(
     intervals = read_json(workspace.paths.evaluation / "intervals.json")
     stages = _table(["stage", "state", ""], ([name, state.name, state.message] for name, state in states.items()))
     comparison = _table(
-        ["on every validation token", "model", "nanoGPT baseline", "difference"], _comparison(metrics, intervals)
+        ["on every validation token", "model", "nanoGPT", "difference", "95 % interval"],
+        _comparison(metrics, intervals),
     )
     reached = _reached(metrics["baseline_loss_reached"])
     results = [
@@ -101,10 +102,14 @@ def how_sure(metrics: dict[str, Any], intervals: dict[str, Any]) -> str:
 def _comparison(metrics: dict[str, Any], intervals: dict[str, Any]) -> Iterable[list[str]]:
     ours, theirs = metrics["model"], metrics["baseline"]
     for name, shape in FIGURES.items():
-        difference = f"{ours[name] - theirs[name]:+{shape}}"
-        if interval := (intervals["difference"] or {}).get(name):
-            difference += f" ({interval['low']:+{shape}} to {interval['high']:+{shape}})"
-        yield [name.replace("_", " "), f"{ours[name]:{shape}}", f"{theirs[name]:{shape}}", difference]
+        interval = (intervals["difference"] or {}).get(name)
+        yield [
+            name.replace("_", " "),
+            f"{ours[name]:{shape}}",
+            f"{theirs[name]:{shape}}",
+            f"{ours[name] - theirs[name]:+{shape}}",
+            f"{interval['low']:+{shape}} to {interval['high']:+{shape}}" if interval else "",
+        ]
 
 
 def _reached(reached: dict[str, Any]) -> str:
