@@ -68,7 +68,7 @@ def image(path: Path) -> str:
 
 
 def _table(heads: list[str], rows: Iterable[Iterable[str | None]]) -> str:
-    lines = [heads, [":---", *["---:" if len(heads) == 4 else ":---"] * (len(heads) - 1)], *rows]
+    lines = [heads, [":---", *["---:" if len(heads) > 3 else ":---"] * (len(heads) - 1)], *rows]
     return "\n".join(f"| {' | '.join(cell or '' for cell in line)} |" for line in lines)
 
 
