@@ -1,7 +1,8 @@
 """What `make ui` costs while nothing runs: CPU, locked databases, growth; then how soon a run starts.
 
 Run `python -m benchmarks.idle --minutes 10` in the repository's root. It starts `flows.services.ui` in the tests'
-scratch project, with a database of its own. Each minute is measured; ten hours are extrapolated from them.
+scratch project, with a database of its own. Each minute is measured; ten hours are extrapolated from them. With
+`--faster 50`, workers poll and send heartbeats fifty times as often: twelve minutes then have those of ten hours.
 """
 
 import argparse
@@ -21,23 +22,27 @@ from tempfile import TemporaryDirectory
 
 import psutil
 from prefect.client.schemas.objects import State
+from prefect.settings import get_current_settings
 
 from tests.support import scratch
 from tests.support.cluster import Cluster, free_port
 
 RESULTS = Path(__file__).with_name("results")
 HOURS = 10
+QUERY_SECONDS = get_current_settings().worker.query_seconds
+HEARTBEAT_SECONDS = get_current_settings().worker.heartbeat_seconds
 SETTLE_SECONDS = 30.0  # the server's own services start, and the first checkpoint of the write-ahead log is written
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--minutes", type=float, default=5, help="how long to measure")
+    parser.add_argument("--faster", type=float, default=1, help="how many times as often workers ask the server")
     parser.add_argument("--runs", type=int, default=5, help="runs whose start is timed afterwards")
     parser.add_argument("--save", action="store_true", help="keep the figures in benchmarks/results/idle.txt")
     given = parser.parse_args()
     lines = [_where()]
-    with TemporaryDirectory(prefix="gptcore-benchmark-") as folder, _ui(Path(folder)) as (cluster, ui):
+    with TemporaryDirectory(prefix="gptcore-benchmark-") as folder, _ui(Path(folder), given.faster) as (cluster, ui):
         for line in (*_idle(cluster, ui, given.minutes), *_starts(cluster, given.runs)):
             print(line, flush=True)
             lines.append(line)
@@ -46,11 +51,13 @@ def main() -> None:
 
 
 @contextmanager
-def _ui(home: Path) -> Iterator[tuple[Cluster, psutil.Process]]:
+def _ui(home: Path, faster: float) -> Iterator[tuple[Cluster, psutil.Process]]:
     """`make ui` as it is by default, or with the settings of the environment; in a project named `project`."""
     root = scratch.make(home / "project")
     cluster = Cluster(home, {"UI_PORT": str(free_port()), "MLFLOW_TRACKING_URI": ""})
-    cluster.environment["PREFECT_WORKER_QUERY_SECONDS"] = os.environ["PREFECT_WORKER_QUERY_SECONDS"]
+    cluster.environment["PREFECT_WORKER_QUERY_SECONDS"] = str(QUERY_SECONDS / faster)
+    cluster.environment["PREFECT_WORKER_HEARTBEAT_SECONDS"] = str(HEARTBEAT_SECONDS / faster)
+    cluster.environment["PREFECT_LOGGING_LEVEL"] = "DEBUG"  # a worker then logs each poll
     ui = cluster.launch(root, "flows.services.ui", log="ui.log")
     try:
         scratch.wait_until(lambda: "Ctrl-C" in (home / "ui.log").read_text(), 120)
@@ -63,10 +70,12 @@ def _ui(home: Path) -> Iterator[tuple[Cluster, psutil.Process]]:
 def _idle(cluster: Cluster, ui: psutil.Process, minutes: float) -> Iterator[str]:
     time.sleep(SETTLE_SECONDS)
     began, before = time.monotonic(), _cpu(ui)
-    size, rows, locked = _size(cluster), _rows(cluster), _locked(cluster)
+    size, rows, locked, polls = _size(cluster), _rows(cluster), _locked(cluster), _polls(cluster)
     time.sleep(60 * minutes)
     seconds, after = time.monotonic() - began, _cpu(ui)
     yield f"measured {seconds / 60:.1f} minutes; all for {HOURS} hours is extrapolated from them"
+    polls = _polls(cluster) - polls
+    yield f"  {polls} polls by two workers: those of {polls * QUERY_SECONDS / 2 / 3600:.1f} hours"
     for name, used in after.items():
         yield f"  {name}: {100 * (used - before[name]) / seconds:.1f} % of a core"
     yield f"  together: {100 * (after.total() - before.total()) / seconds:.1f} % of a core"
@@ -107,10 +116,18 @@ def _cpu(ui: psutil.Process) -> Counter[str]:
 
 
 def _locked(cluster: Cluster) -> list[str]:
+    return _logged(cluster, "database is locked")
+
+
+def _polls(cluster: Cluster) -> int:
+    return len(_logged(cluster, "Discovered"))
+
+
+def _logged(cluster: Cluster, words: str) -> list[str]:
     lines = []
     for log in (cluster.home / "project/data/scratch/ui").glob("*.log"):
         lines += log.read_text(errors="replace").splitlines()
-    return [line for line in lines if "database is locked" in line]
+    return [line for line in lines if words in line]
 
 
 def _size(cluster: Cluster) -> int:
@@ -133,10 +150,9 @@ def _where() -> str:
     command = " ".join(["python -m benchmarks.idle", *sys.argv[1:]])
     cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
     processor = next(line.partition(": ")[2] for line in cpuinfo if line.startswith("model name"))
-    query = os.environ["PREFECT_WORKER_QUERY_SECONDS"]
     return (
         f"{command}\n{processor}, {os.cpu_count()} cores; python {platform.python_version()}, {versions}\n"
-        f"two workers that poll every {query} s, SQLite; other programs ran on the machine: {os.getloadavg()[0]:.1f}"
+        f"two workers, polls every {QUERY_SECONDS:g} s unless faster, SQLite; load average {os.getloadavg()[0]:.1f}"
     )
 
 
