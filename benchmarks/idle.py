@@ -2,7 +2,7 @@
 
 Run `python -m benchmarks.idle --minutes 10` in the repository's root. It starts `flows.services.ui` in the tests'
 scratch project, with a database of its own. Each minute is measured; ten hours are extrapolated from them. With
-`--faster 50`, workers poll and send heartbeats fifty times as often: twelve minutes then have those of ten hours.
+`--faster 30`, workers poll and send heartbeats thirty times as often: twenty minutes then have those of ten hours.
 """
 
 import argparse
@@ -56,7 +56,9 @@ def _ui(home: Path, faster: float) -> Iterator[tuple[Cluster, psutil.Process]]:
     root = scratch.make(home / "project")
     cluster = Cluster(home, {"UI_PORT": str(free_port()), "MLFLOW_TRACKING_URI": ""})
     cluster.environment["PREFECT_WORKER_QUERY_SECONDS"] = str(QUERY_SECONDS / faster)
-    cluster.environment["PREFECT_WORKER_HEARTBEAT_SECONDS"] = str(HEARTBEAT_SECONDS / faster)
+    cluster.environment["PREFECT_WORKER_HEARTBEAT_SECONDS"] = str(
+        max(1, round(HEARTBEAT_SECONDS / faster))
+    )  # a worker takes whole ones
     cluster.environment["PREFECT_LOGGING_LEVEL"] = "DEBUG"  # a worker then logs each poll
     ui = cluster.launch(root, "flows.services.ui", log="ui.log")
     try:
