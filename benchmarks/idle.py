@@ -56,9 +56,8 @@ def _ui(home: Path, faster: float) -> Iterator[tuple[Cluster, psutil.Process]]:
     root = scratch.make(home / "project")
     cluster = Cluster(home, {"UI_PORT": str(free_port()), "MLFLOW_TRACKING_URI": ""})
     cluster.environment["PREFECT_WORKER_QUERY_SECONDS"] = str(QUERY_SECONDS / faster)
-    cluster.environment["PREFECT_WORKER_HEARTBEAT_SECONDS"] = str(
-        max(1, round(HEARTBEAT_SECONDS / faster))
-    )  # a worker takes whole ones
+    heartbeat_seconds = max(1, round(HEARTBEAT_SECONDS / faster))  # a worker ends if it is no integer
+    cluster.environment["PREFECT_WORKER_HEARTBEAT_SECONDS"] = str(heartbeat_seconds)
     cluster.environment["PREFECT_LOGGING_LEVEL"] = "DEBUG"  # a worker then logs each poll
     ui = cluster.launch(root, "flows.services.ui", log="ui.log")
     try:
