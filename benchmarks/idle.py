@@ -52,7 +52,7 @@ def main() -> None:
 
 @contextmanager
 def _ui(home: Path, faster: float) -> Iterator[tuple[Cluster, psutil.Process]]:
-    """`make ui` as it is by default, or with the settings of the environment; in a project named `project`."""
+    """`make ui` in a project named `project`, as it is by default but for `faster` workers and logs of each poll."""
     root = scratch.make(home / "project")
     cluster = Cluster(home, {"UI_PORT": str(free_port()), "MLFLOW_TRACKING_URI": ""})
     cluster.environment["PREFECT_WORKER_QUERY_SECONDS"] = str(QUERY_SECONDS / faster)

@@ -8,7 +8,7 @@ from prefect import flow, get_run_logger
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
-from flows.terminal import end_with, server
+from flows.terminal import end_with, purpose, server
 from gptcore.errors import UserError
 from tasks.upstream import upstream
 
@@ -51,9 +51,7 @@ def _start(deployment: str, sha256: str) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.refresh_data", description=(refresh_data.description or "").split("\n\n")[0],
-    )  # fmt: skip
+    parser = argparse.ArgumentParser(prog="python -m flows.refresh_data", description=purpose(refresh_data))
     parser.add_argument("--deployment", default="train-gpt/train-local", metavar="FLOW/NAME", help="what starts")
     deployment = parser.parse_args().deployment
     try:

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from httpx import HTTPStatusError
 from prefect import Flow
@@ -45,12 +45,17 @@ answer now, 75 stopped, run it again."""
 def main(flow: Flow[[Sequence[str]], str]) -> None:
     """Run `flow` with the overrides from the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m flows.train_gpt", description=(flow.description or "").split("\n\n")[0], epilog=EPILOG,
+        prog="python -m flows.train_gpt", description=purpose(flow), epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("overrides", nargs="*", metavar="override", help="a preset or a value, for this run alone")
     overrides = parser.parse_args().overrides
     run(lambda: _train(flow, overrides))
+
+
+def purpose(flow: Flow[..., Any]) -> str:
+    """The first paragraph of the flow's docstring."""
+    return (flow.description or "").split("\n\n")[0]
 
 
 def run(start: Callable[[], str]) -> None:

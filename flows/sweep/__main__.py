@@ -7,7 +7,7 @@ from prefect.settings import PREFECT_API_URL
 
 from flows.sweep.grid import choose, parse
 from flows.sweep.sweep_gpt import sweep_gpt
-from flows.terminal import run, server
+from flows.terminal import purpose, run, server
 from gptcore.errors import UserError
 
 EPILOG = """\
@@ -21,7 +21,7 @@ A server and a worker must be up: `make ui`. Run it again after a failure, and i
 def main() -> None:
     """Run the sweep given on the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m flows.sweep", description=(sweep_gpt.description or "").split("\n\n")[0], epilog=EPILOG,
+        prog="python -m flows.sweep", description=purpose(sweep_gpt), epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("grid", nargs="+", metavar="name=[value,...]", help="values to try of a parameter or preset")

@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     from gptcore.registry.address import embedded_uri
     from gptcore.registry.history import table
-    from gptcore.registry.lineage import links, named
+    from gptcore.registry.lineage import links, named, title
     from gptcore.registry.tracking import opened_in
 
     with opened_in(Path.cwd()) as registry:
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
         found = {"version": version.number, "aliases": aliases, "tags": version.tags, "moves": told}
         print(json.dumps({**found, "links": [asdict(each) for each in made_of]}, indent=2, ensure_ascii=False))
         return
-    print(f"gpt version {version.number}{''.join(f', {alias}' for alias in aliases)}")
+    print(title(version, aliases))
     print(f"{version.tags.get('promotion') or 'no run has judged it yet'}\n")
     width = max(len(each.what) for each in made_of)
     for each in made_of:

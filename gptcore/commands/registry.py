@@ -64,6 +64,7 @@ def _rollback(to: int | None, why: str) -> None:
 
 def _verify() -> None:
     from gptcore.registry.journal import faults
+    from gptcore.registry.lineage import title
     from gptcore.registry.tracking import opened_in
     from gptcore.registry.verify import damages, remedy
 
@@ -71,7 +72,7 @@ def _verify() -> None:
     with opened_in(Path.cwd()) as registry:
         for version, aliases in registry.versions():
             damage = damages(registry, version)
-            name = f"gpt version {version.number}{''.join(f', {alias}' for alias in aliases)}"
+            name = title(version, aliases)
             told = f"damaged  {damage}; {remedy(version, registry.address(version.number))}"
             print(told if damage else f"whole    {name}", flush=True)
             damaged += [name] if damage else []

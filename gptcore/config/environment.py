@@ -2,8 +2,16 @@
 
 import os
 import re
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import ValidationError
 
 from gptcore.errors import UserError, known_names
+
+if TYPE_CHECKING:
+    from pydantic_settings import BaseSettings
+
+Kind = TypeVar("Kind", bound="BaseSettings")
 
 VARIABLES = (
     # settings.py and tokens/workers.py
@@ -22,3 +30,13 @@ def check_environment() -> None:
         given = name.upper()  # pydantic-settings reads them in any case
         if given.startswith("GPTCORE_") and given not in VARIABLES and not OF_KUBERNETES.fullmatch(given):
             raise UserError(f"the environment variable {name} is unknown{known_names(given, VARIABLES)}")
+
+
+def read_environment(kind: type[Kind]) -> Kind:
+    """The variables that are fields of `kind`. Raises UserError that names an invalid one."""
+    try:
+        return kind()
+    except ValidationError as error:
+        first = error.errors()[0]
+        variable = f"GPTCORE_{str(first['loc'][0]).upper()}"
+        raise UserError(f"{variable}={os.environ.get(variable)}: {first['msg']}") from None

@@ -4,9 +4,10 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gptcore.config.environment import read_environment
 from gptcore.errors import UserError
 
 if TYPE_CHECKING:  # importing torch takes 2 s, which an unchanged flow does not need
@@ -76,9 +77,4 @@ class Settings(BaseSettings):
 @cache
 def settings() -> Settings:
     """Read the environment once. Raises UserError that names an invalid variable."""
-    try:
-        return Settings()  # type: ignore[call-arg]
-    except ValidationError as error:
-        first = error.errors()[0]
-        variable = f"GPTCORE_{str(first['loc'][0]).upper()}"
-        raise UserError(f"{variable}={os.environ.get(variable)}: {first['msg']}") from None
+    return read_environment(Settings)

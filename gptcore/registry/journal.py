@@ -45,6 +45,10 @@ class Line:
     verdict: str  # sha256 of the verdict that the move follows from, if there is one
     before: str  # sha256 of the line before
 
+    @property
+    def digest(self) -> str:
+        return sha256(self.text.encode()).hexdigest()
+
     @classmethod
     def read(cls, number: int, text: str) -> "Line":
         """What somebody else has written there is about no alias."""
@@ -83,7 +87,7 @@ class Journal:
             "to": to,
             "why": why,
             "verdict": verdict,
-            "before": sha256(after[-1].text.encode()).hexdigest() if after else "",
+            "before": after[-1].digest if after else "",
         }
         text = json.dumps(entry, ensure_ascii=False)
         try:
@@ -143,7 +147,7 @@ def faults(lines: Sequence[Line]) -> Iterator[str]:
             yield f"line {line.number} follows line {number}: those between are missing"
         elif line.before != sum_before:
             yield f"line {line.number} does not follow from line {number}: one of the two was changed"
-        number, sum_before = line.number, sha256(line.text.encode()).hexdigest()
+        number, sum_before = line.number, line.digest
 
 
 def _user() -> str:

@@ -23,6 +23,10 @@ class Link:
     command: str
 
 
+def title(version: "Version", aliases: Sequence[str]) -> str:
+    return f"gpt version {', '.join((str(version.number), *aliases))}"
+
+
 def named(versions: "Sequence[tuple[Version, tuple[str, ...]]]", reference: str) -> "tuple[Version, tuple[str, ...]]":
     """The version, with its aliases, that a number, an alias, a run, an experiment or a commit names.
 

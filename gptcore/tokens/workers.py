@@ -9,10 +9,11 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gptcore.errors import Unavailable, UserError
+from gptcore.config.environment import read_environment
+from gptcore.errors import Unavailable
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -28,11 +29,7 @@ class WorkerSettings(BaseSettings):
     @classmethod
     def count(cls) -> int:
         """The number of workers. Raises UserError, which names the variable."""
-        try:
-            return cls().workers or len(os.sched_getaffinity(0))  # type: ignore[call-arg]
-        except ValidationError as error:
-            what = error.errors()[0]["msg"]
-            raise UserError(f"GPTCORE_WORKERS={os.environ.get('GPTCORE_WORKERS')}: {what}") from None
+        return read_environment(cls).workers or len(os.sched_getaffinity(0))
 
 
 def in_order(function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:

@@ -11,10 +11,10 @@ from typing import IO
 
 from prefect import get_run_logger
 from prefect.runtime import flow_run
-from pydantic import Field, ValidationError
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gptcore.errors import UserError
+from gptcore.config.environment import read_environment
 
 RETRY_SECONDS = 0.5
 
@@ -27,10 +27,7 @@ class SlotSettings(BaseSettings):
 
 def slots() -> int:
     """How many this machine has. Raises UserError, which names the variable."""
-    try:
-        return SlotSettings().slots  # type: ignore[call-arg]
-    except ValidationError as error:
-        raise UserError(f"GPTCORE_SLOTS={os.environ.get('GPTCORE_SLOTS')}: {error.errors()[0]['msg']}") from None
+    return read_environment(SlotSettings).slots
 
 
 @contextmanager
