@@ -12,6 +12,7 @@ from prefect import flow
 
 from gptcore.errors import UserError
 from tasks.workspace.slots import slot, slots
+from tests.support import scratch
 
 
 @pytest.fixture
@@ -38,7 +39,11 @@ def test_a_run_waits_says_for_what_and_takes_the_slot_of_a_killed_one(
         with slot("train"):
             pass
 
-    threading.Timer(0.3, os.kill, (holder, signal.SIGKILL)).start()
+    def kill_when_waited_for() -> None:
+        scratch.wait_until(lambda: any("waits for" in text for text in caplog.messages))
+        os.kill(holder, signal.SIGKILL)
+
+    threading.Thread(target=kill_when_waited_for).start()
     run()
     os.waitpid(holder, 0)
     said = [text for text in caplog.messages if "slot" in text]
