@@ -9,12 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import certifi
+import hypothesis
 import pytest
 
 from tasks import ENVIRONMENT
 from tests.support import scratch
 from tests.support.cluster import Cluster, cluster_in
 from tests.support.small_disk import mounted
+
+# on a busy machine an example may take long: no test is a measurement
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 NOT_OURS = ("AWS_", "GPTCORE_", "PREFECT_", "MLFLOW_", "DVC_", "GIT_")

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from gptcore.model.config import ModelConfig
 from gptcore.model.dropout import dropout
+from gptcore.model.layers import Linear
 from gptcore.model.norm import normalize
 
 if TYPE_CHECKING:  # imports torch's compiler, a second
@@ -127,8 +128,8 @@ class Attention(nn.Module):
         self.config = config
         self.scale = config.attention_scale or config.head_dim**-0.5
         self.window = config.window(layer)
-        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)
-        self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
+        self.c_attn = Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)
+        self.c_proj = Linear(config.n_embd, config.n_embd, bias=config.bias)
         if config.has_value_embedding(layer):
             self.value_mix = nn.Parameter(torch.tensor([0.5, 0.5]))
 

@@ -15,8 +15,8 @@ HEAD = "lm_head.weight"
 def fill(model: GPT, tensors: Mapping[str, Tensor], source: Path) -> GPT:
     """Load `tensors`, named as the model's parameters, as float32; return the model in evaluation mode.
 
-    A tied head may be left out; if it is there, it must equal the embedding. Weights of a model on the meta device are
-    taken over without a copy. Raises UserError that names the first tensor that is missing, unknown, misshapen,
+    A tied head may be left out; if it is there, it must equal the embedding. Float32 tensors are taken over without a
+    copy. Raises UserError that names the first tensor that is missing, unknown, misshapen,
     quantized or not finite.
     """
     wanted = {name: each.shape for name, each in model.state_dict().items()}
@@ -34,7 +34,7 @@ def fill(model: GPT, tensors: Mapping[str, Tensor], source: Path) -> GPT:
             "if the head is right, set tie_word_embeddings to false in config.json"
         )
     given = {name: each.float() for name, each in tensors.items() if not (tied and name == HEAD)}
-    model.load_state_dict(given, strict=False, assign=model.wte.weight.is_meta)
+    model.load_state_dict(given, strict=False, assign=True)
     if tied:
         model.lm_head.weight = model.wte.weight
     return model.eval()

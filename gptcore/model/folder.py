@@ -39,11 +39,8 @@ def load_export(folder: Path, device: torch.device | str = "cpu") -> tuple[GPT, 
         verify_sums(folder)
         values = read_json(folder / "config.json")
         vocab_size = values.pop("vocab_size")
-        model = fill(
-            GPT(ModelConfig(**values), vocab_size),
-            load_file(folder / "model.safetensors"),
-            folder / "model.safetensors",
-        )
+        file = folder / "model.safetensors"
+        model = fill(GPT(ModelConfig(**values), vocab_size, seed=None), load_file(file), file)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{folder} holds no model that can be read: {error}") from None
     return model.to(device), Tokenizer.load(folder / "tokenizer.json")

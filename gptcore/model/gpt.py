@@ -17,6 +17,7 @@ from gptcore.model.attention import FLEX_HEAD_DIM, Attention, Mask, window_mask
 from gptcore.model.config import ModelConfig
 from gptcore.model.counts import counts
 from gptcore.model.dropout import dropout
+from gptcore.model.layers import Embedding, Linear
 from gptcore.model.loss import Kernel, in_one_kernel, in_slices, linear_cross_entropy
 from gptcore.model.norm import Norm, normalize
 
@@ -27,8 +28,8 @@ class MLP(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd, bias=config.bias)
-        self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd, bias=config.bias)
+        self.c_fc = Linear(config.n_embd, 4 * config.n_embd, bias=config.bias)
+        self.c_proj = Linear(4 * config.n_embd, config.n_embd, bias=config.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.c_fc(x)
@@ -72,33 +73,35 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """`GPT(config, vocab_size)(ids)` returns logits (B, T, V); with targets it returns the mean loss in nats."""
+    """`GPT(config, vocab_size)(ids)` returns logits (B, T, V); with targets it returns the mean loss in nats.
+
+    With the seed None its weights are undefined, until `fill` or `load_state_dict` defines them.
+    """
 
     cos: Tensor
     sin: Tensor
     loss_kernel: Kernel
 
-    def __init__(self, config: ModelConfig, vocab_size: int, seed: int = 0) -> None:
+    def __init__(self, config: ModelConfig, vocab_size: int, seed: int | None = 0) -> None:
         super().__init__()
         self.config, self.vocab_size = config, vocab_size
         self.compiled, self.loss_kernel = False, in_slices
-        self.wte = nn.Embedding(vocab_size, config.n_embd)
-        self.wpe = nn.Embedding(config.block_size, config.n_embd) if config.position == "learned" else None
-        self.wbe = nn.Embedding(config.bigram_buckets, config.n_embd) if config.bigram_buckets else None
+        self.wte = Embedding(vocab_size, config.n_embd)
+        self.wpe = Embedding(config.block_size, config.n_embd) if config.position == "learned" else None
+        self.wbe = Embedding(config.bigram_buckets, config.n_embd) if config.bigram_buckets else None
         self.wve = nn.ModuleList(
-            nn.Embedding(vocab_size, config.n_embd)
-            for layer in range(config.n_layer)
-            if config.has_value_embedding(layer)
+            Embedding(vocab_size, config.n_embd) for layer in range(config.n_layer) if config.has_value_embedding(layer)
         )
         self.h = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.ln_f = Norm(config)
-        self.lm_head = nn.Linear(config.n_embd, vocab_size, bias=False)
+        self.lm_head = Linear(config.n_embd, vocab_size, bias=False)
         if config.position == "rope":
             frequency = config.rope_base ** -(torch.arange(0, config.head_dim, 2) / config.head_dim)
             angle = torch.outer(torch.arange(config.block_size), frequency)
             self.register_buffer("cos", angle.cos(), persistent=False)
             self.register_buffer("sin", angle.sin(), persistent=False)
-        self._initialize(torch.Generator().manual_seed(seed))
+        if seed is not None:
+            self._initialize(torch.Generator().manual_seed(seed))
         if config.tied_head:
             self.lm_head.weight = self.wte.weight
 

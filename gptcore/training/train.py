@@ -88,7 +88,7 @@ class TrainState:
         weights = sharding.tensors_on_first(dict(self.model.named_parameters()))
         if not weights:
             return None
-        whole = GPT(self.model.config, self.model.vocab_size)
+        whole = GPT(self.model.config, self.model.vocab_size, seed=None)
         whole.load_state_dict(weights, strict=False)  # a tied head is stored once
         return whole.to(self.device)
 

@@ -40,9 +40,7 @@ class Weights:
         """Build the model in float32. Raises UserError that names the first tensor that does not fit."""
         if not isinstance(self.vocab_size, int) or self.vocab_size < 1:
             raise UserError(f"{source}: vocab_size is {self.vocab_size!r}, not a number of ids")
-        with torch.device("meta"):  # no memory or time spent on weights that are replaced next
-            model = GPT(self.config, self.vocab_size)
-        return fill(model, self.tensors, source)
+        return fill(GPT(self.config, self.vocab_size, seed=None), self.tensors, source)
 
 
 def our_names(source: Path, given: Mapping[str, Any]) -> dict[str, Tensor]:

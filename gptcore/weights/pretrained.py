@@ -3,8 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from gptcore.errors import UserError
 from gptcore.model.gpt import GPT
 from gptcore.tokens.read_huggingface import read_hugging_face_tokenizer
@@ -53,8 +51,7 @@ def fit_vocabulary(model: GPT, tokenizer: Tokenizer, padded_to: int = 1) -> tupl
         return model, replace(tokenizer, end_of_text=None)
     if not n_vocab < ids < n_vocab + PADDING or ids % padded_to:
         raise UserError(f"the model has {ids:,} ids, the tokenizer {n_vocab:,}; name the model's own with --tokenizer")
-    with torch.device("meta"):
-        fitted = GPT(model.config, n_vocab)
+    fitted = GPT(model.config, n_vocab, seed=None)
     tensors = model.state_dict()
     for name in ("wte.weight", "lm_head.weight"):
         tensors[name] = tensors[name][:n_vocab].clone()
