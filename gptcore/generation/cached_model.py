@@ -17,7 +17,7 @@ from gptcore.model.attention import Attention
 from gptcore.model.gpt import GPT, MLP, Block
 from gptcore.model.norm import Norm
 
-PLACES = 64  # attention reads so many more keys at once: masked ones at the end change no bit of the result
+PLACES = 32  # attention reads a multiple of so many keys: masked ones at the end then change no bit of the result
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,6 @@ class _Block:
     value_mix: tuple[float, float]
     values: Tensor | None  # the table of value embeddings
     cached: Tensor  # (2 S H P, D): keys, then values
-    keys: Tensor  # (S, H, P, D), as a view
-    values_seen: Tensor
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class CachedModel:
         config = model.config
         self.config, self.slots, self.model = config, slots, model
         self.device = model.wte.weight.device
-        self.places = -(-(config.block_size + 1) // PLACES) * PLACES  # at least one more, into which nothing looks
+        self.places = -(-config.block_size // PLACES) * PLACES + 1  # nothing looks into the last
         shape = (config.n_layer, 2, slots, config.n_head, self.places, config.head_dim)
         # zeros, as what is masked is multiplied by 0, and 0 x NaN is not 0; numpy's take no memory until written to
         self.cache = torch.from_numpy(np.zeros(shape, np.float32)).to(self.device)
@@ -77,7 +75,7 @@ class CachedModel:
         self.windows = {block.window for block in self.blocks}
         self.numbers = torch.arange(self.places, device=self.device)
         heads = torch.arange(2 * slots * config.n_head, device=self.device) * self.places
-        self.starts = heads.view(2, slots, config.n_head).transpose(0, 1)  # of each slot's keys and values, by heads
+        self.starts = heads.view(2, slots, config.n_head, 1)  # of each slot's keys and values in `_Block.cached`
         self.rotations = torch.complex(model.cos, model.sin) if config.position == "rope" else None
         self.seen = torch.zeros((), device=self.device)
         self.hidden = torch.full((), -math.inf, device=self.device)
@@ -87,36 +85,34 @@ class CachedModel:
         """The last norm's output (R, T, C). Call it in inference mode."""
         config, model = self.config, self.model
         R, T = new.ids.shape
-        x = F.embedding(new.ids, model.wte.weight)
+        x = torch.embedding(model.wte.weight, new.ids)
         if model.wpe is not None:
-            x = x + F.embedding(new.positions, model.wpe.weight)
+            x = x + torch.embedding(model.wpe.weight, new.positions)
         if model.wbe is not None:
-            x = x + F.embedding(self._bigrams(new), model.wbe.weight)
-        x = x0 = F.rms_norm(x, x.shape[-1:]) if config.embedding_norm else x
+            x = x + torch.embedding(model.wbe.weight, self._bigrams(new))
+        x = x0 = torch.rms_norm(x, x.shape[-1:]) if config.embedding_norm else x
         rotation = None if self.rotations is None else self.rotations[new.positions][:, :, None, None]
-        into = (self.starts[new.first : new.first + R, None] + new.places[..., None, None]).flatten()
+        into = (self.starts.narrow(1, new.first, R) + new.places[:, None]).flatten()
+        cached = self.cache.narrow(2, new.first, R).narrow(4, 0, new.keys).flatten(0, 1).unbind()
         masks = {window: self._mask(new, window) for window in self.windows}
         heads = (R, T, 3, config.n_head, config.head_dim)
-        for block in self.blocks:
+        for block, keys, values in zip(self.blocks, cached[::2], cached[1::2], strict=True):
             if block.residual:
                 x = torch.add(x * block.residual[0], x0, alpha=block.residual[1])
             qkv = block.qkv(block.norm_1(x)).view(heads)
-            qk = qkv[:, :, :2]
-            if config.qk_norm:
-                qk.copy_(F.rms_norm(qk, qk.shape[-1:]))
-            if rotation is not None:  # as `attention.rotate`, in place
-                torch.view_as_complex(qk.unflatten(-1, (-1, 2))).mul_(rotation)
+            if config.qk_norm or rotation is not None:
+                qk = qkv.narrow(2, 0, 2)
+                if config.qk_norm:
+                    qk.copy_(torch.rms_norm(qk, qk.shape[-1:]))
+                if rotation is not None:  # as `attention.rotate`, in place
+                    torch.view_as_complex(qk.unflatten(-1, (-1, 2))).mul_(rotation)
             if block.values is not None:
-                own, table = block.value_mix
-                value = F.embedding(new.ids, block.values).view(qkv[:, :, 2].shape)
-                qkv[:, :, 2].mul_(own).add_(value, alpha=table)
-            block.cached.index_copy_(0, into, qkv[:, :, 1:].reshape(-1, config.head_dim))
+                v, (own, table) = qkv.select(2, 2), block.value_mix
+                v.mul_(own).add_(torch.embedding(block.values, new.ids).view(v.shape), alpha=table)
+            kinds = qkv.permute(2, 0, 3, 1, 4)  # (3, R, H, T, D)
+            block.cached.index_copy_(0, into, kinds.narrow(0, 1, 2).reshape(-1, config.head_dim))
             y = F.scaled_dot_product_attention(
-                qkv[:, :, 0].transpose(1, 2),
-                self._read(block.keys, new, R),
-                self._read(block.values_seen, new, R),
-                attn_mask=masks[block.window],
-                scale=block.scale,
+                kinds.select(0, 0), keys, values, attn_mask=masks[block.window], scale=block.scale
             )
             x = x + block.project(y.transpose(1, 2).reshape(R, T, config.n_embd))
             x = x + block.narrow(self._activate(block.widen(block.norm_2(x))))
@@ -138,9 +134,6 @@ class CachedModel:
             return self.model.bigrams(new.ids)
         return self.model.bigrams(torch.cat((new.before, new.ids), dim=1))[:, 1:]
 
-    def _read(self, kept: Tensor, new: Pass, rows: int) -> Tensor:
-        return (kept if rows == self.slots else kept.narrow(0, new.first, rows)).narrow(2, 0, new.keys)
-
     def _mask(self, new: Pass, window: int) -> Tensor | None:
         """(R, 1, T, keys): 0 where a query sees a key; None where all see all."""
         numbers, positions = self.numbers[: new.keys], new.positions[:, None, :, None]
@@ -161,7 +154,6 @@ def _packed(block: Block, cache: Tensor, values: nn.Module | None) -> _Block:
     attention: Attention = block.attn
     mlp: MLP = block.mlp
     mix = block.residual_mix
-    keys, seen = cache
     return _Block(
         norm_1=_norm(block.ln_1),
         qkv=_linear(attention.c_attn),
@@ -175,8 +167,6 @@ def _packed(block: Block, cache: Tensor, values: nn.Module | None) -> _Block:
         value_mix=_pair(attention.value_mix) if values is not None else (1.0, 0.0),
         values=values.weight if isinstance(values, nn.Embedding) else None,
         cached=cache.flatten(0, 3),
-        keys=keys,
-        values_seen=seen,
     )
 
 
@@ -187,8 +177,9 @@ def _linear(module: nn.Linear) -> Layer:
 def _norm(module: Norm) -> Layer:
     weight, bias = module.weight, module.bias
     if weight is None:
-        return lambda x: F.rms_norm(x, x.shape[-1:])
-    return lambda x: F.layer_norm(x, weight.shape, weight, bias, 1e-5)
+        return lambda x: torch.rms_norm(x, x.shape[-1:])
+    shape = weight.shape
+    return lambda x: torch.layer_norm(x, shape, weight, bias, 1e-5)
 
 
 def _pair(mix: Tensor) -> tuple[float, float]:

@@ -103,7 +103,7 @@ class Engine:
             assert each.slot is not None
             rows[each.slot] = (each.ids[-1], each.before, each.cached, each.cached)
         longest = 1 + max(each.cached for each in sequences)
-        ids, before, positions, places = self._tensor(rows).T[:, :, None]
+        ids, before, positions, places = self._tensor(rows).T.unsqueeze(-1).unbind()
         new = Pass(
             ids=ids,
             before=before,
