@@ -110,7 +110,6 @@ def test_greedy_stop_strings_and_the_end_of_the_context(sample: Run) -> None:
     ("words", "said"),
     [
         (("x", "--model", "nowhere"), "nowhere is no folder"),
-        (("x", "--model", "gpt@champion"), "there is no MLflow registry"),
         (("x", "--model", "ours", "--tokenizer", "byte.json"), "ours has its own tokenizer"),
         (("x", "--model", "ours", "--top-p", "0"), "top_p: input should be greater than 0"),
         (("x", "--model", "ours", "-n", "0"), "-n 0 is not at least 1"),
@@ -153,3 +152,6 @@ def test_who_stops_reading_frees_the_slots(folder: Path) -> None:
     reader.close()
     assert not engine.busy
     assert len(complete(engine, tokenizer, ["a"] * 9, wish)) == 9
+    every = [chr(code) for code in range(128)] + ["\ufffd"]
+    (done,) = complete(engine, tokenizer, ["a"], Wish(20, Sampling(), stop=every))
+    assert (done.text, done.finish, engine.busy) == ("", "stop", False)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptcore.errors import UserError
-from gptcore.generation.engine import CHUNK, Engine
+from gptcore.generation.engine import PREFILL, Engine
 from gptcore.generation.sampling import Sampling
 from gptcore.generation.sequence import Request, Sequence
 from gptcore.model.gpt import GPT
@@ -149,15 +149,19 @@ def test_a_model_that_computes_nan_ends_with_an_error_and_hurts_no_other(slots: 
         assert again.ids == expected
 
 
-def test_long_prompts_do_not_make_others_wait() -> None:
-    model = model_of({**GPT2, "block_size": 8 * CHUNK})
+def test_a_long_prompt_does_not_make_others_wait_nor_do_they_write_into_it() -> None:
+    model = model_of({**GPT2, "block_size": 2 * PREFILL})
     engine = Engine(model, 2)
     quick = engine.submit(Request(prompt(1), 20, GREEDY))
     engine.step()
-    engine.submit(Request(prompt(8 * CHUNK), 1, GREEDY))
+    long = engine.submit(Request(prompt(2 * PREFILL - 5), 3, GREEDY, logprobs=0))
     before = len(quick.ids)
     engine.step()
-    assert len(quick.ids) == before + 1
+    assert (len(quick.ids), long.cached) == (before + 1, PREFILL)
+    while engine.busy:
+        engine.step()
+    (alone,) = run(Engine(model, 2), long.request)
+    assert (long.ids, long.logprobs) == (alone.ids, alone.logprobs)
 
 
 def test_a_model_that_has_sampled_can_be_trained() -> None:

@@ -76,6 +76,13 @@ def test_a_cut_character_becomes_one_mark_at_the_end() -> None:
     assert found == ["a", "", "", "", "\ufffd"]
 
 
+def test_a_run_of_bytes_waits_for_its_end_where_one_invalid_byte_spoils_all() -> None:
+    tokenizer = KINDS["byte fallback"]
+    letter, valid, spoilt = 258, [1 + 0xC3, 1 + 0xA9], [1 + 0xFF]
+    assert pieces(tokenizer, [*valid, letter], [1, 1]) == ["", "", "\u00e9a", ""]
+    assert pieces(tokenizer, [*valid, *spoilt, letter], [2, 1]) == ["", "", "\ufffd" * 3 + "a", ""]
+
+
 def test_ids_without_a_token_cannot_be_said(tmp_path: Path) -> None:
     made = tokenizers.Tokenizer(models.WordLevel({"a": 0, "b": 4}, unk_token="a"))
     gaps = Tokenizer("huggingface", "", (), made.to_str().encode(), None)
