@@ -44,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"{field.description}; {field.default} if not given",
         )  # fmt: skip
     parser.add_argument("--logit-bias", action="append", default=[], metavar="ID=X", help="added to the logit of an id")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32",
+        help="bfloat16 halves the time of large models on processors that have it, and rounds more")  # fmt: skip
     parser.add_argument("--slide", action="store_true", help="go on beyond the context, recomputing it for each token")
     parser.add_argument("--logprobs", type=int, metavar="N", help="with --json: log-probabilities, and the N likeliest")
     parser.add_argument("--echo", action="store_true", help="with --logprobs: those of the prompt too")
@@ -61,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
     model.to(settings().torch_device())
     asks = arguments.prompt is None and sys.stdin.isatty()
     is_one = asks or arguments.prompt not in (None, "-")
-    engine = engine_for(model, tokenizer, wish.n if is_one else sys.maxsize)
+    engine = engine_for(model, tokenizer, wish.n if is_one else sys.maxsize, arguments.precision)
     try:
         if not asks:
             _print([arguments.prompt] if is_one else _lines(), engine, tokenizer, wish, arguments.json)

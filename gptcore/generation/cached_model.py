@@ -56,8 +56,10 @@ class CachedModel:
     """Takes the weights as they are now; a model that trains on needs a new one."""
 
     @torch.inference_mode()
-    def __init__(self, model: GPT, slots: int, unsayable: list[int] | None = None) -> None:
-        """`unsayable` are ids whose logits become -inf."""
+    def __init__(
+        self, model: GPT, slots: int, unsayable: list[int] | None = None, dtype: torch.dtype = torch.float32
+    ) -> None:
+        """`unsayable` are ids whose logits become -inf. Blocks multiply in `dtype`; the head does not."""
         config = model.config
         self.config, self.slots, self.model = config, slots, model
         self.device = model.wte.weight.device
@@ -67,7 +69,7 @@ class CachedModel:
         self.cache = torch.from_numpy(np.zeros(shape, np.float32)).to(self.device)
         tables = iter(model.wve)
         self.blocks = [
-            _packed(block, self.cache[layer], next(tables) if config.has_value_embedding(layer) else None)
+            _packed(block, self.cache[layer], next(tables) if config.has_value_embedding(layer) else None, dtype)
             for layer, block in enumerate(model.h)
             if isinstance(block, Block)
         ]
@@ -150,17 +152,17 @@ class CachedModel:
         return F.gelu(x, approximate="tanh" if self.config.activation == "gelu_tanh" else "none")
 
 
-def _packed(block: Block, cache: Tensor, values: nn.Module | None) -> _Block:
+def _packed(block: Block, cache: Tensor, values: nn.Module | None, dtype: torch.dtype) -> _Block:
     attention: Attention = block.attn
     mlp: MLP = block.mlp
     mix = block.residual_mix
     return _Block(
         norm_1=_norm(block.ln_1),
-        qkv=_linear(attention.c_attn),
-        project=_linear(attention.c_proj),
+        qkv=linear(attention.c_attn.weight, attention.c_attn.bias, dtype),
+        project=linear(attention.c_proj.weight, attention.c_proj.bias, dtype),
         norm_2=_norm(block.ln_2),
-        widen=_linear(mlp.c_fc),
-        narrow=_linear(mlp.c_proj),
+        widen=linear(mlp.c_fc.weight, mlp.c_fc.bias, dtype),
+        narrow=linear(mlp.c_proj.weight, mlp.c_proj.bias, dtype),
         window=attention.window,
         scale=attention.scale,
         residual=None if mix is None else _pair(mix),
@@ -168,10 +170,6 @@ def _packed(block: Block, cache: Tensor, values: nn.Module | None) -> _Block:
         values=values.weight if isinstance(values, nn.Embedding) else None,
         cached=cache.flatten(0, 3),
     )
-
-
-def _linear(module: nn.Linear) -> Layer:
-    return linear(module.weight, module.bias)
 
 
 def _norm(module: Norm) -> Layer:

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
+import torch
+
 from gptcore.generation.engine import Engine
 from gptcore.generation.sampling import Sampling, check_prompt
 from gptcore.generation.sequence import Finish, Request
@@ -76,9 +78,10 @@ class Completion:
         return piece
 
 
-def engine_for(model: GPT, tokenizer: Tokenizer, texts: int) -> Engine:
+def engine_for(model: GPT, tokenizer: Tokenizer, texts: int, precision: str = "float32") -> Engine:
     """An engine with a slot for each of so many texts, or some of them."""
-    return Engine(model, min(max(texts, FEWEST_SLOTS), MOST_SLOTS), tokenizer.unsayable_ids)
+    slots = min(max(texts, FEWEST_SLOTS), MOST_SLOTS)
+    return Engine(model, slots, tokenizer.unsayable_ids, getattr(torch, precision))
 
 
 def completions(

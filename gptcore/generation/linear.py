@@ -14,8 +14,18 @@ PACKED_FROM = 1 << 18
 PACKED_FOR_ROWS = 8
 
 
-def linear(weight: Tensor, bias: Tensor | None) -> Layer:
-    """x @ weight.T + bias as a function of x (.., in). It may keep a copy of `weight`, as it is now."""
+def linear(weight: Tensor, bias: Tensor | None, dtype: torch.dtype = torch.float32) -> Layer:
+    """x @ weight.T + bias as a function of x (.., in), multiplied in `dtype`, float32 out.
+
+    It may keep a copy of `weight`, as it is now.
+    """
+    if dtype != torch.float32:
+        low = _linear(weight.to(dtype), None if bias is None else bias.to(dtype))
+        return lambda x: low(x.to(dtype)).float()
+    return _linear(weight, bias)
+
+
+def _linear(weight: Tensor, bias: Tensor | None) -> Layer:
     if weight.device.type == "cpu" and weight.numel() >= PACKED_FROM and torch.backends.mkldnn.is_available():
         packed = torch.ops.mkldnn._reorder_linear_weight(weight, PACKED_FOR_ROWS)
         multiply = torch.ops.mkldnn._linear_pointwise.default

@@ -70,15 +70,19 @@ def test_the_cache_gives_the_logits_of_the_whole_text(values: dict[str, Any], le
         torch.testing.assert_close(highest, right.topk(2).values, rtol=1e-4, atol=2e-4)
 
 
-@pytest.mark.parametrize("values", [GPT2, {**MODERN, "sliding_window": 20}], ids=["gpt2", "modern"])
-def test_a_request_gives_the_same_bytes_alone_and_among_others(values: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [(GPT2, torch.float32), ({**MODERN, "sliding_window": 20}, torch.float32), (GPT2, torch.bfloat16)],
+    ids=["gpt2", "modern", "bfloat16"],
+)
+def test_a_request_gives_the_same_bytes_alone_and_among_others(values: dict[str, Any], dtype: torch.dtype) -> None:
     """In any slot and order of arrival; packed layers are among these, as one has 1 << 18 elements."""
     model = model_of({**values, "n_embd": 256, "block_size": 200}, 0.05)
     requests = [
         Request(prompt(1 + 5 * number, number), 20 + number % 7, Sampling(seed=number, top_k=number % 3), logprobs=1)
-        for number in range(12)
+        for number in range(8)
     ]
-    engine = Engine(model, 4)
+    engine = Engine(model, 4, dtype=dtype)
     alone = [run(engine, each)[0] for each in requests]
     together = run(engine, *requests)
     backwards = run(engine, *reversed(requests))[::-1]
@@ -86,6 +90,15 @@ def test_a_request_gives_the_same_bytes_alone_and_among_others(values: dict[str,
         assert one.ids == other.ids == third.ids
         assert one.logprobs == other.logprobs == third.logprobs  # every bit
     assert len({tuple(each.ids) for each in alone}) == len(alone)
+
+
+def test_bfloat16_is_near() -> None:
+    model = model_of({**MODERN, "n_embd": 256}, 0.05)
+    request = Request(prompt(16), 0, GREEDY, logprobs=0, echo=True)
+    exact, near = (run(Engine(model, 2, dtype=dtype), request)[0] for dtype in (torch.float32, torch.bfloat16))
+    differences = [abs(one.logprob - other.logprob)
+                   for one, other in zip(exact.prompt_logprobs, near.prompt_logprobs, strict=True)]  # fmt: skip
+    assert 0 < max(differences) < 0.1
 
 
 @pytest.mark.parametrize("values", [GPT2, MODERN], ids=["gpt2", "modern"])
