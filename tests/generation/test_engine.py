@@ -1,6 +1,7 @@
 """The engine against the model without a cache, and a request against itself among others."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,6 +26,15 @@ architectures = st.fixed_dictionaries(
         "attention_scale": st.sampled_from([0.0, 0.12]), "block_size": st.sampled_from([16, 100, 170]),
     }
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """What the promise of equal bytes is for."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def model_of(values: dict[str, Any], size: float = 0.3) -> GPT:
