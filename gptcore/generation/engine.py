@@ -1,9 +1,10 @@
 """Many requests at once: each has a slot from its first id to its last, and joins and leaves between two steps.
 
 The same request gives the same bytes alone or among others, in any slot and any order of arrival, on one machine with
-one number of slots, and one thread (torch.set_num_threads(1)): prompts go through the model alone, a step always computes all slots, the empty ones
-too, and each request has a random generator of its own. So no shape of an operation on a row depends on its neighbours,
-except how far attention reads, and what it reads too much is masked and adds exact zeros at the end.
+one number of slots and one thread (`torch.set_num_threads(1)`): prompts go through the model alone, a step always
+computes all slots, the empty ones too, and each request has a random generator of its own. So no shape of an operation
+on a row depends on its neighbours, except how far attention reads, and what it reads too much is masked and adds exact
+zeros at the end.
 """
 
 from collections import deque
