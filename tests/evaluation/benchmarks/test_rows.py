@@ -17,26 +17,27 @@ configs:
 """
 READ = """
 import json
-from gptcore.evaluation.benchmarks.suite import open_benchmark
 from gptcore.errors import UserError
-found = open_benchmark("hellaswag", None, 2)
-print(json.dumps([found.source, len(found.rows), [each.gold for each in found.items]]))
+from gptcore.evaluation.benchmarks.rows import pinned, read_rows
+source = pinned("hf://Rowan/hellaswag?split=validation")
+print(json.dumps([source, list(read_rows(source))]))
 try:
-    open_benchmark("wikitext", None, None)
+    pinned("hf://EleutherAI/wikitext_document_level")
 except UserError as error:
     print(json.dumps(str(error)))
 """
 
 
 def test_the_hub_is_read_at_its_newest_commit(tmp_path: Path) -> None:
-    """The hub's labels are text."""
+    rows = [{**HELLASWAG, "label": label} for label in ("3", "0", "1")]
     (tmp_path / "hub").mkdir()
     (tmp_path / "hub/README.md").write_text(CARD)
-    write_rows(tmp_path / "hub/validation.jsonl", [{**HELLASWAG, "label": label} for label in ("3", "0", "1")])
+    write_rows(tmp_path / "hub/validation.jsonl", rows)
     with serve_datasets(Hub({"Rowan/hellaswag": tmp_path / "hub"}, COMMIT)) as hub:
         process = run(tmp_path, hub, READ)
         output, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
-    found, missing = map(json.loads, output.splitlines())
-    assert found == [f"hf://Rowan/hellaswag?split=validation&revision={COMMIT}", 3, [3, 0]]
+    (source, found), missing = map(json.loads, output.splitlines())
+    assert source == f"hf://Rowan/hellaswag?split=validation&revision={COMMIT}"
+    assert found == [[f"hf://Rowan/hellaswag, row {n} of validation", row] for n, row in enumerate(rows, start=1)]
     assert missing.startswith("hf://EleutherAI/wikitext_document_level: the hub has no such data set")
