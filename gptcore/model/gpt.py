@@ -131,7 +131,7 @@ class GPT(nn.Module):
         if self.wpe is not None:
             x = x + self.wpe.weight[:T]
         if self.wbe is not None:
-            x = x + self.wbe(self._bigrams(ids))
+            x = x + self.wbe(self.bigrams(ids))
         x = normalize(x) if self.config.embedding_norm else x
         x = x0 = dropout(x, self.config.dropout if self.training else 0.0)
         rotary = (self.cos[:T, None, None], self.sin[:T, None, None]) if self.config.position == "rope" else None
@@ -161,35 +161,11 @@ class GPT(nn.Module):
         for block in self.h:
             block.forward = torch.compile(block.forward, dynamic=False, backend=backend)
 
-    def _bigrams(self, ids: Tensor) -> Tensor:
+    def bigrams(self, ids: Tensor) -> Tensor:
         """Hash each (previous id, id) into a bucket; the first position has no previous id and uses bucket 0."""
         buckets = self.config.bigram_buckets
         pairs = ((ids[:, :-1] * 36313) ^ (ids[:, 1:] * 27191)) % (buckets - 1) + 1
         return F.pad(pairs, (1, 0))
-
-    @torch.inference_mode()
-    def sample(
-        self, prompt_ids: list[int], n_tokens: int, temperature: float, top_k: int, seed: int, stop_id: int = -1
-    ) -> list[int]:
-        """Sample at most `n_tokens` ids after `prompt_ids`, up to but excluding `stop_id`. top_k 0 is all of V."""
-        device, training = self.wte.weight.device, self.training
-        self.eval()
-        generator = torch.Generator().manual_seed(seed)
-        ids = list(prompt_ids)
-        for _ in range(n_tokens):
-            context = torch.tensor([ids[-self.config.block_size :]], device=device)
-            logits = self(context)[0, -1].cpu()
-            if temperature == 0:
-                choice = int(logits.argmax())
-            else:
-                if top_k:
-                    logits[logits < logits.topk(min(top_k, self.vocab_size)).values[-1]] = -math.inf
-                choice = int(torch.multinomial((logits / temperature).softmax(0), 1, generator=generator))
-            if choice == stop_id:
-                break
-            ids.append(choice)
-        self.train(training)
-        return ids[len(prompt_ids) :]
 
     def parameter_count(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())

@@ -6,6 +6,7 @@ The modules it imports travel with each version, see `pack.py`.
 import logging
 import re
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from mlflow.exceptions import MlflowException
@@ -15,14 +16,20 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from gptcore.errors import UserError
 from gptcore.registry.sampling import SAMPLING, check_prompts, checked, unknown_names
 
+SLOTS = 8  # of every request, however many prompts it has: the same prompt gets the same text
+
 
 class TextGenerator(PythonModel):
-    """Returns each prompt with its continuation. `params` are those of GPT.sample, see `sampling.SAMPLING`."""
+    """Returns each prompt with its continuation. `params` are those of `sampling.SAMPLING`."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        from gptcore.model.folder import load_export  # imports torch (2 s), which registering a model does not need
+        # imports torch (2 s), which registering a model does not need
+        from gptcore.generation.complete import engine_for
+        from gptcore.model.folder import load_export
 
-        self.model, self.tokenizer = load_export(Path(context.artifacts["export"]))
+        model, self.tokenizer = load_export(Path(context.artifacts["export"]))
+        self.engine = engine_for(model, self.tokenizer, SLOTS)
+        self.alone = Lock()
 
     def predict(
         self, context: PythonModelContext, model_input: list[str], params: dict[str, Any] | None = None
@@ -30,13 +37,20 @@ class TextGenerator(PythonModel):
         try:
             values = checked(params or {})
             check_prompts(model_input)
-            return [prompt + self._continue(prompt, values) for prompt in model_input]
+            return self._continue(model_input, **values)
         except UserError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None  # which a server answers as HTTP 400
 
-    def _continue(self, prompt: str, params: dict[str, Any]) -> str:
-        ids = self.tokenizer.encode(prompt).tolist() or [self.tokenizer.eot_id]
-        return str(self.tokenizer.decode(self.model.sample(ids, **params, stop_id=self.tokenizer.stop_id)))
+    def _continue(self, prompts: list[str], n_tokens: int, **fields: Any) -> list[str]:
+        from gptcore.generation.complete import Wish, complete
+        from gptcore.generation.sampling import Sampling
+
+        wish = Wish(n_tokens, Sampling.of(**fields), slides=True)
+        with self.alone:
+            done = complete(self.engine, self.tokenizer, prompts, wish)
+        if any(each.finish == "error" for each in done):
+            raise UserError("the model computes NaN or infinity; load another version")
+        return [each.prompt + each.text for each in done]
 
 
 def _refuse_unknown_names(record: logging.LogRecord) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gptcore.errors import UserError
+from gptcore.generation.sampling import check_prompt
 
 SAMPLING: dict[str, int | float] = {"n_tokens": 200, "temperature": 0.8, "top_k": 50, "seed": 0}
 
@@ -11,20 +12,14 @@ LIMITS: dict[str, tuple[float, float]] = {
     "n_tokens": (0, 100_000),
     "temperature": (0.001, 1000),  # or 0; below it, logits divided by it are infinite in float32
     "top_k": (0, 2**31 - 1),
-    "seed": (-(2**63), 2**63 - 1),  # torch's
+    "seed": (-(2**63), 2**63 - 1),  # MLflow's
 }
 
 
 def check_prompts(prompts: Sequence[str]) -> None:
-    """Raise UserError for a prompt that is not text."""
+    """Raise UserError for a prompt that is not text, before any is gone on from."""
     for number, prompt in enumerate(prompts, start=1):
-        try:
-            prompt.encode()
-        except UnicodeEncodeError as error:
-            code = f"U+{ord(prompt[error.start]):04X}"
-            raise UserError(
-                f"prompt {number} is no text: character {error.start + 1} is {code}, half of a surrogate pair"
-            ) from None
+        check_prompt(prompt, number)
 
 
 def checked(params: dict[str, Any]) -> dict[str, Any]:

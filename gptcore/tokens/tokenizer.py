@@ -59,13 +59,13 @@ class Tokenizer:
 
     @property
     def n_vocab(self) -> int:
-        return self._library.n_vocab if self._library else len(self.tokens) + (self.end_of_text is not None)
+        return self.library.n_vocab if self.library else len(self.tokens) + (self.end_of_text is not None)
 
     @property
     def stop_id(self) -> int:
         """Of the token that ends a text; -1, which is no id, where the vocabulary has none."""
-        if self._library:
-            return -1 if self._library.eot_id is None else self._library.eot_id
+        if self.library:
+            return -1 if self.library.eot_id is None else self.library.eot_id
         return -1 if self.end_of_text is None else len(self.tokens)
 
     @property
@@ -87,8 +87,8 @@ class Tokenizer:
 
         Raises UserError for a character outside the vocabulary of char.
         """
-        if self._library:
-            return np.array(self._library.encode(text), np.uint32)
+        if self.library:
+            return np.array(self.library.encode(text), np.uint32)
         if self.kind == "byte":
             return np.frombuffer(text.encode(), np.uint8).astype(np.uint32)
         if self.kind == "char" and (unknown := set(text) - self._characters):
@@ -113,13 +113,13 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int] | npt.NDArray[np.unsignedinteger]) -> str:
         """The text of `ids`; invalid UTF-8 bytes become U+FFFD."""
-        if self._library:
-            return self._library.decode(ids)
+        if self.library:
+            return self.library.decode(ids)
         return self.encoding.decode(list(ids), errors="replace")
 
     def gives(self, ids: npt.NDArray[np.unsignedinteger], text: bytes) -> bool:
         """Whether `ids` decode to `text` in UTF-8, with <|endoftext|> by name; many times faster than `decode`."""
-        if self._library:
+        if self.library:
             return self.decode(ids).encode() == text
         joined, starts, lengths = self._table
         sizes = lengths[ids]
@@ -174,8 +174,14 @@ class Tokenizer:
         starts = np.cumsum(lengths, dtype=np.int32) - lengths
         return np.frombuffer(b"".join(tokens), np.uint8), starts, lengths
 
+    @property
+    def unsayable_ids(self) -> list[int]:
+        """Ids that stand for no text, which a model must not draw."""
+        return self.library.unsayable_ids if self.library else []
+
     @cached_property
-    def _library(self) -> Library | None:
+    def library(self) -> Library | None:
+        """The other library's tokenizer, for sentencepiece and huggingface."""
         if not self.model:
             return None
         library = HuggingFace if self.kind == "huggingface" else SentencePiece

@@ -12,6 +12,8 @@ from gptcore.config.paths import Paths
 from gptcore.config.settings import settings
 from gptcore.errors import Stopped, UserError
 from gptcore.evaluation.losses import window_losses
+from gptcore.generation.complete import Wish, complete, engine_for
+from gptcore.generation.sampling import Sampling
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 from gptcore.progress import Progress
@@ -164,13 +166,10 @@ class Run:
         return float(losses.sum() / counts.sum())
 
     def _sample(self, model: GPT, step: int) -> None:
-        prompt = self.tokenizer.encode(self.train.sample_prompt).tolist() or [self.tokenizer.eot_id]
-        with self.state.autocast(), torch.compiler.set_stance("force_eager"):
-            ids = model.sample(
-                prompt, self.train.sample_tokens, 0.8, 50, self.train.seed, stop_id=self.tokenizer.eot_id
-            )
-        text = self.train.sample_prompt + self.tokenizer.decode(ids)
-        self.progressed.samples.append({"step": step, "text": text})
+        wish = Wish(self.train.sample_tokens, Sampling(top_k=50, seed=self.train.seed), slides=True)
+        engine = engine_for(model, self.tokenizer, 1)
+        (done,) = complete(engine, self.tokenizer, [self.train.sample_prompt], wish)
+        self.progressed.samples.append({"step": step, "text": done.prompt + done.text})
 
     def _end_resume_state(self) -> None:
         if settings().finished_states:  # it may be needed again until the result is recorded

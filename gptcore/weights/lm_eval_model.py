@@ -4,6 +4,7 @@ Its answers to rows are those of `gptcore evaluate`, to the bit. Needs the extra
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from lm_eval.api.registry import register_model
 from gptcore.config.settings import settings
 from gptcore.evaluation.benchmarks.likelihood import answers
 from gptcore.evaluation.benchmarks.requests import Request, check, rolling
+from gptcore.generation.complete import Wish, complete, engine_for
+from gptcore.generation.sampling import Sampling
 from gptcore.weights.open_model import open_model
 
 NEW_TOKENS = 256  # as in lm-eval's own models
@@ -50,16 +53,17 @@ class GPTCore(TemplateLM):  # type: ignore[misc]
         return [sum(next(found).logprob for _ in parts) for parts in windows]
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
-        return [self._generated(*each.args) for each in requests]
+        engine, texts = engine_for(self.gpt, self.gpt_tokenizer, len(requests)), []
+        for asked, group in groupby(requests, key=lambda each: each.args[1]):
+            done = complete(engine, self.gpt_tokenizer, [each.args[0] for each in group], _wish(asked))
+            texts += [each.text for each in done]
+        return texts
 
-    def _generated(self, context: str, asked: dict[str, Any]) -> str:
-        """The continuation up to the first text of `until`; greedy unless `do_sample`."""
-        ids = self.tok_encode(context) or [self.eot_token_id]
-        n_tokens = int(asked.get("max_gen_toks", NEW_TOKENS))
-        temperature = float(asked.get("temperature", 1.0)) if asked.get("do_sample") else 0.0
-        drawn = self.gpt.sample(ids, n_tokens, temperature, top_k=0, seed=0, stop_id=self.gpt_tokenizer.stop_id)
-        text = self.gpt_tokenizer.decode(drawn)
-        until = asked.get("until", [])
-        for stop in [until] if isinstance(until, str) else until:
-            text = text.partition(stop)[0] if stop else text
-        return text
+
+def _wish(asked: dict[str, Any]) -> Wish:
+    """Greedy unless `do_sample`; a context that is too long loses its beginning."""
+    temperature = float(asked.get("temperature", 1.0)) if asked.get("do_sample") else 0.0
+    until = asked.get("until", [])
+    stop = [each for each in ([until] if isinstance(until, str) else until) if each]
+    n_tokens = int(asked.get("max_gen_toks", NEW_TOKENS))
+    return Wish(n_tokens, Sampling.of(temperature=temperature), stop=stop, slides=True)

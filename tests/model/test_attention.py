@@ -43,18 +43,6 @@ def test_a_window_hides_what_is_too_far_back_and_every_fourth_block_sees_all() -
     assert same == [True] * 3 + [False] * 4 + [True] * 9
 
 
-@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_a_model_that_has_sampled_can_be_trained(precision: torch.dtype) -> None:
-    """Sampling makes inference tensors; a backward pass can make no use of one that is kept."""
-    model = GPT(model_config(MODERN, sliding_window=4), 50)
-    rows = torch.randint(0, 50, (2, 17))
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
-        model.sample(list(range(16)), 4, 1.0, 0, 1)
-        loss = model(rows[:, :-1], rows[:, 1:])
-    loss.backward()
-    assert all(each.grad is not None for each in model.parameters())
-
-
 @pytest.mark.parametrize("values", [GPT2, MODERN], ids=["gpt2", "modern"])
 def test_recomputed_activations_give_the_same_gradients(values: dict) -> None:
     rows = torch.randint(0, 50, (4, 17))

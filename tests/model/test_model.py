@@ -82,21 +82,6 @@ def test_dropout_acts_in_training_only() -> None:
     assert torch.equal(model(ids()), model(ids()))
 
 
-def test_sampling_is_repeatable_and_greedy_at_temperature_zero() -> None:
-    model = trained(MODERN)
-    row = ids(batch=4, time=17)[0].tolist()
-    assert model.sample(row[:4], 12, temperature=0, top_k=0, seed=1) == row[4:16]
-    first, again, other = (model.sample([1], 30, 1.5, 0, seed) for seed in (1, 1, 2))
-    assert first == again != other
-    assert len(first) == 30  # continues past block_size
-
-
-def test_sampling_ends_at_the_stop_id() -> None:
-    row = ids(batch=4, time=17)[0].tolist()
-    found = trained(MODERN).sample(row[:4], 12, temperature=0, top_k=0, seed=1, stop_id=row[8])
-    assert found == row[4 : 4 + row[4:].index(row[8])]
-
-
 @pytest.mark.parametrize(
     "changes, words", [({"n_head": 3}, "not a multiple of n_head 3"), ({"n_head": 32}, "even head width")]
 )

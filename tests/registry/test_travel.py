@@ -12,12 +12,14 @@ import pytest
 import torch
 from packaging.requirements import Requirement
 
+from gptcore.errors import UserError
 from gptcore.model.config import ModelConfig
-from gptcore.model.folder import save_export
+from gptcore.model.folder import load_export, save_export
 from gptcore.model.gpt import GPT
 from gptcore.registry.pack import OF_TOKENIZERS, REQUIREMENTS, copy_code, requirements
 from gptcore.registry.tracking import opened
 from gptcore.tokens.make_tokenizer import byte_tokenizer
+from gptcore.weights.open_model import open_model
 from tests.support import served
 from tests.support.engine import GPT2
 
@@ -58,6 +60,17 @@ def test_moved_checkout_keeps_its_registry(moved: Path) -> None:
         assert registry.is_there(again.number, moved / "export")
         shutil.rmtree(moved / "mlartifacts/models" / Path(registry.address(again.number)).parts[-2])
         assert not registry.is_there(again.number, moved / "export")
+
+
+def test_a_version_is_opened_by_name(moved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first test deletes the files of another version of the same weights."""
+    monkeypatch.chdir(moved)
+    here, _ = load_export(moved / "export")
+    for name in ("gpt@champion", "gpt@1", "models:/gpt/1"):
+        model, tokenizer = open_model(name)
+        assert torch.equal(model.wte.weight, here.wte.weight) and tokenizer == byte_tokenizer()
+    with pytest.raises(UserError, match="nobody is no version, alias"):
+        open_model("gpt@nobody")
 
 
 def test_champion_is_loaded_and_served_where_gptcore_is_not(moved: Path, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from gptcore.tokens.make_tokenizer import (
     tiktoken_tokenizer,
     train_bpe,
 )
+from gptcore.tokens.text_stream import TextStream
 from gptcore.tokens.tokenizer import BYTES, PATTERNS, Tokenizer, require_tokenizer
 from tests.support.corpora import prose
 
@@ -206,6 +207,11 @@ def test_a_sentencepiece_model_that_a_user_brings(sentences: Path, tmp_path: Pat
     assert (
         tokenizer.decode([*tokenizer.encode("to be"), 320, *tokenizer.encode("or not")]) == "to be<|endoftext|>or not"
     )
+    assert tokenizer.unsayable_ids == [0, 1, 2]  # the unknown, the begin and the end of a sentence
+    stream, ids = TextStream(tokenizer), tokenizer.encode("to be \U0001f3ad or").tolist()
+    pieces = [stream.push([each]) for each in ids]
+    assert "".join(pieces) == "to be \U0001f3ad or" and stream.end() == ""
+    assert not any("\ufffd" in piece for piece in pieces)
     with pytest.raises(UserError, match="is no sentencepiece model"):
         sentencepiece_tokenizer(tmp_path / "tokenizer.json")
 

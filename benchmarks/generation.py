@@ -1,0 +1,170 @@
+"""Tokens per second of generation: nanoGPT's generate, transformers' generate and ours, at 1, 4 and 16 streams.
+
+GPT-2's architecture with random weights, in float32, greedy, without an end of text, from prompts of 32 tokens. Streams
+start together. nanoGPT has no cache; without a checkout of it our model without a cache stands in. The figures are
+tokens per second with the prompt's time, seconds to the first token, and the share of this machine's memory bandwidth
+(that of a large copy) that reading the weights once a step takes.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from contest import Contest, Measured, Medians
+
+from gptcore.generation.engine import Engine
+from gptcore.generation.sampling import Sampling
+from gptcore.generation.sequence import Request
+from gptcore.model.config import ModelConfig
+from gptcore.model.gpt import GPT
+
+PROMPT = 32
+COPIED = 1 << 28  # bytes
+
+
+@dataclass(frozen=True)
+class Setting:
+    n_layer: int
+    n_head: int
+    n_embd: int
+    block_size: int
+    vocab_size: int
+    streams: int
+    new: int  # tokens of each stream; fewer where nanoGPT, which recomputes all of them for each, would take an hour
+
+
+SMALL, GPT2 = (4, 4, 128, 512, 258), (12, 12, 768, 1024, 50257)
+SETTINGS = {
+    **{f"4x128-{streams}": Setting(*SMALL, streams, 256) for streams in (1, 4, 16)},
+    "124m-1": Setting(*GPT2, 1, 512),
+    "124m-4": Setting(*GPT2, 4, 64),
+    "124m-16": Setting(*GPT2, 16, 32),
+}
+Generate = Callable[[torch.Tensor, int], int]  # ids (streams, PROMPT) and the new tokens of each: how many came
+
+
+def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
+    size = SETTINGS[setting]
+    torch.manual_seed(0)
+    generate = SIDES[side.split()[0]](size, nanogpt_folder)
+    ids = torch.randint(size.vocab_size, (size.streams, PROMPT))
+    with torch.inference_mode():
+        generate(ids, 2)
+        first, _ = timed(generate, ids, 1)
+        seconds, made = timed(generate, ids, size.new)
+    assert made == size.streams * size.new
+    read = 4 * (12 * size.n_layer * size.n_embd**2 + size.vocab_size * size.n_embd)  # bytes of matrices and head
+    return {
+        "tokens_per_second": made / seconds,
+        "first_token_seconds": first,
+        "bandwidth_share": read * size.new / seconds / bandwidth(),
+    }
+
+
+def timed(generate: Generate, ids: torch.Tensor, new: int) -> tuple[float, int]:
+    started = time.perf_counter()
+    made = generate(ids, new)
+    return time.perf_counter() - started, made
+
+
+def bandwidth() -> float:
+    """Bytes per second that a copy reads and writes."""
+    source, target = torch.ones(COPIED, dtype=torch.uint8), torch.empty(COPIED, dtype=torch.uint8)
+    seconds = []
+    for _ in range(4):
+        started = time.perf_counter()
+        target.copy_(source)
+        seconds.append(time.perf_counter() - started)
+    return 2 * COPIED / min(seconds)
+
+
+def gptcore_side(size: Setting, _: Path | None) -> Generate:
+    engine = Engine(our_model(size), size.streams)
+
+    def generate(ids: torch.Tensor, new: int) -> int:
+        asked = [engine.submit(Request(tuple(row), new, Sampling(temperature=0))) for row in ids.tolist()]
+        while engine.busy:
+            engine.step()
+        return sum(len(each.ids) for each in asked)
+
+    return generate
+
+
+def our_model(size: Setting) -> GPT:
+    config = ModelConfig(
+        n_layer=size.n_layer, n_head=size.n_head, n_embd=size.n_embd, block_size=size.block_size, dropout=0.0,
+        bias=True, norm="layernorm", position="learned", rope_base=10000.0, activation="gelu_tanh", qk_norm=False,
+        attention_scale=0.0, tied_head=True, zero_init=False, embedding_norm=False, residual_scalars=False,
+        value_embeddings=False, bigram_buckets=0, logit_softcap=0.0, sliding_window=0, activation_checkpointing=False,
+    )  # fmt: skip
+    return GPT(config, size.vocab_size).eval()
+
+
+def transformers_side(size: Setting, _: Path | None) -> Generate:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    model: Any = GPT2LMHeadModel(
+        GPT2Config(
+            n_layer=size.n_layer, n_head=size.n_head, n_embd=size.n_embd, n_positions=size.block_size,
+            vocab_size=size.vocab_size, bos_token_id=0, eos_token_id=None, pad_token_id=0,
+        )
+    )  # fmt: skip
+    model.eval()
+
+    def generate(ids: torch.Tensor, new: int) -> int:
+        made = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=new, do_sample=False)
+        return int(made[:, ids.size(1) :].numel())
+
+    return generate
+
+
+def nanogpt_side(size: Setting, folder: Path | None) -> Generate:
+    if folder is None:
+        return without_cache(our_model(size))
+    sys.path.insert(0, str(folder))
+    from model import GPT as Theirs  # type: ignore[import-not-found]
+    from model import GPTConfig
+
+    config = GPTConfig(block_size=size.block_size, vocab_size=size.vocab_size, n_layer=size.n_layer,
+                       n_head=size.n_head, n_embd=size.n_embd, dropout=0.0, bias=True)  # fmt: skip
+    model = Theirs(config).eval()
+
+    def generate(ids: torch.Tensor, new: int) -> int:
+        return int(model.generate(ids, new, top_k=1)[:, ids.size(1) :].numel())
+
+    return generate
+
+
+def without_cache(model: GPT) -> Generate:
+    def generate(ids: torch.Tensor, new: int) -> int:
+        for _ in range(new):
+            choice = model(ids[:, -model.config.block_size :])[:, -1].argmax(-1, keepdim=True)
+            ids = torch.cat((ids, choice), dim=1)
+        return new * len(ids)
+
+    return generate
+
+
+SIDES: dict[str, Callable[[Setting, Path | None], Generate]] = {
+    "nanogpt": nanogpt_side, "transformers": transformers_side, "gptcore": gptcore_side,
+}  # fmt: skip
+
+
+def report(medians: Medians) -> list[str]:
+    lines = []
+    for setting, measured in medians.items():
+        rates = {side.split()[0]: figures["tokens_per_second"] for side, figures in measured.items()}
+        ours = rates.pop("gptcore")
+        others = ", ".join(f"{name} {rate:,.4g} (ratio {ours / rate:.2f})" for name, rate in rates.items())
+        lines.append(f"{setting:10} tokens/s: gptcore {ours:,.4g}, {others}")
+    return lines
+
+
+if __name__ == "__main__":
+    contest = Contest(__file__, __doc__ or "", measure, list(SIDES), list(SETTINGS))
+    contest.sides = [f"{name} float32" for name in SIDES]  # the rivals know no other format on a CPU
+    contest.run(report)

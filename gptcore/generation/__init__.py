@@ -1,0 +1,6 @@
+"""Generation: takes a model and token ids, gives the ids that follow, many requests at once.
+
+Read `engine.py` first: requests join and leave between steps. `cached_model.py` is the model's forward pass with a
+cache, `choose.py` draws ids by the fields of `sampling.py`, `complete.py` goes from text to text. The bytes of a
+request do not depend on those beside it: see the docstring of `engine.py`.
+"""

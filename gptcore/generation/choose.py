@@ -1,0 +1,73 @@
+"""Draw the next id of each row. A row's draw depends on its own logits and request alone, not on the rows beside it.
+
+Rows that are filtered alike go through torch together: row by row it computes the same bits for one row and for many.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence as Rows
+
+import torch
+from torch import Tensor
+
+from gptcore.generation.sequence import Sequence
+
+BROKEN = -1  # instead of an id, where the logits hold NaN or infinity
+
+
+def choose(logits: Tensor, sequences: Rows[Sequence]) -> list[int]:
+    """`logits` (rows, V) in float32 on the CPU; they may be overwritten."""
+    groups: dict[tuple[bool, int, bool], list[int]] = defaultdict(list)
+    for row, sequence in enumerate(sequences):
+        sampling = sequence.request.sampling
+        if sampling.adjusts:
+            _adjust(logits[row], sequence)
+        greedy = sampling.temperature == 0
+        groups[(True, 0, False) if greedy else (False, sampling.top_k, sampling.top_p < 1)].append(row)
+    chosen = [BROKEN] * len(sequences)
+    for (greedy, top_k, nucleus), rows in groups.items():
+        each = logits if len(rows) == len(sequences) else logits[rows]
+        drawn = _likeliest(each) if greedy else _drawn(each, [sequences[row] for row in rows], top_k, nucleus)
+        for row, choice in zip(rows, drawn.tolist(), strict=True):
+            chosen[row] = choice
+    return chosen
+
+
+def _likeliest(logits: Tensor) -> Tensor:
+    highest, choice = logits.max(-1)
+    return choice.where(highest.isfinite(), BROKEN)
+
+
+def _drawn(logits: Tensor, sequences: list[Sequence], top_k: int, nucleus: bool) -> Tensor:
+    fields = [(each.request.sampling, each.random.random()) for each in sequences]
+    columns = [(of.temperature, of.top_p, of.min_p, 1 - uniform) for of, uniform in fields]
+    temperature, top_p, min_p, share = torch.tensor(columns, dtype=torch.float64).T[:, :, None]
+    z, order = logits / temperature.float(), None
+    if top_k or nucleus:
+        z, order = z.topk(min(top_k or z.size(1), z.size(1)))
+    p = z.softmax(-1)
+    if nucleus:
+        before = p.cumsum(-1, dtype=torch.float64) - p
+        p = p.masked_fill(before >= top_p, 0)
+    if any(of.min_p for of, _ in fields):
+        p = p.masked_fill(p < min_p * p.amax(-1, keepdim=True), 0)
+    reached = p.cumsum(-1, dtype=torch.float64)
+    total = reached[:, -1:]
+    # the first id at which the sum reaches a share in (0, 1]: an id of probability 0 adds nothing and is never it
+    at = torch.searchsorted(reached, total * share).clamp_(max=p.size(1) - 1)
+    choice = at if order is None else order.gather(1, at)
+    return choice.where(total.isfinite(), BROKEN)[:, 0]
+
+
+def _adjust(logits: Tensor, sequence: Sequence) -> None:
+    """Repetition as in CTRL (Keskar et al. 2019), presence and frequency as in OpenAI's interface."""
+    sampling = sequence.request.sampling
+    text = torch.tensor(sequence.ids, dtype=torch.long)
+    if sampling.repetition_penalty != 1:
+        seen = torch.cat((torch.tensor(sequence.request.prompt, dtype=torch.long), text)).unique()
+        each, factor = logits[seen], sampling.repetition_penalty
+        logits[seen] = torch.where(each > 0, each / factor, each * factor)
+    if sampling.presence_penalty or sampling.frequency_penalty:
+        ids, counts = text.unique(return_counts=True)
+        logits[ids] -= sampling.presence_penalty + sampling.frequency_penalty * counts
+    for token, bias in sampling.logit_bias.items():
+        logits[token] += bias

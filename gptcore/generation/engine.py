@@ -1,0 +1,173 @@
+"""Many requests at once: each has a slot from its first id to its last, and joins and leaves between two steps.
+
+The same request gives the same bytes alone or among others, in any slot and any order of arrival, on one machine with
+one number of slots and threads: prompts go through the model alone, a step always computes all slots, the empty ones
+too, and each request has a random generator of its own. So no shape of an operation on a row depends on its neighbours,
+except how far attention reads, and what it reads too much is masked and adds exact zeros at the end.
+"""
+
+from collections import deque
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gptcore.generation.cached_model import PLACES, CachedModel, Pass
+from gptcore.generation.choose import BROKEN, choose
+from gptcore.generation.sequence import Finish, Logprob, Request, Sequence
+from gptcore.model.gpt import GPT
+
+CHUNK = 128  # ids of a prompt that go through the model at once
+PREFILL = 2 * CHUNK  # ids of prompts in a step, before the others get their next id
+
+
+class Engine:
+    """`submit` requests, then call `step` until none is left. It knows ids and no text. One thread may use it."""
+
+    def __init__(self, model: GPT, slots: int, unsayable: list[int] | None = None) -> None:
+        """`slots` requests run at once, others wait; `unsayable` are ids that are never drawn."""
+        self.model = CachedModel(model, slots, unsayable)
+        self.vocab_size, self.block_size = model.vocab_size, model.config.block_size
+        self.waiting: deque[Sequence] = deque()
+        self.slots: list[Sequence | None] = [None] * slots
+        self.prefilling: deque[Sequence] = deque()
+
+    def submit(self, request: Request) -> Sequence:
+        """Raises UserError for ids that the model does not have, and for a prompt longer than its context."""
+        request.check(self.vocab_size, self.block_size)
+        sequence = Sequence(request, todo=list(request.prompt[-self.block_size :]))
+        if request.max_new == 0 and not request.echo:
+            sequence.finish = "length"
+        else:
+            self.waiting.append(sequence)
+        return sequence
+
+    def cancel(self, sequence: Sequence) -> None:
+        """Free its slot, or its place in the queue. The caller knows why, so `finish` stays as it is."""
+        if sequence.slot is not None:
+            self.slots[sequence.slot] = None
+            sequence.slot = None
+        for queue in (self.waiting, self.prefilling):
+            if sequence in queue:
+                queue.remove(sequence)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.waiting) or any(self.slots)
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        """Fill free slots, read some more of their prompts, and give every other sequence its next id."""
+        for slot, holder in enumerate(self.slots):
+            if holder is None and self.waiting:
+                sequence = self.waiting.popleft()
+                sequence.slot, self.slots[slot] = slot, sequence
+                self.prefilling.append(sequence)
+        left = PREFILL
+        while self.prefilling and left > 0:
+            left -= self._prefill(self.prefilling[0])
+        self._decode([each for each in self.slots if each and not each.todo])
+
+    def _prefill(self, sequence: Sequence) -> int:
+        """Read a chunk of what is left of a prompt; after the last one, draw an id. Returns the ids read."""
+        slot, first = sequence.slot, sequence.cached
+        assert slot is not None
+        chunk, sequence.todo = sequence.todo[:CHUNK], sequence.todo[CHUNK:]
+        last = first + len(chunk)
+        positions = torch.arange(first, last)
+        new = Pass(
+            ids=self._tensor([chunk]),
+            before=self._tensor([[sequence.before]]) if first else None,
+            positions=positions[None].to(self.model.device),
+            places=positions[None].to(self.model.device),
+            first=slot,
+            keys=last,
+        )
+        hidden = self.model.forward(new)
+        sequence.cached, sequence.before = last, chunk[-1]
+        if sequence.request.echo and sequence.request.logprobs is not None and not sequence.ids:
+            self._echo(sequence, first, hidden)
+        if not sequence.todo:
+            self.prefilling.popleft()
+            if sequence.request.max_new:
+                self._advance([sequence], self.model.logits(hidden[:, -1]))
+            else:
+                self._end(sequence, "length")
+        return len(chunk)
+
+    def _decode(self, sequences: list[Sequence]) -> None:
+        if not sequences:
+            return
+        rows = [(0, 0, 0, self.model.places - 1)] * len(self.slots)  # an empty slot writes where no row looks
+        for each in sequences:
+            assert each.slot is not None
+            rows[each.slot] = (each.ids[-1], each.before, each.cached, each.cached)
+        longest = 1 + max(each.cached for each in sequences)
+        ids, before, positions, places = self._tensor(rows).T[:, :, None]
+        new = Pass(
+            ids=ids,
+            before=before,
+            positions=positions,
+            places=places,
+            first=0,
+            keys=longest if len(rows) == 1 else -(-longest // PLACES) * PLACES,
+        )
+        logits = self.model.logits(self.model.forward(new)[:, 0])
+        for each in sequences:
+            each.before, each.cached = each.ids[-1], each.cached + 1
+        if len(sequences) < len(rows):
+            logits = logits[[each.slot for each in sequences]]
+        self._advance(sequences, logits)
+
+    def _advance(self, sequences: list[Sequence], logits: Tensor) -> None:
+        """Draw an id for each of the sequences, whose logits these are."""
+        logits = logits.cpu()  # where torch draws the same on every machine, and sums in float64
+        asking = [row for row, each in enumerate(sequences) if each.request.logprobs is not None]
+        before_it = dict(zip(asking, logits[asking].log_softmax(-1), strict=True)) if asking else {}
+        for row, choice in enumerate(choose(logits, sequences)):
+            sequence = sequences[row]
+            if choice == BROKEN:
+                self.model.clear(sequence.slot or 0)
+                self._end(sequence, "error")
+            elif choice in sequence.request.stop_ids:
+                self._end(sequence, "stop")
+            else:
+                sequence.ids.append(choice)
+                if row in before_it:
+                    sequence.logprobs.append(_logprob(before_it[row], choice, sequence.request.logprobs or 0))
+                self._go_on(sequence)
+
+    def _echo(self, sequence: Sequence, first: int, hidden: Tensor) -> None:
+        """The log-probabilities of the prompt's ids after each id of a chunk that begins at `first`."""
+        following = sequence.request.prompt[-self.block_size :][first + 1 : first + 1 + hidden.size(1)]
+        distributions = self.model.logits(hidden[0, : len(following)]).log_softmax(-1).cpu()
+        top = sequence.request.logprobs or 0
+        sequence.prompt_logprobs += [
+            _logprob(each, token, top) for each, token in zip(distributions, following, strict=True)
+        ]
+
+    def _go_on(self, sequence: Sequence) -> None:
+        request = sequence.request
+        if len(sequence.ids) >= request.max_new:
+            self._end(sequence, "length")
+        elif sequence.cached >= self.block_size:
+            if not request.slides:
+                sequence.full = True
+                self._end(sequence, "length")
+                return
+            # the first position is not what it was in the middle: nothing of the cache is of use
+            sequence.todo = [*request.prompt, *sequence.ids][-self.block_size :]
+            sequence.cached = 0
+            self.prefilling.append(sequence)
+
+    def _end(self, sequence: Sequence, finish: Finish) -> None:
+        sequence.finish = finish
+        self.cancel(sequence)
+
+    def _tensor(self, values: list[Any]) -> Tensor:
+        return torch.tensor(values, device=self.model.device)
+
+
+def _logprob(distribution: Tensor, token: int, top: int) -> Logprob:
+    logprobs, ids = distribution.topk(min(top, len(distribution)))
+    return Logprob(token, float(distribution[token]), tuple(zip(ids.tolist(), logprobs.tolist(), strict=True)))

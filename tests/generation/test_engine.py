@@ -1,0 +1,169 @@
+"""The engine against the model without a cache, and a request against itself among others."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gptcore.errors import UserError
+from gptcore.generation.engine import CHUNK, Engine
+from gptcore.generation.sampling import Sampling
+from gptcore.generation.sequence import Request, Sequence
+from gptcore.model.gpt import GPT
+from tests.support.engine import GPT2, MODERN, model_config
+from tests.support.weights import random_model
+
+VOCAB = 40
+GREEDY = Sampling(temperature=0)
+either = {name: st.sampled_from(sorted({GPT2[name], MODERN[name]}, key=str)) for name in GPT2}
+architectures = st.fixed_dictionaries(
+    {
+        **either, "n_layer": st.integers(1, 5), "sliding_window": st.sampled_from([0, 0, 1, 5, 70]),
+        "attention_scale": st.sampled_from([0.0, 0.12]), "block_size": st.sampled_from([16, 100, 170]),
+    }
+)  # fmt: skip
+
+
+def model_of(values: dict[str, Any], size: float = 0.3) -> GPT:
+    """Weights so large that a key more or less, or in another place, shows."""
+    model = GPT(model_config(values), VOCAB).eval()
+    generator = torch.Generator().manual_seed(1)
+    for each in model.parameters():
+        each.data.normal_(0.0, size, generator=generator)
+    return model
+
+
+def run(engine: Engine, *requests: Request) -> list[Sequence]:
+    sequences = [engine.submit(each) for each in requests]
+    while engine.busy:
+        engine.step()
+    return sequences
+
+
+def prompt(length: int, seed: int = 0) -> tuple[int, ...]:
+    return tuple(torch.randint(0, VOCAB, (length,), generator=torch.Generator().manual_seed(seed)).tolist())
+
+
+@settings(max_examples=25, deadline=None)
+@given(values=architectures, lengths=st.lists(st.integers(1, 150), min_size=1, max_size=5), slots=st.integers(1, 4))
+def test_the_cache_gives_the_logits_of_the_whole_text(values: dict[str, Any], lengths: list[int], slots: int) -> None:
+    """Ragged prompts, more of them than slots, prompts of several chunks, up to the end of the context."""
+    model = model_of(values)
+    requests = [
+        Request(prompt(min(length, model.config.block_size), number), 3 * number + 1, Sampling(seed=number),
+                logprobs=2, echo=True)
+        for number, length in enumerate(lengths)
+    ]  # fmt: skip
+    for sequence in run(Engine(model, slots), *requests):
+        ids = [*sequence.request.prompt, *sequence.ids]
+        assert sequence.full == (len(ids) > model.config.block_size and len(sequence.ids) < sequence.request.max_new)
+        with torch.no_grad():
+            right = model(torch.tensor([ids[:-1]]))[0].log_softmax(-1)
+        found = [*sequence.prompt_logprobs, *sequence.logprobs]
+        assert [each.token for each in found] == ids[1:]
+        taken = torch.tensor([each.logprob for each in found])
+        torch.testing.assert_close(taken, right[range(len(found)), ids[1:]], rtol=1e-4, atol=2e-4)
+        highest = torch.tensor([[logprob for _, logprob in each.top] for each in found])
+        torch.testing.assert_close(highest, right.topk(2).values, rtol=1e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("values", [GPT2, {**MODERN, "sliding_window": 20}], ids=["gpt2", "modern"])
+def test_a_request_gives_the_same_bytes_alone_and_among_others(values: dict[str, Any]) -> None:
+    """In any slot and order of arrival; packed layers are among these, as one has 1 << 18 elements."""
+    model = model_of({**values, "n_embd": 256, "block_size": 200}, 0.05)
+    requests = [
+        Request(prompt(1 + 5 * number, number), 20 + number % 7, Sampling(seed=number, top_k=number % 3), logprobs=1)
+        for number in range(12)
+    ]
+    engine = Engine(model, 4)
+    alone = [run(engine, each)[0] for each in requests]
+    together = run(engine, *requests)
+    backwards = run(engine, *reversed(requests))[::-1]
+    for one, other, third in zip(alone, together, backwards, strict=True):
+        assert one.ids == other.ids == third.ids
+        assert one.logprobs == other.logprobs == third.logprobs  # every bit
+    assert len({tuple(each.ids) for each in alone}) == len(alone)
+
+
+@pytest.mark.parametrize("values", [GPT2, MODERN], ids=["gpt2", "modern"])
+def test_sliding_recomputes_the_last_context_for_every_id(values: dict[str, Any]) -> None:
+    model = model_of(values)
+    for length in (3, 20):
+        ids = list(prompt(length))
+        with torch.no_grad():
+            for _ in range(25):
+                ids.append(int(model(torch.tensor([ids[-16:]]))[0, -1].argmax()))
+        (found,) = run(Engine(model, 2), Request(tuple(ids[:length]), 25, GREEDY, slides=True))
+        assert (found.ids, found.finish, found.full) == (ids[length:], "length", False)
+
+
+def test_how_a_text_ends() -> None:
+    model = model_of(GPT2)
+    engine = Engine(model, 2)
+    (long,) = run(engine, Request(prompt(4), 50, GREEDY))
+    assert (long.finish, long.full, len(long.ids)) == ("length", True, 16 - 4 + 1)
+    stop = long.ids[5]
+    (stopped,) = run(engine, Request(prompt(4), 50, GREEDY, frozenset([stop])))
+    assert (stopped.finish, stopped.ids) == ("stop", long.ids[: long.ids.index(stop)])
+    none, echoed = run(engine, Request(prompt(4), 0, GREEDY), Request(prompt(4), 0, GREEDY, logprobs=0, echo=True))
+    assert (none.finish, none.ids, echoed.finish, len(echoed.prompt_logprobs)) == ("length", [], "length", 3)
+    for wrong, said in (((), "no token"), ((VOCAB,), "40 is no id"), (prompt(17), "17 tokens, the model's context 16")):
+        with pytest.raises(UserError, match=said):
+            engine.submit(Request(wrong, 1, GREEDY))
+
+
+def test_a_slot_is_free_at_once_and_nothing_of_its_text_is_left() -> None:
+    model = model_of({**MODERN, "block_size": 100})
+    engine = Engine(model, 1)
+    first, second = engine.submit(Request(prompt(90), 9, GREEDY)), engine.submit(Request(prompt(3), 6, GREEDY))
+    engine.step()
+    engine.cancel(first)
+    count = len(first.ids)
+    while engine.busy:
+        engine.step()
+    assert len(first.ids) == count > 0 and first.finish is None
+    assert second.ids == run(Engine(model, 1), second.request)[0].ids
+    waits = [engine.submit(Request(prompt(3), 6, GREEDY)) for _ in range(3)]
+    engine.cancel(waits[2])
+    engine.step()
+    assert [each.slot for each in waits] == [0, None, None]
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_a_model_that_computes_nan_ends_with_an_error_and_hurts_no_other(slots: int) -> None:
+    model = model_of(GPT2)
+    with torch.no_grad():
+        model.wte.weight[7] = math.nan
+        model.lm_head.weight = torch.nn.Parameter(model.wte.weight.nan_to_num())
+    engine = Engine(model, slots, unsayable=[7])
+    good = Request(prompt(1, 5), 8, Sampling(seed=2))
+    assert 7 not in good.prompt
+    expected = run(Engine(model, slots, unsayable=[7]), good)[0].ids
+    bad, other = run(engine, Request((1, 7, 3), 8, GREEDY), good)
+    assert (bad.finish, bad.ids) == ("error", [])
+    assert (other.finish, other.ids) == ("length", expected)
+    for again in run(engine, *[good] * slots):  # also in the slot that held NaN
+        assert again.ids == expected
+
+
+def test_long_prompts_do_not_make_others_wait() -> None:
+    model = model_of({**GPT2, "block_size": 8 * CHUNK})
+    engine = Engine(model, 2)
+    quick = engine.submit(Request(prompt(1), 20, GREEDY))
+    engine.step()
+    engine.submit(Request(prompt(8 * CHUNK), 1, GREEDY))
+    before = len(quick.ids)
+    engine.step()
+    assert len(quick.ids) == before + 1
+
+
+def test_a_model_that_has_sampled_can_be_trained() -> None:
+    """Sampling makes inference tensors; a backward pass can make no use of one that is kept."""
+    model = random_model({**MODERN, "sliding_window": 4}, 50)
+    run(Engine(model, 1), Request(tuple(range(16)), 4, Sampling(), slides=True))
+    rows = torch.randint(0, 50, (2, 17))
+    model(rows[:, :-1], rows[:, 1:]).backward()
+    assert all(each.grad is not None for each in model.parameters())
