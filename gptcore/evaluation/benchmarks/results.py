@@ -11,6 +11,7 @@ from gptcore.evaluation.benchmarks.suite import Benchmark, Sample
 from gptcore.files import atomic_path, write_json
 
 FILTER = "none"  # lm-eval can transform answers before it grades them, and names a metric after that
+LARGE = 1e6  # from here on, a table is easier to read with exponents
 Runs = Mapping[str, tuple[Benchmark, list[Sample]]]  # by name
 
 
@@ -98,4 +99,6 @@ def table(found: dict[str, Any], runs: Runs) -> list[str]:
 
 
 def _shown(value: float | None) -> str:
-    return "?" if value is None else f"{value:.4f}"
+    if value is None:
+        return "?"
+    return f"{value:.4f}" if value < LARGE else f"{value:.3e}"

@@ -42,7 +42,7 @@ def test_a_greedy_continuation_is_greedy() -> None:
     assert [each.is_greedy for each in found] == [True, False]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 99), chosen=st.permutations(range(9)), n=st.integers(1, 9))
 def test_an_answer_depends_on_its_request_alone(seed: int, chosen: list[int], n: int) -> None:
     asked = requests(seed, 9)
