@@ -32,6 +32,6 @@ def evaluate_checkpoint(
         logged = Evaluations(registry, name, asked, models)
         points = logged.points()
         if step in points:
-            return Completed(name="Cached", message=f"MLflow run {logged.run} has its point already", data=points)
+            return Completed(name="Cached", message=f"step {step:,} is in MLflow run {logged.run} already", data=points)
         logged.add(step, figures())
-        return Completed(message=f"logged in MLflow run {logged.run}", data=logged.points())
+        return Completed(message=f"step {step:,} is in MLflow run {logged.run} now", data=logged.points())
