@@ -24,6 +24,11 @@ JOURNAL_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
 }
 
+EVALUATIONS_TAGS = {
+    NOTE: "Runs of the flow evaluate-checkpoints: a point for each checkpoint of a training.",
+    "mlflow.experimentKind": "custom_model_development",
+}
+
 
 def experiment_page(address: str, experiment: str) -> str:
     """All runs, the best first. Without `workflowType`, MLflow opens the pages of its GenAI part."""

@@ -1,0 +1,50 @@
+"""Ask a model the questions of benchmarks; the numbers are those of lm-eval, with intervals.
+
+gptcore evaluate gpt@champion --tasks hellaswag,lambada,wikitext --data benchmarks
+gptcore evaluate gpt2 --tasks questions.jsonl --output data/evaluated/gpt2 --log-samples
+
+MODEL is a model folder, a folder of Hugging Face's form, a ckpt.pt, gpt2, gpt2-medium, gpt2-large, gpt2-xl, or a
+version of the registry: gpt@champion, gpt/3. The rows of a FILE.jsonl have the fields of one of the known tasks, or
+query, choices and gold.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("--tasks", required=True, help="hellaswag, lambada, wikitext or FILE.jsonl; commas between")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="holds hellaswag.jsonl and so on; else: the hub")
+    parser.add_argument("--limit", type=int, metavar="N", help="ask only the first N rows of each task")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="a new folder for results.json, as lm-eval's")
+    parser.add_argument("--log-samples", action="store_true", help="write each question with its answers there too")
+    parser.add_argument("--tokenizer", type=Path, help="the tokenizer.json of a ckpt.pt; else GPT-2's")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Raises UserError, Unavailable."""
+    from gptcore.config.settings import settings
+    from gptcore.errors import UserError
+    from gptcore.evaluation.benchmarks import results, suite
+    from gptcore.weights.open_model import open_model
+
+    if arguments.log_samples and not arguments.output:
+        raise UserError("--log-samples writes into the folder of --output; name one")
+    if arguments.output and arguments.output.exists():
+        raise UserError(f"{arguments.output} is there already; name a new folder, or remove it")
+    if arguments.limit is not None and arguments.limit < 1:
+        raise UserError(f"--limit {arguments.limit}: take 1 or more")
+    benchmarks: dict[str, suite.Benchmark] = {}
+    for given in arguments.tasks.split(","):
+        found = suite.open_benchmark(given, arguments.data, arguments.limit)
+        if found.name in benchmarks:
+            raise UserError(f"two tasks are named {found.name}; leave one out, or rename its file")
+        benchmarks[found.name] = found
+    model, tokenizer = open_model(arguments.model, arguments.tokenizer)
+    model.to(settings().torch_device())
+    runs = {name: (each, suite.run(model, tokenizer, each)) for name, each in benchmarks.items()}
+    answered = results.results(runs, {"model": arguments.model, "parameters": model.parameter_count()})
+    if arguments.output:
+        results.write(arguments.output, answered, runs, arguments.log_samples)
+    print("\n".join(results.table(answered, runs)))
