@@ -1,6 +1,7 @@
 """Evaluation: takes two models and token files, returns loss, perplexity, bits per byte and how sure they are.
 
 `losses.py` scores windows, `tally.py` sums them by document and position, `intervals.py` makes errors and intervals of
-the sums, `comparison.py` measures a model and its baseline side by side. `positions.py` and `curves.py` draw. `runs.py`
-joins experiments, flow runs and model versions into one table. Read `tally.py` first.
+the sums, `comparison.py` measures a model and its baseline side by side. `measured.py` keeps sums, `measure.py` makes
+them of any model, `gate.py` sets what a champion must show, `verdict.py` says whether it does. `positions.py` and
+`curves.py` draw. `runs.py` joins experiments, flow runs and model versions into one table. Read `tally.py` first.
 """
