@@ -81,7 +81,8 @@ def unbounded(kind: type[BaseModel]) -> list[str]:
     """The integers of a section that may be of any size, in nested sections too."""
     schema = kind.model_json_schema()
     sections = [schema, *schema.get("$defs", {}).values()]
-    fields = [(name, field) for each in sections for name, field in each["properties"].items()]
+    properties = [(name, field) for each in sections for name, field in each["properties"].items()]
+    fields = [(name, option) for name, field in properties for option in (field, *field.get("anyOf", []))]
     integers = [(name, field) for name, field in fields if field.get("type") == "integer"]
     return [name for name, field in integers if not field.keys() & {"maximum", "exclusiveMaximum"}]
 

@@ -112,51 +112,36 @@ def _compare(condition: Condition, inputs: Inputs) -> Outcome | None:
 
 
 def _outcome(condition: Condition, what: str, units: Units, whose: str) -> Outcome:
+    """An interval, or the figure alone without a confidence, must lie below -margin; what is not a number does not."""
     column = ("loss", "perplexity", "bits_per_byte").index(condition.metric)
     value, other = (float(each) for each in measures(units.whole)[:, column])
-    is_absolute = condition.against == "absolute"
+    is_absolute, margin = condition.against == "absolute", condition.margin
     if is_absolute:
-        other = condition.margin
-    margin = 0.0 if is_absolute else condition.margin
-    low, high = _bounds(condition, units, other if is_absolute else None)
-    passed = (high if high is not None else value - other) < -margin  # False if it is not a number
-    if condition.confidence and high is None:
-        passed = False
-    return Outcome(
-        what=what, value=value, other=other, low=low, high=high, passed=passed,
-        why=_why(condition, (value, other, low, high), margin, passed, whose),
-    )  # fmt: skip
+        other, margin = condition.margin, 0.0
+    found = Outcome(what=what, value=value, other=other, passed=not condition.confidence and value - other < -margin,
+                    why="")  # fmt: skip
+    if condition.confidence and len(units.sums) > 1:
+        model, _, difference = intervals(units, condition.confidence)
+        interval = getattr(model if is_absolute else difference, condition.metric)
+        low, high = (bound - other * is_absolute for bound in (interval.low, interval.high))
+        found = found.model_copy(update={"low": low, "high": high, "passed": high < -margin})
+    return found.model_copy(update={"why": _why(found, value, other, condition, margin, whose)})
 
 
-def _bounds(condition: Condition, units: Units, minus: float | None) -> tuple[float | None, float | None]:
-    """Of the difference, or of the model minus a number; none without a confidence, or for a single window."""
-    if not condition.confidence or len(units.sums) == 1:
-        return None, None
-    model, _, difference = intervals(units, condition.confidence)
-    if minus is not None:
-        found = getattr(model, condition.metric)
-        return found.low - minus, found.high - minus
-    found = getattr(difference, condition.metric)
-    return found.low, found.high
-
-
-def _why(
-    condition: Condition, figures: tuple[float, float, float | None, float | None], margin: float, passed: bool,
-    whose: str,
-) -> str:  # fmt: skip
-    value, other, low, high = figures
+def _why(found: Outcome, value: float, other: float, condition: Condition, margin: float, whose: str) -> str:
     subject = f"its {value:.4f} {METRICS[condition.metric]}"
-    verb = f"{VERBS[passed]} {whose} {other:.4f}"
-    asked = f"; it must be below {-margin:+.4f}" if margin else ""
     if not math.isfinite(value):
         return f"{subject} are no finite number"
-    if low is None or high is None:
-        short = ": the text is a single window, too short for an interval" if condition.confidence else ""
-        return f"{subject} {verb}{short}" + (f": the difference is {value - other:+.4f}{asked}" if margin else "")
-    sure = f"({condition.confidence:.4g} confidence)" if condition.confidence != 0.95 else "(95 %)"
-    if passed:
-        return f"{subject} {verb} by {-high:.4f} to {-low:.4f} {sure}"
-    return f"{subject} {verb}: the difference is {low:+.4f} to {high:+.4f} {sure}{asked}"
+    said = f"{subject} {VERBS[found.passed]} {whose} {other:.4f}"
+    asked = f"; it must be below {-margin:+.4f}" if margin else ""
+    if found.low is None or found.high is None:
+        if condition.confidence:
+            return f"{said}: the text is a single window, too short for an interval"
+        return f"{said}: the difference is {value - other:+.4f}{asked}"
+    sure = "(95 %)" if condition.confidence == 0.95 else f"({100 * condition.confidence:.6g} %)"
+    if found.passed:
+        return f"{said} by {-found.high:.4f} to {-found.low:.4f} {sure}"
+    return f"{said}: the difference is {found.low:+.4f} to {found.high:+.4f} {sure}{asked}"
 
 
 def _limit(name: str, most: int, facts: dict[str, int]) -> Outcome:

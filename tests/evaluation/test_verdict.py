@@ -69,7 +69,7 @@ def test_default_gate(ours: Scored, champion: Scored | None, passes: bool, becau
         ({**CHAMPION, "margin": 0.04}, True, "by 0.0500"),
         ({**CHAMPION, "margin": 0.06}, False, "is -0.0500 to -0.0500 (95 %); it must be below -0.0600"),
         ({**CHAMPION, "confidence": 0.0, "margin": 0.06}, False, "the difference is -0.0500; it must be below -0.0600"),
-        ({**CHAMPION, "confidence": 0.99}, True, "(0.99 confidence)"),
+        ({**CHAMPION, "confidence": 0.99}, True, "(99 %)"),
         ({**BETTER, "against": "absolute", "margin": 2.01}, True, "beat the gate's 2.0100 by 0.0100"),
         ({**BETTER, "against": "absolute", "margin": 1.99}, False, "do not beat the gate's 1.9900"),
         ({**CHAMPION, "metric": "loss"}, False, "cannot be compared with version 7's: their tokens are not the same"),
