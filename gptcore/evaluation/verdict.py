@@ -86,10 +86,9 @@ def replay(recorded: Verdict) -> Verdict | None:
 
 def _is_same(one: Outcome, other: Outcome) -> bool:
     """Up to the rounding of another processor or version of numpy."""
-    ours, theirs = ([each.value, each.other, each.low, each.high] for each in (one, other))
-    numbers = (np.array(each, np.float64) for each in (ours, theirs))  # None becomes NaN
-    passed = one.what == other.what and one.passed == other.passed
-    return passed and np.allclose(*numbers, rtol=1e-6, atol=1e-9, equal_nan=True)
+    ours, theirs = (np.array([each.value, each.other, each.low, each.high], np.float64) for each in (one, other))
+    is_close = np.allclose(ours, theirs, rtol=1e-6, atol=1e-9, equal_nan=True)  # None has become NaN
+    return is_close and one.what == other.what and one.passed == other.passed
 
 
 def _compare(condition: Condition, inputs: Inputs) -> Outcome | None:

@@ -133,11 +133,9 @@ def test_null_pairs_are_seldom_promoted_and_covered() -> None:
         losses = n_bytes * (1.4 + random.normal(0, 0.2, n) + random.normal(0, 0.05, (2, n)))
         values: dict[str, Any] = {"bytes": n_bytes.tolist(), "whole_bytes": float(n_bytes.sum())}
         values["freedom"] = float(n_bytes.sum() ** 2 / (n_bytes**2).sum()) - 1
-        one, other = (
-            on_text(Scored(losses=each.tolist(), tokens=[9.0] * n, whole_losses=each.sum(), whole_tokens=9.0 * n),
-                    **values)
-            for each in losses
-        )  # fmt: skip
+        tokens = {"tokens": n_bytes.tolist(), "whole_tokens": n_bytes.sum()}
+        scores = [Scored(losses=each.tolist(), whole_losses=each.sum(), **tokens) for each in losses]
+        one, other = (on_text(each, **values) for each in scores)
         verdict = judge(gate(CHAMPION), against(one, other))
         (outcome,) = verdict.outcomes
         assert outcome.low is not None and outcome.high is not None

@@ -140,7 +140,7 @@ def test_changed_line_is_named(registry: Registry) -> None:
     alien = Line.read(2, "x")
     assert next(faults([one, alien, three])) == "gptcore has not written line 2"
     with closing(sqlite3.connect("mlflow.db")) as database, database:
-        database.execute("UPDATE params SET value = replace(value, '1.9000', '1.5000') WHERE key = '000002'")
+        database.execute("UPDATE params SET value = replace(value, 'its 1.9', 'its 1.5') WHERE key = '000002'")
     said = "the journal was changed: line 3 does not follow from line 2: one of the two was changed"
     assert refused("history") == said
 
