@@ -20,6 +20,8 @@ import mlflow  # reads the settings above on import
 from mlflow.entities import Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import infer_signature, set_signature
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from gptcore.addresses import redacted
 from gptcore.errors import Unavailable, UserError
@@ -185,17 +187,24 @@ class Registry:
         """Keep a text file with a version: as an artifact of its run. Raises UserError if it has none."""
         if not version.run_id:
             raise UserError(f"gpt version {version.number} was registered without a run, which would keep {path}")
-        self.client.log_text(version.run_id, text, path)
+        with TemporaryDirectory(prefix="gptcore-") as folder:
+            file = Path(folder) / Path(path).name
+            file.write_text(text, encoding="utf-8")
+            self._artifacts(version).log_artifact(str(file), str(Path(path).parent))  # type: ignore[no-untyped-call]
 
     def noted(self, version: Version, path: str) -> str | None:
         """The text that `note` has kept at `path`, if there is one."""
         if not version.run_id:  # somebody has registered it by hand
             return None
-        listed = self.client.list_artifacts(version.run_id, str(Path(path).parent))
-        if path not in [each.path for each in listed]:
+        artifacts = self._artifacts(version)
+        if path not in [each.path for each in artifacts.list_artifacts(str(Path(path).parent))]:
             return None
         with TemporaryDirectory(prefix="gptcore-") as folder:
-            return Path(self.client.download_artifacts(version.run_id, path, folder)).read_text(encoding="utf-8")
+            return Path(artifacts.download_artifacts(path, folder)).read_text(encoding="utf-8")  # type: ignore[no-untyped-call]
+
+    def _artifacts(self, version: Version) -> ArtifactRepository:
+        """Those of its run. MLflow's client remembers where they are by the run's id, even if the registry moves."""
+        return get_artifact_repository(self.client.get_run(version.run_id).info.artifact_uri)
 
     def tag(self, number: int, tags: dict[str, str]) -> None:
         for name, value in packed(tags).items():

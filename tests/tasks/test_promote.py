@@ -128,7 +128,7 @@ def test_cached_promotion_looks_for_its_files(finished: Path) -> None:
 def test_verdict_is_replayed_from_its_record(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without models and data; the journal names the record. A gate that was edited judges again."""
     shutil.rmtree(finished / "data")
-    shutil.rmtree(finished / "mlartifacts/1/models")
+    shutil.rmtree(finished / "mlartifacts/models")
     command.run(Namespace(action="judge", version=1))
     said = capsys.readouterr().out
     assert "gpt version 1 passes the gate: its 2.0500 bits per byte beat the nanoGPT baseline's 2.1000" in said
@@ -152,8 +152,6 @@ def test_edited_gate_judges_again(finished: Path, monkeypatch: pytest.MonkeyPatc
     better = {"metric": "bits_per_byte", "against": "absolute", "margin": 2.0, "confidence": 0.95}
     scratch.set_param(finished, "gate", "conditions", [better])
     assert "version 1 is not promoted: its 2.0500 bits per byte do not beat the gate's 2.0000" in train_gpt()
-    scratch.set_param(finished, "gate", "conditions", [{**better, "margin": 2.06}])
-    assert "version 1 is the new champion: its 2.0500 bits per byte beat the gate's 2.0600 by 0.0100" in train_gpt()
     scratch.set_param(finished, "gate", "conditions", [{**better, "metric": "beauty"}])
     with pytest.raises(UserError, match=r"^params.yaml: gate.conditions.0.metric: there is no such metric"):
         train_gpt()
@@ -163,8 +161,7 @@ def test_champion_of_another_text_is_measured_on_the_new_one(finished: Path) -> 
     """It cannot be while its files are gone: no alias moves. With a measurement, no matter where from, it is judged."""
     scratch.set_param(finished, "tokenize", "tokenizer", "byte")  # another text, as far as the scratch stages know
     scratch.set_steps(finished, scratch.STEPS_BETTER)
-    weights = next((finished / "mlartifacts/1/models").rglob("model.safetensors"))
-    weights.unlink()
+    next((finished / "mlartifacts/models").rglob("model.safetensors")).unlink()
     before, *_ = registry(finished)
     with pytest.raises(UserError, match=r"^nothing can be compared with gpt version 1: files of .* no alias was moved"):
         train_gpt()
