@@ -14,6 +14,7 @@ from gptcore.registry.address import check_place
 from tasks.baseline import baseline
 from tasks.download import download
 from tasks.evaluate import evaluate
+from tasks.gate import read_gate
 from tasks.process.child_run import check_pool
 from tasks.promote import promote
 from tasks.push import push
@@ -55,6 +56,8 @@ def train_gpt(overrides: Sequence[str] = (), promotion: bool = True, gpu_pool: G
         if gpu_pool:
             check_pool(gpu_pool, workspace.has_remote)
             workspace.gpu_pool = gpu_pool
+        if promotion:
+            read_gate(workspace.paths.params)  # a mistake in it is told before hours of training
         states: dict[str, State[None]] = {}
         for stage, inputs in STAGES.items():
             state = unless_stopped(stage(workspace, wait_for=[states[each.name] for each in inputs]))

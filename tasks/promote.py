@@ -1,9 +1,10 @@
 """The step `promote`: it changes the outside world, so it is a Prefect task and no DVC stage.
 
-It registers the model as a version of `gpt` with the alias `challenger`, and moves the alias `champion` to it if its
-bits per byte beat the baseline's and the current champion's.
+It registers the model as a version of `gpt` with the alias `challenger`, and moves the alias `champion` to it if it
+passes the gate, a section of params.yaml.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,8 +22,9 @@ from gptcore.config.presets import flatten
 from gptcore.files import read_json, sha256_file, write_json
 from gptcore.registry.address import sqlite_file, tracking_uri
 from gptcore.registry.champion import crown, is_judged
-from gptcore.registry.judge import WITHDRAWN, standing
+from gptcore.registry.judge import WITHDRAWN, Judge, standing
 from gptcore.registry.moved import local_path
+from tasks.gate import Gate, read_gate
 from tasks.stage import STAGE
 from tasks.stop import stoppable
 from tasks.workspace.locks import turn
@@ -46,7 +48,7 @@ class Promotion:
 @task(name="promote", task_run_name="promote", **STAGE)
 @stoppable
 def promote(workspace: Workspace, experiment: str | None) -> State[Promotion]:
-    """Register the model; make it champion if it beats the baseline and the champion. The state says why or why not.
+    """Register the model; make it champion if it passes the gate. The state says why or why not.
 
     Retried when the registry does not answer.
     """
@@ -66,7 +68,7 @@ def _settle(workspace: Workspace, experiment: str | None, uri: str) -> tuple[Pro
     from gptcore.registry.tracking import opened
 
     with opened(uri, workspace.checkout / "mlartifacts") as registry:
-        tags = _tags(workspace, experiment)
+        tags, gate = _tags(workspace, experiment), Gate(workspace, registry)
         version = registry.find(tags["model_sha256"])
         if version and not registry.is_there(version.number, workspace.paths.model / "export"):
             get_run_logger().warning(
@@ -74,32 +76,36 @@ def _settle(workspace: Workspace, experiment: str | None, uri: str) -> tuple[Pro
             )
             tags |= {WITHDRAWN: version.tags[WITHDRAWN]} if version.tags.get(WITHDRAWN) else {}
             version = None
-        news = "" if version and _is_settled(version, tags) else _promote(registry, workspace, tags, version)
+        news = "" if version and _is_settled(version, tags) else _promote(registry, gate, tags, version)
         version = registry.find(tags["model_sha256"])
         assert version
-        sentence = f"gpt version {version.number} {standing(version, registry.holder('champion'))}."
+        sentence = f"gpt version {version.number} {standing(gate, version, registry.holder('champion'))}."
         files = registry.address(version.number)
         return Promotion(sentence, version.number, registry.experiment, version.run_id, files), news
 
 
 def _is_settled(version: "Version", tags: dict[str, str]) -> bool:
-    return is_judged(version) and version.tags.get("stage_key.evaluate") == tags["stage_key.evaluate"]
+    same = all(version.tags.get(name) == tags[name] for name in ("stage_key.evaluate", "gate"))
+    return is_judged(version) and same
 
 
-def _promote(registry: "Registry", workspace: Workspace, tags: dict[str, str], version: "Version | None") -> str:
+def _promote(registry: "Registry", gate: Gate, tags: dict[str, str], version: "Version | None") -> str:
     """Make `version`, or a new one, what it deserves to be; the news."""
     judged = version is not None and is_judged(version)
     if version is None:
-        version = _register(registry, workspace, tags)
+        version = _register(registry, gate.workspace, tags)
     else:
         registry.tag(version.number, {"promotion": "", **tags})
-    place = _place(registry, version.number, tags, workspace.paths.model / "export", judged)
+    gate.note(version)
+    place = _place(registry, gate, version.number, tags, gate.workspace.paths.model / "export", judged)
     sentence = f"gpt version {version.number} {place}."
     registry.conclude(version, sentence)  # last, as it marks all of the above as done
     return sentence
 
 
-def _place(registry: "Registry", number: int, tags: dict[str, str], export: Path, judged: bool = False) -> str:
+def _place(
+    registry: "Registry", judge: Judge, number: int, tags: dict[str, str], export: Path, judged: bool = False
+) -> str:
     """Set the aliases of version `number` and describe the outcome; emit an event for a new champion.
 
     `judged`: whether a run has done so before.
@@ -107,18 +113,18 @@ def _place(registry: "Registry", number: int, tags: dict[str, str], export: Path
     champion = registry.holder("champion")
     if champion and champion.number == number and judged:
         return "is the champion already"
-    registry.moves.move("challenger", number, "it is the newest")
     same = champion and champion.number != number and champion.tags.get("model_sha256") == tags["model_sha256"]
     gone = champion and same and not registry.is_there(champion.number, export)
-    wins, because = crown(registry, number, replaces=champion.number if champion and gone else None)
-    if not wins:
-        return f"is not promoted: {because}"
+    ruling = crown(registry, number, judge, replaces=champion.number if champion and gone else None)
+    registry.moves.move("challenger", number, "it is the newest")  # a champion that cannot be measured: nothing moves
+    if not ruling.wins:
+        return f"is not promoted: {ruling.because}"
     emit_event(
         event="gptcore.model.promoted",
         resource={"prefect.resource.id": "gptcore.model.gpt", "prefect.resource.name": f"gpt version {number}"},
-        payload={"version": number, "because": because, **tags},
+        payload={"version": number, "because": ruling.because, **tags},
     )
-    return f"is the new champion: {because}"
+    return f"is the new champion: {ruling.because}"
 
 
 def _register(registry: "Registry", workspace: Workspace, tags: dict[str, str]) -> "Version":
@@ -159,6 +165,7 @@ def _question(workspace: Workspace) -> dict[str, str]:
         "bits_per_byte": str(metrics["model.bits_per_byte"]),
         "baseline_bits_per_byte": str(metrics["baseline.bits_per_byte"]),
         "validation_text_sha256": read_json(workspace.paths.tokens / "meta.json")["val"]["text_sha256"],
+        "gate": hashlib.sha256(read_gate(workspace.paths.params).model_dump_json().encode()).hexdigest(),
         **{f"stage_key.{stage}": str(verdict.key) for stage, verdict in workspace.verdicts().items()},
     }
 

@@ -73,7 +73,7 @@ def _run(stage: str, workspace: Workspace, before: Verdict) -> State[None]:
     settings = {"GPTCORE_FINISHED_STATES": str(finished), **workspace.settings}
     with workspace.held(stage) as command:
         code = run_group(["/bin/sh", "-c", command], workspace.root, output.line, settings)
-    _check(stage, code, output.lines)
+    check(stage, code, output.lines)
     after = workspace.record(stage, before.key)
     if after.key != before.key:
         changed = _changed(before.inputs, after.inputs)
@@ -98,7 +98,7 @@ def _elsewhere(stage: str, workspace: Workspace, pool: str, before: Verdict) -> 
     return Completed(message=f"ran on pool {pool} as {child.name}")
 
 
-def _check(stage: str, code: int, lines: list[str]) -> None:
+def check(stage: str, code: int, lines: list[str]) -> None:
     """Turn the stage's exit code and output into one error line for the user."""
     if code == 0:
         return

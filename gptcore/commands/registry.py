@@ -1,25 +1,34 @@
-"""Look at the history of the registry's aliases, give `champion` back to an earlier version, verify all versions.
+"""Look at the history of the registry's aliases, give `champion` back to an earlier version, judge and verify versions.
 
 gptcore registry history                     every move of an alias: who, when, from, to, why
 gptcore registry history --at 2026-11-01     which version was champion at the end of that day, in UTC
 gptcore registry rollback --why "..."        back to the champion before, whose files are checked first
 gptcore registry rollback --to 3 --why "..." back to version 3
+gptcore registry judge 3                     the verdict on version 3 again, from its record alone
+gptcore registry measure 3                   measure version 3 on this checkout's validation text, and keep that with it
 gptcore registry verify                      read every byte of all versions' model folders, and check the journal
 """
 
 import argparse
+import json
+from hashlib import sha256
+from math import log
 from pathlib import Path
 
 from gptcore.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    subparsers = parser.add_subparsers(dest="action", required=True, metavar="history|rollback|verify")
+    subparsers = parser.add_subparsers(dest="action", required=True, metavar="history|rollback|judge|measure|verify")
     history = subparsers.add_parser("history", help="every move of an alias; fails if a line was changed")
     history.add_argument("--at", metavar="DATE", help="answer who was champion then: 2026-11-01, or 2026-11-01T12:30")
     back = subparsers.add_parser("rollback", help="give `champion` to an earlier version")
     back.add_argument("--to", type=int, metavar="N", help="the version; the champion before if not given")
     back.add_argument("--why", required=True, help="what is wrong with the champion")
+    again = subparsers.add_parser("judge", help="the verdict of the gate again; fails if another one comes out")
+    again.add_argument("version", type=int, metavar="N")
+    measure = subparsers.add_parser("measure", help="losses on data/tokens, from which the gate compares versions")
+    measure.add_argument("version", type=int, metavar="N")
     subparsers.add_parser("verify", help="read the files of all versions; fails if one is damaged or gone")
 
 
@@ -29,6 +38,10 @@ def run(arguments: argparse.Namespace) -> None:
         _history(arguments.at)
     elif arguments.action == "rollback":
         _rollback(arguments.to, arguments.why)
+    elif arguments.action == "judge":
+        _judge(arguments.version)
+    elif arguments.action == "measure":
+        _measure(arguments.version)
     else:
         _verify()
 
@@ -60,6 +73,53 @@ def _rollback(to: int | None, why: str) -> None:
     print(f"gpt version {done.to} is the champion again")
     if done.was is not None:
         print(f"no run makes version {done.was} champion any more; `gptcore registry rollback --to {done.was}` does")
+
+
+def _judge(number: int) -> None:
+    """From the record that MLflow keeps; models and data may be gone."""
+    from gptcore.evaluation.verdict import read_record, replay
+    from gptcore.registry.tracking import VERDICT, opened_in, verdict_file
+
+    with opened_in(Path.cwd()) as registry:
+        version = registry.version(number)
+        name = version.tags.get(VERDICT)
+        text = registry.noted(version, verdict_file(name)) if name else None
+    if not name:
+        raise UserError(f"gpt version {number} has no verdict of the gate; run the flow, which judges what it trains")
+    if text is None:
+        raise UserError(f"the verdict {verdict_file(name)} of gpt version {number} is gone from run {version.run_id}")
+    if sha256(text.encode()).hexdigest() != name:
+        raise UserError(f"the verdict on gpt version {number} was changed: its sha256 is not that of its tag")
+    recorded = read_record(text)
+    again = replay(recorded)
+    if again is None:
+        raise UserError(f"another verdict on gpt version {number} comes out than {verdict_file(name)} says")
+    print(f"gpt version {number} {'passes' if again.passed else 'does not pass'} the gate: {again.because}\n")
+    for each in again.outcomes:
+        print(f"{'pass' if each.passed else 'FAIL'}  {each.what}: {each.why}")
+    print(f"\nthe verdict {name} comes out again")
+
+
+def _measure(number: int) -> None:
+    from gptcore.config.params import read_params, validate_section
+    from gptcore.config.paths import Paths
+    from gptcore.evaluation.config import EvaluateConfig
+    from gptcore.registry.tracking import measured_file, opened_in
+    from gptcore.registry.verify import damages
+
+    paths = Paths(Path.cwd())
+    config = validate_section(read_params(paths.params), "evaluate", EvaluateConfig)
+    with opened_in(Path.cwd()) as registry:
+        version = registry.version(number)
+        if damage := damages(registry, version):
+            raise UserError(damage)
+        from gptcore.evaluation.measure import measure  # imports torch (2 s)
+
+        with registry.export(number) as export:
+            found = measure(paths.tokens, export, config)
+        registry.note(version, measured_file(found.text_sha256), json.dumps(found.model_dump()))
+    bits = found.model.whole_losses / log(2) / found.whole_bytes
+    print(f"gpt version {number}: {bits:.4f} bits per byte")
 
 
 def _verify() -> None:

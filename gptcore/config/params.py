@@ -5,7 +5,7 @@ import json
 import reprlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -82,8 +82,9 @@ def _explain(section: str, kind: type[BaseModel], error: Any) -> str:
     return f"params.yaml: {field}: {message[0].lower()}{message[1:]}{got}"
 
 
-def _fields_beside(kind: type[BaseModel], location: tuple[str, ...]) -> list[str]:
-    """The fields that are valid in place of the last name of `location`, also in nested sections."""
+def _fields_beside(kind: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
+    """The fields that are valid in place of the last name of `location`, also in nested sections and lists of them."""
     for name in location[:-1]:
-        kind = cast("type[BaseModel]", kind.model_fields[name].annotation)
+        inner = get_args(kind)[0] if isinstance(name, int) else kind.model_fields[name].annotation
+        kind = cast("type[BaseModel]", inner)
     return list(kind.model_fields)

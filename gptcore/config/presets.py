@@ -16,6 +16,7 @@ from gptcore.errors import UserError, known_names
 from gptcore.files import write_text
 
 STAGES = ("download", "tokenize", "train", "baseline", "evaluate")
+OF_STEPS = {"gate": ("gptcore.evaluation.gate", "GateConfig")}  # sections of steps that are no stage: `promote`
 HEADER = """\
 # What is made: every value here changes the result, and every value that changes the result is here.
 # Edit it, or say `gptcore configure train.steps=2000`. `gptcore configure --help` lists presets; conf/ has the reasons.
@@ -60,9 +61,10 @@ def validate(values: dict[str, Any]) -> dict[str, Any]:
 
 def section_types() -> dict[str, type[BaseModel]]:
     """Every section of params.yaml and its class: the stages' arguments, except views of other stages' sections."""
+    steps = {name: getattr(importlib.import_module(module), kind) for name, (module, kind) in OF_STEPS.items()}
     stages = [getattr(importlib.import_module(f"gptcore.stages.{stage}"), stage) for stage in STAGES]
     found = [(name, kind) for stage in stages for name, kind in stage_sections(stage).items()]
-    return {name: kind for name, kind in found if issubclass(kind, Section)}
+    return {name: kind for name, kind in found if issubclass(kind, Section)} | steps
 
 
 def write(values: dict[str, Any], path: Path) -> None:

@@ -21,6 +21,7 @@ from gptcore.evaluation.config import (
 from gptcore.evaluation.curves import draw_curves, read_curve
 from gptcore.evaluation.intervals import Units, intervals, units
 from gptcore.evaluation.losses import products_in, score, standard_error
+from gptcore.evaluation.measured import measured
 from gptcore.evaluation.positions import write_positions
 from gptcore.evaluation.tally import Sums, Tally, tally, window_starts
 from gptcore.files import write_json
@@ -32,7 +33,7 @@ from gptcore.tokens.tokenizer import require_tokenizer
 
 def compare(paths: Paths, config: EvaluateConfig) -> EvaluateMetrics:
     """Measure data/model and data/baseline in the same windows; draws their curves. Raises UserError."""
-    verify_tokens(paths.tokens)
+    meta = verify_tokens(paths.tokens)
     index = read_index(paths.tokens, "val")
     document_bytes = index[:, INDEX.index("bytes")]
     ours, our_parameters = _tally(paths, paths.model, config)
@@ -41,6 +42,8 @@ def compare(paths: Paths, config: EvaluateConfig) -> EvaluateMetrics:
     model = _metrics(paths.model, ours.windows, n_bytes, our_parameters)
     baseline = _metrics(paths.baseline, theirs.windows, n_bytes, their_parameters)
     write_json(paths.evaluation / "intervals.json", _intervals(units(ours, theirs, document_bytes)))
+    kept = measured(meta.val.text_sha256, document_bytes, ours, theirs)
+    write_json(paths.evaluation / "measured.json", kept.model_dump())
     curves = _curve(paths.model), _curve(paths.baseline)
     draw_curves(paths.evaluation / "loss.png", *curves)
     write_positions(paths.evaluation, ours.positions, theirs.positions)

@@ -2,17 +2,19 @@
 
 Windows of one document are not independent, documents are. So the error is clustered by document, and the bootstrap
 draws whole documents; both models share the draws, so the difference is paired. One or two documents, or one that has
-most of the tokens, say nothing about others. There, the units are overlapping blocks of consecutive windows (circular
+most of the text, say nothing about others. There, the units are overlapping blocks of consecutive windows (circular
 moving-block bootstrap, Politis & Romano 1992), and the interval is that of this text's continuation.
 """
 
 import math
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gptcore.evaluation.tally import Tally
+if TYPE_CHECKING:  # imports torch (2 s), which a verdict does not need
+    from gptcore.evaluation.tally import Tally
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -24,7 +26,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """95 %; the standard error is clustered."""
+    """95 % unless asked otherwise; the standard error is clustered."""
 
     standard_error: float
     low: float
@@ -52,43 +54,50 @@ class Units:
     windows_per_block: int | None = None
 
 
-def units(model: Tally, baseline: Tally, document_bytes: NDArray[np.int64]) -> Units | None:
-    """Documents, or blocks of windows for one or two, or one with most tokens; None for a single window."""
+def units(model: "Tally", baseline: "Tally", document_bytes: NDArray[np.int64]) -> Units | None:
+    """Documents, or blocks of windows for one or two, or one with most text; None for a single window."""
     columns = [model.documents.losses, baseline.documents.losses, model.documents.tokens, document_bytes]
     documents = np.stack(columns, axis=1, dtype=np.float64)
     whole = documents.sum(0)
     documents = documents[(documents[:, TOKENS:] > 0).all(1)]  # an empty one has only an <|endoftext|>
-    effective = documents[:, TOKENS].sum() ** 2 / (documents[:, TOKENS] ** 2).sum()  # Kish 1965; equal sizes: as many
-    if effective > 2:
-        return Units(documents, whole, len(documents), effective - 1)
+    if (freedom := freedom_of(documents[:, BYTES])) > 1:
+        return Units(documents, whole, len(documents), freedom)
     if len(model.windows.tokens) == 1:
         return None
     tokens = model.windows.tokens
     columns = [model.windows.losses, baseline.windows.losses, tokens, tokens * (whole[BYTES] / tokens.sum())]
-    return _blocks(np.stack(columns, axis=1, dtype=np.float64), whole)
+    return blocks(np.stack(columns, axis=1, dtype=np.float64), whole)
 
 
-def _blocks(windows: Floats, whole: Floats) -> Units:
-    """Every run of consecutive windows, also around the end: n^(1/3) long, the rate of Künsch (1989)."""
-    n = len(windows)
-    length = min(math.ceil(max(n ** (1 / 3), n / UNITS)), n // 2)
+def freedom_of(document_bytes: Floats) -> float:
+    """The effective number of documents (Kish 1965; of equal ones, as many) minus one: the same for any tokenizer."""
+    return float(document_bytes.sum() ** 2 / (document_bytes**2).sum()) - 1
+
+
+def blocks(windows: Floats, whole: Floats, each: int = 1) -> Units:
+    """Every run of consecutive windows, also around the end: n^(1/3) long, the rate of Künsch (1989).
+
+    `each`: how many windows a row of `windows` holds.
+    """
+    n, rows = len(windows) * each, len(windows)
+    length = min(math.ceil(max(n ** (1 / 3), n / UNITS) / each), rows // 2)
     ends = np.concatenate([np.zeros((1, windows.shape[1])), windows, windows[: length - 1]]).cumsum(0)
-    return Units(ends[length:] - ends[:-length], whole, n / length, n / length - 1, length)
+    return Units(ends[length:] - ends[:-length], whole, rows / length, rows / length - 1, length * each)
 
 
-def intervals(units: Units) -> tuple[Intervals, Intervals, Intervals]:
+def intervals(units: Units, level: float = LEVEL) -> tuple[Intervals, Intervals, Intervals]:
     """Of the model, of the baseline, of the model minus the baseline. The same units give the same numbers."""
     influences, drawn = _influences(units), _drawn(drawable(units))
     errors = units.count * np.sqrt((influences**2).mean(0) / (units.count - 1))
     paired = units.count * np.sqrt(((influences[:, 0] - influences[:, 1]) ** 2).mean(0) / (units.count - 1))
     return (
-        _bounded(errors[0], drawn[:, 0]),
-        _bounded(errors[1], drawn[:, 1]),
-        _bounded(paired, drawn[:, 0] - drawn[:, 1]),
+        _bounded(errors[0], drawn[:, 0], level),
+        _bounded(errors[1], drawn[:, 1], level),
+        _bounded(paired, drawn[:, 0] - drawn[:, 1], level),
     )
 
 
-def _measures(sums: Floats) -> Floats:
+def measures(sums: Floats) -> Floats:
     """Loss, its exponential and bits per byte of sums (..., 4), for each model: shape (..., 2, 3)."""
     losses = sums[..., LOSSES]
     loss = losses / sums[..., TOKENS, None]
@@ -97,7 +106,7 @@ def _measures(sums: Floats) -> Floats:
 
 def _influences(units: Units) -> Floats:
     """How much each unit moves the measures (..., 2, 3), to first order; a ratio's residuals."""
-    loss, perplexity, bits = np.moveaxis(_measures(units.whole), -1, 0)
+    loss, perplexity, bits = np.moveaxis(measures(units.whole), -1, 0)
     losses, tokens, n_bytes = units.sums[:, LOSSES], units.sums[:, TOKENS, None], units.sums[:, BYTES, None]
     of_loss = (losses - tokens * loss) / units.whole[TOKENS]
     of_bits = (losses / math.log(2) - n_bytes * bits) / units.whole[BYTES]
@@ -112,26 +121,26 @@ def _drawn(units: Units) -> Floats:
     """
     random, k = np.random.default_rng(SEED), round(units.count)
     chosen = random.integers(len(units.sums), size=(RESAMPLES, k))
-    resampled = _measures(np.stack([column[chosen].sum(1) for column in units.sums.T], axis=1))
+    resampled = measures(np.stack([column[chosen].sum(1) for column in units.sums.T], axis=1))
     chi_squared = random.chisquare(units.freedom, size=(RESAMPLES, 1, 1))
-    values = _measures(units.whole)
+    values = measures(units.whole)
     grown = values + (resampled - values) * np.sqrt(k / (units.count - 1) * units.freedom / chi_squared)
     grown[..., 1] = np.exp(np.minimum(grown[..., 0], 700))  # e^710 is too large for a float64
     return grown
 
 
 def drawable(units: Units) -> Units:
-    """Beyond `UNITS` documents, consecutive ones join into groups of about as many tokens."""
+    """Beyond `UNITS` documents, consecutive ones join into groups of about as many bytes."""
     if units.windows_per_block or len(units.sums) <= UNITS:
         return units
-    tokens = units.sums[:, TOKENS]
-    groups = ((tokens.cumsum() - tokens) * (UNITS / tokens.sum())).astype(np.int64)
+    n_bytes = units.sums[:, BYTES]
+    groups = ((n_bytes.cumsum() - n_bytes) * (UNITS / n_bytes.sum())).astype(np.int64)
     joined = np.add.reduceat(units.sums, np.flatnonzero(np.diff(groups, prepend=-1)))
     return replace(units, sums=joined, count=len(joined))
 
 
-def _bounded(errors: Floats, drawn: Floats) -> Intervals:
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+def _bounded(errors: Floats, drawn: Floats, level: float) -> Intervals:
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
     names = ("loss", "perplexity", "bits_per_byte")
     each = {
         name: Interval(standard_error=float(error), low=float(bottom), high=float(top))

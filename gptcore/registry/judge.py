@@ -1,46 +1,48 @@
-"""Which version should be champion, and what to say of one that was judged before."""
+"""What the gate says of a version, and how one stands that was judged before."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # 2 s of imports that a run in which nothing changed does not pay
     from gptcore.registry.tracking import Version
 
 WITHDRAWN = "withdrawn"  # the tag of a version that was rolled back, and why
-MEASURED = {"bits_per_byte", "baseline_bits_per_byte", "validation_text_sha256"}  # the tags that `judge` needs
 
 
-def judge(tags: dict[str, str], champion: "Version | None") -> tuple[bool, str]:
-    """Whether a version with `tags` should become champion, and why or why not."""
-    if tags.get(WITHDRAWN):
-        return False, f"it was rolled back: {tags[WITHDRAWN]}"
-    beats, measured = _against_baseline(tags)
-    if not beats:
-        return False, measured
-    if champion is None:
-        return True, f"{measured}, and there was no champion yet"
-    name = f"the champion, version {champion.number}"
-    if champion.tags.get("validation_text_sha256") != tags["validation_text_sha256"]:
-        on_other = "was measured on other validation text; set the alias by hand if you want it"
-        return False, f"{measured}, but {name}, {on_other}"
-    ours, theirs = float(tags["bits_per_byte"]), float(champion.tags["bits_per_byte"])
-    if not ours < theirs:
-        return False, f"{measured}, but not the {theirs:.4f} of {name}"
-    return True, f"{measured} and the {theirs:.4f} of version {champion.number}, the champion so far"
+@dataclass(frozen=True)
+class Ruling:
+    """Whether a version should be champion, and why or why not; `record` is the verdict as kept with the version."""
+
+    wins: bool
+    because: str
+    record: str = ""
+
+    @property
+    def sha256(self) -> str:
+        return sha256(self.record.encode()).hexdigest() if self.record else ""
 
 
-def standing(version: "Version", champion: "Version | None") -> str:
+Judge = Callable[["Version", "Version | None"], Ruling]  # of a version and the champion, if there is one
+
+
+def ruled(judge: Judge, version: "Version", champion: "Version | None") -> Ruling:
+    """Whether `version` should take the place of `champion`. Raises UserError if one of them cannot be measured."""
+    if version.tags.get(WITHDRAWN):
+        return Ruling(False, f"it was rolled back: {version.tags[WITHDRAWN]}")
+    ruling = judge(version, champion)
+    if ruling.wins and champion is None:
+        return replace(ruling, because=f"{ruling.because}, and there was no champion yet")
+    return ruling
+
+
+def standing(judge: Judge, version: "Version", champion: "Version | None") -> str:
     """What a version is now that was judged some time ago."""
     if champion and champion.number == version.number:
-        return f"is the champion: {_against_baseline(version.tags)[1]}"
-    would_win, because = judge(version.tags, champion)
-    if would_win:
-        holder = f"version {champion.number}" if champion else "no version"
-        because = f"somebody has put the alias on {holder}; set it by hand if you want it"
-    return f"is not the champion: {because}"
-
-
-def _against_baseline(tags: dict[str, str]) -> tuple[bool, str]:
-    ours, baseline = float(tags["bits_per_byte"]), float(tags["baseline_bits_per_byte"])
-    beats = ours < baseline
-    verb = "beat" if beats else "do not beat"
-    return beats, f"its {ours:.4f} bits per byte {verb} the nanoGPT baseline's {baseline:.4f}"
+        return f"is the champion: {judge(version, None).because}"
+    ruling = ruled(judge, version, champion)
+    if not ruling.wins:
+        return f"is not the champion: {ruling.because}"
+    holder = f"version {champion.number}" if champion else "no version"
+    return f"is not the champion: somebody has put the alias on {holder}; set it by hand if you want it"

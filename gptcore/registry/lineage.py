@@ -61,6 +61,8 @@ def links(version: "Version", is_embedded: bool) -> Iterator[Link]:
     files = f"--artifact-uri models:/gpt/{version.number}/artifacts/export --dst-path {place}"
     yield Link("model", tags.get("model_sha256", ""), f"{mlflow} artifacts download {files}")
     yield Link("MLflow run", version.run_id, f"{mlflow} runs describe --run-id {quote(version.run_id)}")
+    if verdict := tags.get("verdict"):
+        yield Link("verdict", verdict, f"gptcore registry judge {version.number}")
     if run := tags.get("flow_run_id"):
         yield Link("Prefect flow run", run, f"prefect flow-run inspect {quote(run)}")
     if commit := tags.get("git_commit"):

@@ -20,12 +20,15 @@ import mlflow  # reads the settings above on import
 from mlflow.entities import Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import infer_signature, set_signature
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from gptcore.addresses import redacted
 from gptcore.errors import Unavailable, UserError
 from gptcore.registry.address import sqlite_file, tracking_uri
 from gptcore.registry.answers import answers
 from gptcore.registry.journal import Journal
+from gptcore.registry.judge import Ruling
 from gptcore.registry.moved import EXPERIMENT, follow, local_path
 from gptcore.registry.moves import Moves
 from gptcore.registry.pack import copy_code, requirements
@@ -33,6 +36,7 @@ from gptcore.registry.pages import EXPERIMENT_TAGS, MODEL_NOTE, NOTE, packed, un
 from gptcore.registry.sampling import SAMPLING
 
 MODEL = "gpt"
+VERDICT = "verdict"  # the tag that names the record of the last verdict on a version
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,14 @@ class Registry:
         number = model.aliases.get(alias)
         return _version(self.client.get_model_version(MODEL, str(number))) if number is not None else None
 
+    def version(self, number: int) -> Version:
+        """Raises UserError if there is none of this number."""
+        found = {each.number: each for each, _ in self.versions()}
+        if number not in found:
+            known = ", ".join(map(str, found)) or "none"
+            raise UserError(f"there is no gpt version {number}; there are: {known}")
+        return found[number]
+
     def address(self, number: int) -> str:
         """Where the files of a version are."""
         return str(self.client.get_model_version_download_uri(MODEL, str(number)))
@@ -164,6 +176,35 @@ class Registry:
             if not mlflow.artifacts.list_artifacts(address):  # downloading them would look like an outage
                 raise UserError(f"files of gpt version {number} are gone: there are none at {self.address(number)}")
             yield Path(mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=folder))
+
+    def keep(self, version: Version, ruling: Ruling) -> None:
+        """Keep the record of a ruling with its version, beside earlier ones, whose hashes the journal may have."""
+        if ruling.record:
+            self.note(version, verdict_file(ruling.sha256), ruling.record)
+            self.tag(version.number, {VERDICT: ruling.sha256})
+
+    def note(self, version: Version, path: str, text: str) -> None:
+        """Keep a text file with a version: as an artifact of its run. Raises UserError if it has none."""
+        if not version.run_id:
+            raise UserError(f"gpt version {version.number} was registered without a run, which would keep {path}")
+        with TemporaryDirectory(prefix="gptcore-") as folder:
+            file = Path(folder) / Path(path).name
+            file.write_text(text, encoding="utf-8")
+            self._artifacts(version).log_artifact(str(file), str(Path(path).parent))  # type: ignore[no-untyped-call]
+
+    def noted(self, version: Version, path: str) -> str | None:
+        """The text that `note` has kept at `path`, if there is one."""
+        if not version.run_id:  # somebody has registered it by hand
+            return None
+        artifacts = self._artifacts(version)
+        if path not in [each.path for each in artifacts.list_artifacts(str(Path(path).parent))]:
+            return None
+        with TemporaryDirectory(prefix="gptcore-") as folder:
+            return Path(artifacts.download_artifacts(path, folder)).read_text(encoding="utf-8")  # type: ignore[no-untyped-call]
+
+    def _artifacts(self, version: Version) -> ArtifactRepository:
+        """Those of its run. MLflow's client remembers where they are by the run's id, even if the registry moves."""
+        return get_artifact_repository(self.client.get_run(version.run_id).info.artifact_uri)
 
     def tag(self, number: int, tags: dict[str, str]) -> None:
         for name, value in packed(tags).items():
@@ -227,5 +268,14 @@ class Registry:
             yield run
 
 
+def verdict_file(sha256: str) -> str:
+    return f"verdicts/{sha256}.json"
+
+
+def measured_file(text_sha256: str) -> str:
+    """Of a measurement on the validation text that has this hash."""
+    return f"measured/{text_sha256}.json"
+
+
 def _version(found: ModelVersion) -> Version:
-    return Version(int(found.version), unpacked(found.tags), str(found.run_id))
+    return Version(int(found.version), unpacked(found.tags), str(found.run_id or ""))

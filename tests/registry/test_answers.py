@@ -1,16 +1,21 @@
 """No answer from a registry is no answer: it is never read as "there is none"."""
 
+import multiprocessing
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
 
 from gptcore.errors import Unavailable, UserError
+from gptcore.registry.champion import crown
+from gptcore.registry.journal import faults, holder
 from gptcore.registry.tracking import Registry, opened
 from tasks.promote import _place
 from tests.support.faulty_proxy import Fault, Plan, faulty_proxy
+from tests.support.figures import lower
 from tests.support.mlflow_server import mlflow_server
 
 EXPORT = {"model.safetensors": "weights", "tokenizer.json": '{"kind": "byte"}'}
@@ -54,7 +59,7 @@ def test_failing_alias_request_makes_no_champion(
     address, plan = proxied
     plan.set(fault, "GET .*registered-models/", times=1)
     with pytest.raises(Unavailable, match=r"^the MLflow registry http\S+ does not"), opened(address, tmp_path) as found:
-        _place(found, 2, measured(2.0), tmp_path)
+        _place(found, lower, 2, measured(2.0), tmp_path)
     assert len(plan.struck) == 1
     assert aliases(address) == {"champion": "1"}
 
@@ -63,7 +68,7 @@ def test_one_failure_is_passed_over(proxied: tuple[str, Plan], tmp_path: Path) -
     address, plan = proxied
     plan.set("500", "GET .*registered-models/", times=1)
     with opened(address, tmp_path) as registry:
-        assert "is not promoted" in _place(registry, 2, measured(2.0), tmp_path)
+        assert "is not promoted" in _place(registry, lower, 2, measured(2.0), tmp_path)
     assert aliases(address) == {"champion": "1", "challenger": "2"}
 
 
@@ -115,3 +120,30 @@ def test_files_on_a_server_are_looked_at(proxied: tuple[str, Plan], tmp_path: Pa
     plan.set("500", "GET .*mlflow-artifacts.*", times=1)
     with pytest.raises(Unavailable), opened(address, tmp_path) as registry:
         registry.is_there(made.number, export)
+
+
+def promote(address: str, bits: float, begin: Any) -> None:
+    with opened(address, Path()) as registry:
+        number = int(registry.client.create_model_version("gpt", "s3://nowhere/gpt", tags=measured(bits)).version)
+        begin.wait()
+        registry.tag(number, {"promotion": crown(registry, number, lower).because})
+
+
+def test_two_processes_promote_at_once(
+    proxied: tuple[str, Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The better one is champion in the end, whichever writes last; never none."""
+    monkeypatch.setattr("gptcore.registry.moves.MOVE_SECONDS", 0.0)
+    address, context = proxied[0], multiprocessing.get_context("fork")  # a new interpreter imports MLflow for 2 s
+    begin = context.Barrier(2)
+    processes = [context.Process(target=promote, args=(address, bits, begin)) for bits in (1.7, 1.8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    with opened(address, tmp_path) as registry:
+        champion, lines = registry.holder("champion"), registry.moves.lines([])
+    assert champion and champion.tags["bits_per_byte"] == "1.7"
+    assert holder(lines, "champion") == champion.number
+    assert not list(faults(lines))

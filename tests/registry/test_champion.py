@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gptcore.registry.champion import crown
 from gptcore.registry.journal import JOURNAL, faults, holder
 from gptcore.registry.tracking import MODEL, Registry
+from tests.support.figures import lower
 
 
 class Killed(BaseException):
@@ -53,8 +54,9 @@ class Run:
         try:
             if not self.number:
                 self.number = register(self.registry, self.bits)
-            self.wins, because = crown(self.registry, self.number)
-            self.registry.tag(self.number, {"promotion": because})
+            ruling = crown(self.registry, self.number, lower)
+            self.wins = ruling.wins
+            self.registry.tag(self.number, {"promotion": ruling.because})
             self.ended = True
             self.waits.release()
         except Killed:

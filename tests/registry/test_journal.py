@@ -17,10 +17,11 @@ from gptcore.files import SUMS, sha256_file, sha256sums
 from gptcore.registry.champion import crown
 from gptcore.registry.history import at, moment
 from gptcore.registry.journal import JOURNAL, Journal, Line, faults
-from gptcore.registry.judge import WITHDRAWN
+from gptcore.registry.judge import WITHDRAWN, Ruling
 from gptcore.registry.moves import BEGAN, FOUND, Moves
 from gptcore.registry.rollback import earlier
 from gptcore.registry.tracking import MODEL, Registry
+from tests.support.figures import lower
 
 BITS = (2.0, 1.9, 1.8)  # of versions 1, 2 and 3
 
@@ -32,7 +33,7 @@ def crowned(mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     registry = opened_at(root, mlflow_database)
     registry.client.create_registered_model(MODEL)
     for bits in BITS:
-        crown(registry, register(registry, root, bits))
+        crown(registry, register(registry, root, bits), lower)
     return root / "mlflow.db"
 
 
@@ -90,9 +91,7 @@ def test_history_names_every_move(registry: Registry, capsys: pytest.CaptureFixt
         ["champion", "1", "2"],
         ["champion", "2", "3"],
     ]
-    assert rows[2].endswith(
-        "its 1.8000 bits per byte beat the nanoGPT baseline's 9.0000 and the 1.9000 of version 2, the champion so far"
-    )
+    assert rows[2].endswith("its 1.8 bits per byte against 1.9")
 
 
 def test_two_hosts_at_once_lose_no_line(registry: Registry) -> None:
@@ -141,7 +140,7 @@ def test_changed_line_is_named(registry: Registry) -> None:
     alien = Line.read(2, "x")
     assert next(faults([one, alien, three])) == "gptcore has not written line 2"
     with closing(sqlite3.connect("mlflow.db")) as database, database:
-        database.execute("UPDATE params SET value = replace(value, '1.9000', '1.5000') WHERE key = '000002'")
+        database.execute("UPDATE params SET value = replace(value, 'its 1.9', 'its 1.5') WHERE key = '000002'")
     said = "the journal was changed: line 3 does not follow from line 2: one of the two was changed"
     assert refused("history") == said
 
@@ -182,12 +181,12 @@ def test_rollback_goes_to_the_champion_before(registry: Registry, capsys: pytest
 def test_rolled_back_version_is_not_crowned_again(registry: Registry, tmp_path: Path) -> None:
     """Though its figures are the best: not for its own run, and not when a run looks at all versions."""
     gptcore_registry("rollback", "--why", "it swears")
-    assert crown(registry, 3) == (False, "it was rolled back: it swears")
+    assert crown(registry, 3, lower) == Ruling(False, "it was rolled back: it swears")
     registry.tag(2, {"promotion": ""})  # the champion's own run was killed before it looked
-    assert crown(registry, register(registry, tmp_path, 1.85))[0]
+    assert crown(registry, register(registry, tmp_path, 1.85), lower).wins
     assert moves(registry)[-1] == (2, 4)
     gptcore_registry("rollback", "--to", "3", "--why", "it does not swear after all")
-    assert crown(registry, register(registry, tmp_path, 1.83))[0] is False
+    assert not crown(registry, register(registry, tmp_path, 1.83), lower).wins
     assert registry.aliases() == {"champion": 3}
 
 

@@ -2,9 +2,11 @@
 
 import ast
 import json
+import re
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +14,22 @@ import pytest
 import torch
 from packaging.requirements import Requirement
 
+from gptcore.commands import registry as command
 from gptcore.errors import UserError
+from gptcore.evaluation.config import EvaluateConfig
+from gptcore.evaluation.measure import measure
+from gptcore.files import sha256_file, write_json
 from gptcore.model.config import ModelConfig
 from gptcore.model.folder import load_export, save_export
 from gptcore.model.gpt import GPT
 from gptcore.registry.pack import OF_TOKENIZERS, REQUIREMENTS, copy_code, requirements
-from gptcore.registry.tracking import opened
+from gptcore.registry.tracking import measured_file, opened, opened_in
 from gptcore.tokens.make_tokenizer import byte_tokenizer
+from gptcore.tokens.token_files import read_meta
 from gptcore.weights.open_model import open_model
 from tests.support import served
 from tests.support.engine import GPT2
+from tests.tokens.test_token_files import TEXTS, write
 
 GOOD: dict[str, Any] = {"n_tokens": 5, "temperature": 0}
 WRONG = [
@@ -109,3 +117,23 @@ def imports(file: Path) -> set[str]:
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
     return {name.split(".")[0] for name in names}
+
+
+def test_version_is_measured_on_the_text_of_a_checkout(
+    moved: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unless its weights are not those that were registered."""
+    write(moved / "data/tokens", byte_tokenizer(), TEXTS)
+    write_json(moved / "params.yaml", {"evaluate": {"block_size": 16, "stride": 16}})
+    monkeypatch.chdir(moved)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{moved}/mlflow.db")
+    with pytest.raises(UserError, match=r"^model.safetensors of gpt version 1 is damaged"):
+        command.run(Namespace(action="measure", version=1))
+    with opened_in(moved) as found:
+        found.tag(1, {"model_sha256": sha256_file(moved / "export/model.safetensors")})
+    command.run(Namespace(action="measure", version=1))
+    assert re.search(r"^gpt version 1: \d[.]\d{4} bits per byte$", capsys.readouterr().out, re.MULTILINE)
+    with opened_in(moved) as found:
+        kept = found.noted(found.version(1), measured_file(read_meta(moved / "data/tokens").val.text_sha256))
+    config = EvaluateConfig(block_size=16, stride=16)
+    assert kept == json.dumps(measure(moved / "data/tokens", moved / "export", config).model_dump())

@@ -12,6 +12,9 @@ import pytest
 import torch
 
 from gptcore.config.settings import settings
+from gptcore.evaluation.config import EvaluateConfig
+from gptcore.evaluation.measure import measure
+from gptcore.evaluation.measured import Measured
 from gptcore.files import sha256_file
 from gptcore.training.state_store import clear_state_stores
 from tests.support.engine import CURVE, GPT2, MODERN, TRAIN, make_workspace, run_stage_here, start_training, train
@@ -145,6 +148,9 @@ def test_baseline_gets_the_models_token_budget_and_evaluate_compares(tmp_path: P
     assert all((root / f"data/evaluation/{each}.png").read_bytes()[:4] == b"\x89PNG" for each in ("loss", "position"))
     with (root / "data/evaluation/position.csv").open() as file:
         assert sum(int(row["tokens"]) for row in csv.DictReader(file)) == val["tokens"] - 1
+    kept = Measured.model_validate(json.loads((root / "data/evaluation/measured.json").read_text()))
+    again = measure(root / "data/tokens", root / "data/model/export", EvaluateConfig(block_size=16, stride=16))
+    assert again == kept.model_copy(update={"baseline": None})
 
 
 def test_training_ends_where_the_target_is_reached(tmp_path: Path) -> None:

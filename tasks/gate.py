@@ -1,0 +1,123 @@
+"""The gate of a run: collects the measurements that a verdict needs, and measures what was measured on other text."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import get_run_logger
+
+from gptcore.config.params import read_params, validate_section
+from gptcore.errors import UserError
+from gptcore.evaluation.gate import GateConfig
+from gptcore.files import read_json
+from gptcore.registry.judge import Ruling
+from tasks.process.group import run_group
+from tasks.stage import StageFailed, check
+from tasks.workspace.slots import slot
+from tasks.workspace.workspace import Workspace
+
+if TYPE_CHECKING:  # numpy and MLflow: 2 s of imports that a run in which nothing changed does not pay
+    from gptcore.evaluation.measured import Measured
+    from gptcore.registry.tracking import Registry, Version
+
+TEXT = "validation_text_sha256"  # the tag of a version that says on which text it was measured
+
+
+def read_gate(params: Path) -> GateConfig:
+    """Raises UserError."""
+    return validate_section(read_params(params), "gate", GateConfig)
+
+
+class Gate:
+    """Judges versions of `registry` on the validation text of `workspace`."""
+
+    def __init__(self, workspace: Workspace, registry: "Registry") -> None:
+        self.workspace, self.registry = workspace, registry
+        self.config = read_gate(workspace.paths.params)
+        self.known: dict[tuple[int, str], Measured] = {}
+
+    def __call__(self, version: "Version", champion: "Version | None") -> Ruling:
+        """Raises UserError if one of the two cannot be measured."""
+        from gptcore.evaluation.verdict import Inputs, judge
+
+        own = self._on(version, version.tags.get(TEXT, ""))
+        theirs = beside = None
+        if champion and any(each.against == "champion" for each in self.config.conditions):
+            text = self._text()
+            theirs = self._on(champion, text)
+            beside = self._on(version, text) if own.text_sha256 != text else None
+        inputs = Inputs(
+            version=version.number,
+            own=own,
+            champion_version=champion.number if champion else None,
+            champion=theirs,
+            beside=beside,
+        )
+        verdict = judge(self.config, inputs)
+        return Ruling(verdict.passed, verdict.because, verdict.record())
+
+    def note(self, version: "Version") -> None:
+        """Keep what the run has measured with the version that it has made."""
+        from gptcore.evaluation.measured import Measured
+        from gptcore.registry.tracking import measured_file
+
+        paths = self.workspace.paths
+        values: dict[str, Any] = read_json(paths.evaluation / "measured.json")
+        found = Measured.model_validate({**values, "facts": self._facts()})
+        self.known[version.number, found.text_sha256] = found
+        self.registry.note(version, measured_file(found.text_sha256), json.dumps(found.model_dump()))
+
+    def _facts(self) -> dict[str, int]:
+        """What the limits of the gate are about."""
+        export = self.workspace.paths.model / "export"
+        counted = {
+            "bytes": sum(each.stat().st_size for each in export.iterdir()),
+            "parameters": self.workspace.metrics("evaluate").get("model.parameters"),
+            "skipped_batches": self.workspace.metrics("train").get("skipped_batches"),
+        }
+        return {name: value for name, value in counted.items() if value is not None}
+
+    def _text(self) -> str:
+        meta: dict[str, Any] = read_json(self.workspace.paths.tokens / "meta.json")
+        return str(meta["val"]["text_sha256"])
+
+    def _on(self, version: "Version", text: str) -> "Measured":
+        """The version measured on the text with this hash: as it was kept, or again."""
+        if (version.number, text) not in self.known:
+            kept = self._kept(version, text)
+            if kept is None and text == self._text():
+                self._measure(version)
+                kept = self._kept(version, text)
+            if kept is None:
+                raise UserError(f"gpt version {version.number} has no measurement on the text that it was tested on")
+            self.known[version.number, text] = kept
+        return self.known[version.number, text]
+
+    def _kept(self, version: "Version", text: str) -> "Measured | None":
+        from gptcore.evaluation.measured import Measured
+        from gptcore.registry.tracking import measured_file
+
+        kept = self.registry.noted(version, measured_file(text))
+        return None if kept is None else Measured.model_validate(json.loads(kept))
+
+    def _measure(self, version: "Version") -> None:
+        """In a process of its own, which imports torch and takes all cores. Raises UserError."""
+        get_run_logger().info(f"measures gpt version {version.number} on this validation text, to compare with it")
+        lines: list[str] = []
+
+        def on_line(line: str) -> None:
+            lines.append(line)
+            get_run_logger().info(line)
+
+        command = [sys.executable, "-m", "gptcore", "registry", "measure", str(version.number)]
+        settings = {**self.workspace.settings, "MLFLOW_TRACKING_URI": self.registry.uri}
+        with slot("measure"):
+            code = run_group(command, self.workspace.root, on_line, settings)
+        try:
+            check("measure", code, lines)
+        except StageFailed as error:
+            remedy = "`gptcore registry verify` says how to get files back, `gptcore registry rollback` takes another"
+            raise UserError(
+                f"nothing can be compared with gpt version {version.number}: {error}; no alias was moved; {remedy}"
+            ) from None
