@@ -66,8 +66,10 @@ def promote(workspace: Workspace, experiment: str | None) -> State[Promotion]:
 def _settle(workspace: Workspace, experiment: str | None, uri: str) -> tuple[Promotion, str]:
     """Do at the registry what is still to be done: (how it stands, the news or nothing)."""
     from gptcore.registry.tracking import opened
+    from gptcore.tracking.trackers import send_left
 
     with opened(uri, workspace.checkout / "mlartifacts") as registry:
+        send_left("mlflow", workspace.paths, uri, workspace.checkout / "mlartifacts")
         tags, gate = _tags(workspace, experiment), Gate(workspace, registry)
         version = registry.find(tags["model_sha256"])
         if version and not registry.is_there(version.number, workspace.paths.model / "export"):

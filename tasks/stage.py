@@ -7,10 +7,12 @@ from typing import Any
 from prefect import Task, get_run_logger
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.runtime import flow_run
 from prefect.states import Completed
 from prefect.tasks import exponential_backoff
 
 from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE, UNAVAILABLE_EXIT_CODE, Unavailable, UserError
+from gptcore.registry.address import tracking_uri
 from gptcore.training.state_store import clear_state_stores
 from tasks.dvc.probe import Verdict
 from tasks.process.child_run import run_elsewhere, said
@@ -70,7 +72,10 @@ def _run(stage: str, workspace: Workspace, before: Verdict) -> State[None]:
     started = time.monotonic()
     output = Output(stage, before.why)
     finished = workspace.paths.scratch / f"finished-{stage}"
-    settings = {"GPTCORE_FINISHED_STATES": str(finished), **workspace.settings}
+    settings = {
+        "GPTCORE_FINISHED_STATES": str(finished), "GPTCORE_RUN_NAME": flow_run.name or "",
+        "MLFLOW_TRACKING_URI": tracking_uri(workspace.checkout), **workspace.settings,
+    }  # fmt: skip
     with workspace.held(stage) as command:
         code = run_group(["/bin/sh", "-c", command], workspace.root, output.line, settings)
     check(stage, code, output.lines)

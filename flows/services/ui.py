@@ -56,8 +56,10 @@ def main() -> None:
             _wait_for(server)
             for _ in deploy():
                 pass
+            tracked = {"GPTCORE_TRACKERS": os.environ.get("GPTCORE_TRACKERS", "mlflow")}  # its page is open
             for pool in EVERYWHERE:
-                worker = Worker(pool, {"PREFECT_API_URL": f"{prefect}/api"}, log=_log(stack, f"worker-{pool}"))
+                settings = {"PREFECT_API_URL": f"{prefect}/api", **tracked}
+                worker = Worker(pool, settings, log=_log(stack, f"worker-{pool}"))
                 stack.callback(worker.stop)
                 others.append(worker.process)
             print(f"Prefect  {prefect}\nMLflow   {START_PAGE.format(port=port)}\nLogs     {LOGS}", flush=True)

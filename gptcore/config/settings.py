@@ -4,14 +4,17 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gptcore.config.environment import read_environment
-from gptcore.errors import UserError
+from gptcore.errors import UserError, known_names
 
 if TYPE_CHECKING:  # importing torch takes 2 s, which an unchanged flow does not need
     import torch
+
+
+TRACKERS = ("mlflow", "wandb")
 
 
 class Settings(BaseSettings):
@@ -54,6 +57,27 @@ class Settings(BaseSettings):
         "`/corpora https:// s3://bucket/texts`; relative folders start at the repository; empty is everywhere",
     )
     checkpoint_seconds: float = Field(20, gt=0, description="Training seconds between two resume checkpoints")
+    trackers: str = Field(
+        "",
+        description="Who hears of a training while it trains: mlflow, wandb, both with a comma between, or none; empty "
+        "is mlflow if MLFLOW_TRACKING_URI is a server's address",
+    )
+    tracking_seconds: float = Field(10, gt=0, description="Seconds between two points of a tracked training's curves")
+    run_name: str = Field("", description="The name of a tracked training; a flow run sets its own")
+
+    @field_validator("trackers")
+    @classmethod
+    def _are_known(cls, given: str) -> str:
+        names = given.split(",") if given not in ("", "none") else []
+        if unknown := [each for each in names if each not in TRACKERS]:
+            raise ValueError(f"there is no tracker {unknown[0]!r}{known_names(unknown[0], (*TRACKERS, 'none'))}")
+        return given
+
+    def tracker_names(self) -> list[str]:
+        is_served = os.environ.get("MLFLOW_TRACKING_URI", "").startswith(("http://", "https://"))
+        if self.trackers in ("", "none"):
+            return ["mlflow"] if is_served and not self.trackers else []
+        return list(dict.fromkeys(self.trackers.split(",")))
 
     def compiles(self) -> bool:
         return self.compile == "on" or (self.compile == "auto" and self.torch_device().type == "cuda")

@@ -9,7 +9,7 @@ NOTE = "mlflow.note.content"  # what MLflow shows as description of an experimen
 
 MODEL_NOTE = "GPTs that the flow train-gpt has trained. `champion` is the best so far, `challenger` the newest."
 EXPERIMENT_TAGS = {
-    NOTE: "Runs of the flow train-gpt; each has registered a version of the model `gpt`.",
+    NOTE: "Trainings, followed while they train, and the versions of the model `gpt` that the flow made.",
     "mlflow.experimentKind": "custom_model_development",
     "mlflow.experiment.primaryMetric.name": COLUMNS[0],
     "mlflow.sharedViewState.gptcore": json.dumps({

@@ -233,14 +233,20 @@ class Registry:
     ) -> Version:
         """Log a run `name` with params, metrics and curve, and register its export as a new version with `tags`.
 
-        Resumes an interrupted run for the same weights, without duplicating what it has logged.
+        Goes on in the run of these weights, which the training has begun if it was tracked, or a promotion that was
+        interrupted; without duplicating what it has logged.
         """
         with self._run(name, tags) as run:
             began = run.info.start_time
-            points = [Metric(each.name, each.value, began + round(1000 * each.seconds), each.step) for each in curve]
+            known = {each: self._steps(run.info.run_id, each) for each in {each.name for each in curve}}
+            points = [
+                Metric(each.name, each.value, began + round(1000 * each.seconds), each.step)
+                for each in curve
+                if each.step not in known[each.name]
+            ]
             points += [Metric(key, value, began, 0) for key, value in metrics.items()]
             self.client.log_batch(run.info.run_id, points)
-            mlflow.log_params(params)
+            mlflow.log_params({key: value for key, value in params.items() if key not in run.data.params})
             with TemporaryDirectory(prefix="gptcore-") as folder:
                 logged = mlflow.pyfunc.log_model(
                     name=MODEL,
@@ -262,10 +268,15 @@ class Registry:
         begun = self.client.search_runs([self.experiment], same, max_results=1)
         if begun:
             run = mlflow.start_run(begun[0].info.run_id)
+            self.client.update_run(run.info.run_id, name=name)
+            mlflow.set_tags(packed(tags))
         else:
             run = mlflow.start_run(experiment_id=self.experiment, run_name=name, tags=packed(tags))
         with run:
             yield run
+
+    def _steps(self, run: str, name: str) -> set[int]:
+        return {each.step for each in self.client.get_metric_history(run, name)}
 
 
 def verdict_file(sha256: str) -> str:

@@ -166,6 +166,7 @@ class Optimizer:
         for group in self.groups():
             group["peak"] = group["lr"]
         self.parameters, self.together = list(named.values()), _Together(self.optimizers)
+        self.gradient_norm: Tensor | None = None  # of the last step, before clipping; None without clipping
 
     def groups(self) -> list[dict[str, Any]]:
         return [group for optimizer in self.optimizers for group in optimizer.param_groups]
@@ -182,7 +183,7 @@ class Optimizer:
                 group["momentum"] = muon_momentum(self.config, step)
         scaler.unscale_(self.together)
         if self.config.gradient_clip:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
+            self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
         scaler.step(self.together)
         self.together.zero_grad(set_to_none=True)
         scaler.update()

@@ -25,6 +25,7 @@ from gptcore.training.checkpoint import Checkpoints, Progressed, fingerprint
 from gptcore.training.config import CurveConfig, OptimConfig, TrainConfig, TrainMetrics
 from gptcore.training.initial_state import make_ready, new_state
 from gptcore.training.memory import garbage_kept, keep_freed_memory
+from gptcore.training.points import Points
 from gptcore.training.results import write_results
 from gptcore.training.state_store import open_state_store
 from gptcore.training.stop import StopRequest
@@ -43,6 +44,7 @@ class Run:
     paths: Paths
     folder: Path
     progressed: Progressed = field(init=False)
+    points: Points = field(init=False)
 
     def __post_init__(self) -> None:
         if self.curve.block_size > self.model.block_size:
@@ -102,6 +104,13 @@ class Run:
 
     def to_the_end(self) -> TrainMetrics:
         """Train, then write the results. On SIGINT or SIGTERM, writes a checkpoint and raises Stopped."""
+        with Points(self.state, self.train.batch_tokens, self.folder / "export") as self.points:
+            if self.name == "train":
+                self.points.begin(fingerprint(self.identity), self.identity, self.paths)
+            self._fit()
+            return self._export()
+
+    def _fit(self) -> None:
         stop, saved = StopRequest(), time.monotonic()
         started = time.perf_counter()
         showing = Progress(self.name, self.train.steps, "step", self.state.step)
@@ -119,7 +128,6 @@ class Run:
                     distributed.wait_for_all()  # a rank that exits before the checkpoint is written ends the others
                     raise Stopped(f"stopped at step {report.step:,} of {self.train.steps:,}; run it again to go on")
                 started = time.perf_counter()
-        return self._export()
 
     def _record(self, report: StepReport, seconds: float, progress: Progress) -> None:
         """Record the step; evaluate and sample if due. `seconds` is the time of the step alone."""
@@ -139,6 +147,12 @@ class Run:
             self._evaluate(model, report)
         if model and samples:
             self._sample(model, report.step)
+        row = (
+            {name: value for name, value in here.rows[-1].items() if name not in ("step", "seconds")}
+            if evaluates
+            else {}
+        )
+        self.points.add(report, seconds, row, here.samples[-1]["text"] if model and samples else "")
         tokens_per_second = report.step * self.train.batch_tokens / here.seconds
         val_loss = f"  val {here.rows[-1]['val_loss']:.3f}" if here.rows else ""
         progress.update(report.step, f"loss {report.loss:.3f}{val_loss}  {tokens_per_second:,.0f} tokens/s")

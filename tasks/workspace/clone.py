@@ -82,8 +82,8 @@ def clone_repository(checkout: Path, root: Path, *options: str) -> None:
         git(["remote", "set-url", "origin", own if split_credentials(own)[0] == address else address], root)
 
 
-# their resume states are stored by identity
-RESUMED = ("download", "tokenize", "train", "baseline")
+# their resume states, and what trackers are still to be told, are stored by identity
+RESUMED = ("download", "tokenize", "train", "baseline", "tracking")
 
 
 def _share(checkout: Path, root: Path) -> None:

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import sqlite3
 from argparse import Namespace
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +102,19 @@ def test_pages_of_mlflow_say_what_a_version_is(finished: Path) -> None:
 
 
 def test_promotion_broken_off_is_gone_on_with(finished: Path) -> None:
-    """As if killed between creating the run and its version: afterwards neither the run nor its curve is duplicated."""
+    """As if killed between creating the run and its version, or begun by the training itself, under another flow run's
+    name: afterwards neither the run nor its curve is duplicated, and the name is that of version, run and experiment.
+    """
     client(finished).delete_model_version("gpt", "1")
+    client(finished).update_run(only_run(finished).info.run_id, name="of-the-training")
+    with closing(sqlite3.connect(finished / "mlflow.db")) as database, database:
+        database.execute("UPDATE metrics SET timestamp = timestamp + 5")  # a training tells the time of each point
     train_gpt()
     aliases, n_runs, versions = registry(finished)
     assert (aliases, n_runs, list(versions)) == ({"champion": 2, "challenger": 2}, 1, [2])
     assert curve(finished) == [2.0, 1.5]
+    run = only_run(finished)
+    assert run.info.run_name == run.data.tags["flow_run_name"] == versions[2]["flow_run_name"] != "of-the-training"
 
 
 def test_cached_promotion_looks_for_its_files(finished: Path) -> None:

@@ -8,16 +8,21 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import mlflow
+import psutil
 import pytest
 import torch
 
+from gptcore.config.paths import Paths
 from gptcore.config.settings import settings
 from gptcore.evaluation.config import EvaluateConfig
 from gptcore.evaluation.measure import measure
 from gptcore.evaluation.measured import Measured
-from gptcore.files import sha256_file
+from gptcore.files import sha256_file, write_json
+from gptcore.tracking.trackers import send_left
 from gptcore.training.state_store import clear_state_stores
 from tests.support.engine import CURVE, GPT2, MODERN, TRAIN, make_workspace, run_stage_here, start_training, train
+from tests.support.mlflow_server import mlflow_server
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +85,42 @@ def test_a_stop_signal_leaves_a_checkpoint_and_exit_code_75(
     assert process.returncode == 75 and "run it again to go on" in output and "Traceback" not in output
     code, output = train(root)
     assert code == 0 and "resumed" in output and hashes(root) == uninterrupted
+
+
+def test_tracking_changes_nothing_and_loses_nothing(
+    tmp_path: Path, uninterrupted: dict[str, str], mlflow_database: Path
+) -> None:
+    """Killed midway with its sender, the run in MLflow has each point of the whole training once."""
+    root, md5 = workspace(tmp_path / "tracked"), "0123456789abcdef0123456789abcdef.dir"
+    write_json(root / "dvc.lock", {"stages": {"tokenize": {"outs": [{"path": "data/tokens", "md5": md5}]}}})
+    shutil.copy(mlflow_database, tmp_path)
+    with mlflow_server(tmp_path / "mlflow.db", tmp_path / "served") as address:
+        how = {"MLFLOW_TRACKING_URI": address, "GPTCORE_RUN_NAME": "gentle-phoenix", "GPTCORE_TRACKING_SECONDS": "0.1"}
+        process = start_training(root, **how)
+        wait_for_checkpoint(root, process)
+        for each in [*psutil.Process(process.pid).children(), process]:
+            each.kill()
+        process.communicate()
+        code, output = train(root, **how)
+        assert code == 0 and "resumed" in output and "Traceback" not in output, output
+        send_left("mlflow", Paths(root), address, tmp_path)  # nothing, unless the machine is too slow for its sender
+        client = mlflow.MlflowClient(address)
+        (run,) = client.search_runs([client.get_experiment_by_name("train-gpt").experiment_id])
+        history = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
+        samples = [each.path for each in client.list_artifacts(run.info.run_id, "samples")]
+    assert hashes(root) == uninterrupted
+    assert not list((root / "data/scratch/tracking").rglob("*.jsonl"))
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "gentle-phoenix")
+    assert run.data.tags["model_sha256"] == uninterrupted["export/model.safetensors"]
+    assert run.data.params["train.steps"] == "250"
+    assert [each.dataset.digest for each in run.inputs.dataset_inputs] == [md5]
+    assert samples == ["samples/step-000000125.txt", "samples/step-000000250.txt"]
+    steps = [each.step for each in history["loss"]]
+    assert steps == sorted(set(steps)) and steps[0] == 1 and steps[-1] == 250
+    with (root / "data/model/curve.csv").open() as file:
+        rows = [(int(row["step"]), float(row["val_loss"])) for row in csv.DictReader(file)]
+    assert [(each.step, each.value) for each in history["val_loss"]] == rows
+    assert {"learning_rate", "tokens_per_second", "skipped_batches", "peak_memory_megabytes"} <= set(history)
 
 
 def test_another_identity_starts_anew(tmp_path: Path) -> None:
