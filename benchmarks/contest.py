@@ -46,6 +46,7 @@ class Contest:
             "--nanogpt", type=Path, help="a checkout of nanoGPT; without it our faithful mode stands in"
         )
         parser.add_argument("--settings", nargs="+", default=settings, choices=settings)
+        parser.add_argument("--sides", nargs="+", default=names, choices=names, help="leave out the others")
         parser.add_argument("--repeats", type=int, default=2, help="runs of each side (default 2)")
         parser.add_argument(
             "--precision", choices=["float32", "bfloat16"], help="of both sides, instead of the default"
@@ -63,7 +64,7 @@ class Contest:
         if folder and not (folder / "model.py").is_file():
             parser.error(f"--nanogpt {folder}: there is no model.py; name a checkout of nanoGPT")
         chosen = [self.arguments.precision] if self.arguments.precision else precisions()[-fastest:]
-        self.sides = [f"{name} {precision}" for precision in chosen for name in names]
+        self.sides = [f"{name} {precision}" for precision in chosen for name in self.arguments.sides]
         self.busiest = 0.0  # the largest share of the cores that others used
 
     def run(self, report: Callable[[Medians], list[str]]) -> None:

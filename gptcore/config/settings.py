@@ -23,8 +23,10 @@ class Settings(BaseSettings):
     ranks: int = Field(
         0, ge=0, description="Processes that train together on this machine; 0 is one per GPU, on a CPU one"
     )
-    sharding: Literal["ddp", "fsdp"] = Field(
-        "ddp", description="Over several ranks: the whole model on each, or weights and optimizer in parts"
+    sharding: Literal["ddp", "fsdp", "hsdp"] = Field(
+        "ddp",
+        description="Over several ranks: the whole model on each; weights and optimizer in parts; or in parts within "
+        "each machine, whole on each machine",
     )
     micro_batch: int = Field(0, ge=0, description="Sequences per forward pass; 0 is as many as fit")
     deterministic: bool = Field(

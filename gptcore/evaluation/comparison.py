@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from gptcore.config.paths import Paths
 from gptcore.config.settings import settings
@@ -19,7 +20,7 @@ from gptcore.evaluation.config import (
 )
 from gptcore.evaluation.curves import draw_curves, read_curve
 from gptcore.evaluation.intervals import Units, intervals, units
-from gptcore.evaluation.losses import score, standard_error
+from gptcore.evaluation.losses import products_in, score, standard_error
 from gptcore.evaluation.positions import write_positions
 from gptcore.evaluation.tally import Sums, Tally, tally, window_starts
 from gptcore.files import write_json
@@ -83,7 +84,12 @@ def _tally(paths: Paths, folder: Path, config: EvaluateConfig) -> tuple[Tally, i
         )
     tokens, starts = open_tokens(paths.tokens, "val"), document_starts(paths.tokens, "val")
     windows = len(window_starts(len(tokens), config.block_size, config.stride))
-    with Progress(f"evaluate {folder.name}", windows, "window") as progress:
+    device = model.wte.weight.device
+    dtype = products_in(device)
+    if settings().compiles():
+        model.compile_blocks()
+    autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+    with Progress(f"evaluate {folder.name}", windows, "window") as progress, autocast:
         losses = tally(model, tokens, starts, config.block_size, config.stride, progress)
     return losses, model.parameter_count()
 

@@ -4,6 +4,8 @@ Shapes: B batch, T time, C n_embd, H n_head, D head_dim = C / H.
 """
 
 import math
+from functools import lru_cache
+from typing import TYPE_CHECKING, Union
 
 import torch
 from torch import Tensor, nn
@@ -13,38 +15,69 @@ from gptcore.model.config import ModelConfig
 from gptcore.model.dropout import dropout
 from gptcore.model.norm import normalize
 
+if TYPE_CHECKING:  # imports torch's compiler, a second
+    from torch.nn.attention.flex_attention import BlockMask
+
+Mask = Union[Tensor, "BlockMask", None]
+
+FLEX_HEAD_DIM = 16  # FlexAttention's smallest
 QUERY_BLOCK = 128  # for attention on a CPU; shorter blocks skip more masked keys, longer ones multiply faster
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Apply rotary positions to x (B, T, .., D), pair by pair; cos, sin (T, .., D/2). Su et al. 2021, RoFormer."""
     pairs = x.unflatten(-1, (-1, 2))
+    rotated: Tensor
     if x.device.type == "cpu":  # one pass; GPU compilers do not support complex numbers
-        rotated: Tensor = torch.view_as_real(torch.view_as_complex(pairs.float()) * torch.complex(cos, sin))
-    else:
-        first, second = pairs.unbind(-1)
-        rotated = torch.stack((first * cos - second * sin, second * cos + first * sin), dim=-1)
-    return rotated.flatten(-2)
+        rotated = torch.view_as_real(torch.view_as_complex(pairs.float()) * torch.complex(cos, sin)).flatten(-2)
+    else:  # compiled, each thread reads the element that it writes; the other of the pair is in the same cache line
+        signed = torch.stack((-sin, sin), dim=-1).flatten(-2)
+        rotated = x * cos.repeat_interleave(2, -1) + pairs.flip(-1).flatten(-2) * signed
+    return rotated
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, rate: float, scale: float, window: int, bias: Tensor | None) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, rate: float, scale: float, window: int, mask: Mask) -> Tensor:
     """Causal attention of q, k, v (B, H, T, D), each query to the last `window` positions (0: to all).
 
-    `rate` is the dropout rate on the attention weights, `bias` the `window_bias` of these T positions.
+    `rate` is the dropout rate on the attention weights, `mask` the `window_mask` of these T positions.
     """
     if _in_blocks(q.device):
         return _attend_in_blocks(q, k, v, rate, scale, window)
-    if bias is None:
+    if mask is None:
         return F.scaled_dot_product_attention(q, k, v, dropout_p=rate, is_causal=True, scale=scale)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=rate, scale=scale)
+    if isinstance(mask, Tensor):
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=rate, scale=scale)
+    from torch.nn.attention.flex_attention import flex_attention
+
+    y: Tensor = flex_attention(q, k, v.to(q.dtype), block_mask=mask, scale=scale)
+    return y
 
 
-def window_bias(T: int, window: int, device: torch.device) -> Tensor | None:
-    """The mask (T, T) that `attend` takes for `window`; None where it needs none. One serves all blocks of a pass."""
+def window_mask(T: int, window: int, device: torch.device, flex: bool = False) -> Mask:
+    """The mask of T positions that `attend` takes for `window`. One serves all blocks of a pass.
+
+    It is None where `attend` needs none, and a matrix (T, T) that is added to the scores for torch's own kernels, which
+    read all of it. With `flex` it is a `BlockMask` for FlexAttention, a kernel that is compiled for a GPU and skips
+    what the window hides; that kernel has no dropout (Dong et al. 2024).
+    """
     if not window or window >= T or _in_blocks(device):
         return None
+    if flex:
+        return _block_mask(T, window, device)
     autocast = torch.is_autocast_enabled(device.type)
     return _causal_bias(T, 0, window, torch.get_autocast_dtype(device.type) if autocast else torch.float32, device)
+
+
+@lru_cache(maxsize=8)
+def _block_mask(T: int, window: int, device: torch.device) -> "BlockMask":
+    """Made once, and outside inference mode: it serves passes with and without gradients."""
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return (query >= key) & (query - key < window)
+
+    with torch.inference_mode(False):
+        return create_block_mask(sees, None, None, T, T, device=str(device))
 
 
 def stores_scores(device: torch.device, dtype: torch.dtype, rate: float) -> bool:
@@ -100,9 +133,9 @@ class Attention(nn.Module):
             self.value_mix = nn.Parameter(torch.tensor([0.5, 0.5]))
 
     def forward(
-        self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, bias: Tensor | None, value_embedding: Tensor | None
+        self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, mask: Mask, value_embedding: Tensor | None
     ) -> Tensor:
-        """`bias` is the `window_bias` of the T positions; a block without a window does not read it."""
+        """`mask` is the `window_mask` of the T positions; a block without a window does not read it."""
         B, T, C = x.shape
         heads = (self.config.n_head, self.config.head_dim)
         # process queries and keys together as far as possible
@@ -116,5 +149,5 @@ class Attention(nn.Module):
             v = self.value_mix[0] * v + self.value_mix[1] * value_embedding.view(v.shape)
         q, k, v = (each.transpose(1, 2) for each in (*qk.unbind(2), v))  # (B, H, T, D)
         rate = self.config.dropout if self.training else 0.0
-        y = attend(q, k, v, rate, self.scale, self.window, bias if self.window else None)
+        y = attend(q, k, v, rate, self.scale, self.window, mask if self.window else None)
         return dropout(self.c_proj(y.transpose(1, 2).reshape(B, T, C)), rate)

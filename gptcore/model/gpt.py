@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from gptcore.model.attention import Attention, window_bias
+from gptcore.model.attention import FLEX_HEAD_DIM, Attention, Mask, window_mask
 from gptcore.model.config import ModelConfig
 from gptcore.model.counts import counts
 from gptcore.model.dropout import dropout
-from gptcore.model.loss import linear_cross_entropy
+from gptcore.model.loss import Kernel, in_one_kernel, in_slices, linear_cross_entropy
 from gptcore.model.norm import Norm, normalize
 
 RECOMPILE_LIMIT = 64
@@ -49,7 +49,7 @@ class Block(nn.Module):
         self.mlp = MLP(config)
         self.residual_mix = nn.Parameter(torch.tensor([1.0, 0.0])) if config.residual_scalars else None
 
-    def forward(self, *inputs: Tensor | tuple[Tensor, Tensor] | None) -> Tensor:
+    def forward(self, *inputs: Mask | tuple[Tensor, Tensor]) -> Tensor:
         """Arguments as for `_output`."""
         if self.recomputes and torch.is_grad_enabled():
             recomputed: Tensor = checkpoint(self._output, *inputs, use_reentrant=False)
@@ -61,12 +61,12 @@ class Block(nn.Module):
         x: Tensor,
         x0: Tensor,
         rotary: tuple[Tensor, Tensor] | None,
-        bias: Tensor | None,
+        mask: Mask,
         value_embedding: Tensor | None,
     ) -> Tensor:
         if self.residual_mix is not None:
             x = self.residual_mix[0] * x + self.residual_mix[1] * x0
-        x = x + self.attn(self.ln_1(x), rotary, bias, value_embedding)
+        x = x + self.attn(self.ln_1(x), rotary, mask, value_embedding)
         output: Tensor = x + self.mlp(self.ln_2(x))
         return output
 
@@ -76,10 +76,12 @@ class GPT(nn.Module):
 
     cos: Tensor
     sin: Tensor
+    loss_kernel: Kernel
 
     def __init__(self, config: ModelConfig, vocab_size: int, seed: int = 0) -> None:
         super().__init__()
         self.config, self.vocab_size = config, vocab_size
+        self.compiled, self.loss_kernel = False, in_slices
         self.wte = nn.Embedding(vocab_size, config.n_embd)
         self.wpe = nn.Embedding(config.block_size, config.n_embd) if config.position == "learned" else None
         self.wbe = nn.Embedding(config.bigram_buckets, config.n_embd) if config.bigram_buckets else None
@@ -133,17 +135,18 @@ class GPT(nn.Module):
         if self.wbe is not None:
             x = x + self.wbe(self.bigrams(ids))
         x = normalize(x) if self.config.embedding_norm else x
+        x = x.to(_residual_dtype(x))
         x = x0 = dropout(x, self.config.dropout if self.training else 0.0)
         rotary = (self.cos[:T, None, None], self.sin[:T, None, None]) if self.config.position == "rope" else None
-        bias = window_bias(T, self.config.sliding_window, ids.device)
+        mask = window_mask(T, self.config.sliding_window, ids.device, self._takes_flex_attention(ids.device))
         tables = iter(self.wve)
         for layer, block in enumerate(self.h):
             value_embedding = next(tables)(ids) if self.config.has_value_embedding(layer) else None
-            x = block(x, x0, rotary, bias, value_embedding)
+            x = block(x, x0, rotary, mask, value_embedding)
         x = self.ln_f(x)
         if targets is not None:
             return linear_cross_entropy(
-                x.flatten(0, 1), self.lm_head.weight, targets.flatten(), self.config.logit_softcap
+                x.flatten(0, 1), self.lm_head.weight, targets.flatten(), self.config.logit_softcap, self.loss_kernel
             )
         logits: Tensor = self.lm_head(x).float()  # (B, T, V)
         if self.config.logit_softcap:
@@ -151,7 +154,7 @@ class GPT(nn.Module):
         return logits
 
     def compile_blocks(self, backend: str = "inductor") -> None:
-        """Compile each block's forward with torch, in place, so that parameter names do not change."""
+        """Compile each block's forward and the loss with torch, in place, so that parameter names do not change."""
         import torch._dynamo  # takes a second
 
         # Past its limit, torch warns and stops compiling. Blocks are of five kinds, micro-batches of a few sizes.
@@ -160,6 +163,12 @@ class GPT(nn.Module):
         torch._dynamo.config.optimize_ddp = False
         for block in self.h:
             block.forward = torch.compile(block.forward, dynamic=False, backend=backend)
+        self.loss_kernel = torch.compile(in_one_kernel, dynamic=False, fullgraph=True, backend=backend)
+        self.compiled = True
+
+    def _takes_flex_attention(self, device: torch.device) -> bool:
+        drops = self.training and self.config.dropout > 0
+        return self.compiled and device.type == "cuda" and self.config.head_dim >= FLEX_HEAD_DIM and not drops
 
     def bigrams(self, ids: Tensor) -> Tensor:
         """Hash each (previous id, id) into a bucket; the first position has no previous id and uses bucket 0."""
@@ -173,3 +182,9 @@ class GPT(nn.Module):
     def flops_per_token(self) -> int:
         """Forward and backward."""
         return counts(self.config, self.vocab_size).flops_per_token
+
+
+def _residual_dtype(x: Tensor) -> torch.dtype:
+    """bfloat16 where a GPU computes in it: each block reads and writes the residual stream several times."""
+    bfloat16 = x.is_cuda and torch.is_autocast_enabled("cuda") and torch.get_autocast_dtype("cuda") == torch.bfloat16
+    return torch.bfloat16 if bfloat16 else x.dtype

@@ -18,6 +18,7 @@ from torch import Tensor
 from gptcore.errors import UserError
 from gptcore.files import read_json, sha256sums
 from gptcore.training.config import LAST_STEP
+from gptcore.training.host_copy import HostCopy
 from gptcore.training.state_store import LAST, StateStore
 
 # A save writes at most one best, so keeping two also keeps the best weights that belong to the older checkpoint
@@ -52,8 +53,9 @@ class Best:
 class Checkpoints:
     """One run's checkpoints in one store: `step-<step>` and `best-<step>`, the newest `KEPT` of each.
 
-    A save copies the tensors to host memory; one thread writes them while training continues. A failed write is
-    reported once and does not stop training. Memory: one copy of the state, and at most two of the best weights.
+    A save copies the tensors to host memory, on a GPU without waiting (see `HostCopy`); one thread writes them while
+    training goes on. A failed write is reported once and does not stop training. Memory: one copy of the state, and at
+    most two of the best weights.
     """
 
     def __init__(self, place: StateStore, identity: dict[str, Any]) -> None:
@@ -62,6 +64,7 @@ class Checkpoints:
         self._best_written_step = -1
         self._writer: Thread | None = None
         self._failing = False
+        self._state = HostCopy()
 
     def keep_best(self, step: int, val_loss: float, weights: dict[str, Tensor]) -> None:
         """Keep these weights if they are the best so far; the next save writes them first."""
@@ -79,7 +82,8 @@ class Checkpoints:
         elif self._writer and self._writer.is_alive():
             return
         content = asdict(progressed)  # a deep copy: the curve keeps growing
-        self._writer = Thread(target=self._write, args=(_host_copies(tensors), content, self.best), name="checkpoint")
+        self._state.take(tensors)  # the previous write is done
+        self._writer = Thread(target=self._write, args=(content, self.best), name="checkpoint")
         self._writer.start()
         if wait:
             self.close()
@@ -115,13 +119,14 @@ class Checkpoints:
         except OSError as error:
             print(f"warning: the checkpoints in {self.place} could not be removed: {_cause(error)}", flush=True)
 
-    def _write(self, tensors: dict[str, Tensor], content: dict[str, Any], best: Best | None) -> None:
+    def _write(self, content: dict[str, Any], best: Best | None) -> None:
         step = content["step"]
         try:
+            self._state.wait()
             if best and best.step != self._best_written_step:
                 self._write_entry("best", best.weights, {"step": best.step, "val_loss": best.val_loss})
                 self._best_written_step = best.step
-            self._write_entry("step", tensors, content)
+            self._write_entry("step", self._state.tensors, content)
         except Exception as error:  # a failed checkpoint must not end the run
             if not self._failing:
                 remains = "training goes on, and the checkpoint before it stays"

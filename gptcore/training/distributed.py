@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.nn import functional as F
 
 from gptcore.config.settings import settings
 from gptcore.errors import LOST_EXIT_CODE, STOPPED_EXIT_CODE, UserError
@@ -144,6 +146,18 @@ def total(values: Tensor) -> Tensor:
     if count() > 1:
         dist.all_reduce(values)
     return values
+
+
+def shared_out(work: Callable[[Tensor], Tensor], stack: Tensor) -> Tensor:
+    """`work(stack)`, row by row of the first dimension: each rank does a share of the rows, and all get all results."""
+    if count() == 1:
+        return work(stack)
+    share = -(-len(stack) // count())
+    padded = F.pad(stack, (0, 0) * (stack.dim() - 1) + (0, share * count() - len(stack)))
+    mine = work(padded[rank() * share : (rank() + 1) * share]).contiguous()
+    found = [torch.empty_like(mine) for _ in range(count())]
+    dist.all_gather(found, mine)
+    return torch.cat(found)[: len(stack)]
 
 
 def any_rank(*flags: bool) -> list[bool]:

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from gptcore.errors import UserError
-from gptcore.training.sharding import own_part
+from gptcore.training import distributed
+from gptcore.training.host_copy import HostCopy
+from gptcore.training.sharding import in_parts
 
 # A copy moves 12 bytes per parameter: every 50 steps this takes less than 1% of training time at any size, and a
 # rollback repeats 25 steps on average.
@@ -76,16 +78,18 @@ class Guard:
 
 
 class Copy:
-    """A copy of named tensors in host memory; `take` overwrites the previous one."""
+    """A state to go back to, in host memory: the first rank's, and of a sharded state each rank's own part."""
 
     def __init__(self) -> None:
-        self.step, self.tensors = 0, dict[str, Tensor]()
+        self.step, self._copy = 0, HostCopy()
 
     def take(self, tensors: dict[str, Tensor], step: int) -> None:
-        """Copy the tensors. On a GPU the copy is queued behind the work that produces them, without waiting."""
         self.step = step
-        for name, each in tensors.items():
-            each = own_part(each.detach())
-            if name not in self.tensors or self.tensors[name].shape != each.shape:
-                self.tensors[name] = torch.empty_like(each, device="cpu", pin_memory=each.is_cuda)
-            self.tensors[name].copy_(each, non_blocking=each.is_cuda)
+        if distributed.is_first() or any(in_parts(each) for each in tensors.values()):
+            self._copy.take(tensors)
+
+    def tensors(self, in_parts: bool) -> dict[str, Tensor]:
+        """The tensors for a state to take over. Every rank must call it if the state is not `in_parts`."""
+        self._copy.wait()
+        held = {name: each.clone() for name, each in self._copy.tensors.items()}
+        return held if in_parts else distributed.tensors_from_first(held)

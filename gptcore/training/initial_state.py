@@ -1,5 +1,6 @@
 """Create a training state for a workspace's tokens, on the device that the settings select."""
 
+import os
 from importlib import import_module
 
 import torch
@@ -22,6 +23,7 @@ def new_state(model: ModelConfig, optim: OptimConfig, train: TrainConfig, paths:
     device = settings().torch_device()
     if settings().deterministic:
         torch.use_deterministic_algorithms(True)
+        os.environ["TORCHINDUCTOR_DETERMINISTIC"] = "1"  # the compiler reads it when it is imported
     documents = document_starts(tokens, "train") if train.order == "documents" else None
     vocab_size = read_meta(tokens).vocab_size
     require_memory(model, vocab_size, device)

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 import torch
 
-from gptcore.config.settings import settings
 from gptcore.errors import UserError
 from gptcore.model.attention import stores_scores
 from gptcore.model.config import ModelConfig
@@ -50,8 +49,7 @@ def first_that_fits(state: TrainState, sizes: Iterable[int]) -> int:
 def require_memory(config: ModelConfig, vocab_size: int, device: torch.device) -> None:
     """Raises UserError for a model that cannot be trained in this memory, before any of it is allocated."""
     parameters = counts(config, vocab_size).parameters
-    in_parts = settings().sharding == "fsdp" and distributed.count() > 1
-    needed = BYTES_PER_PARAMETER * parameters // (distributed.count() if in_parts else 1)
+    needed = BYTES_PER_PARAMETER * parameters // sharding.parts()
     memory = _rank_memory_bytes(device)
     if needed > memory:
         raise UserError(

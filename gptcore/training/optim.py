@@ -9,8 +9,12 @@ from torch import Tensor
 from torch.amp import GradScaler
 
 from gptcore.model.gpt import GPT
+from gptcore.training import distributed
 from gptcore.training.config import OptimConfig
-from gptcore.training.sharding import laid_out_as, whole
+from gptcore.training.sharding import laid_out_as, own_part, whole
+
+NEWTON_SCHULZ_STEPS = 5
+A, B, C = 3.4445, -4.7750, 2.0315  # Jordan et al. 2024: coefficients that raise small singular values fast
 
 NO_SCALER = GradScaler("cpu", enabled=False)  # does nothing
 
@@ -37,22 +41,45 @@ def orthogonalize(matrices: Tensor) -> Tensor:
 
     Jordan et al. 2024, Muon: singular values end up between about 0.7 and 1.2.
     """
-    a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrices.size(1) > matrices.size(2)
     x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    for _ in range(5):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    if x.dtype == torch.float32 and x.size(2) >= 2 * x.size(1):
+        x = _newton_schulz_by_gram(x)
+    else:
+        for _ in range(NEWTON_SCHULZ_STEPS):
+            gram = x @ x.mT
+            x = torch.baddbmm(x, _quadratic(gram), x, beta=A)
     return x.mT if tall else x
+
+
+def _newton_schulz_by_gram(x: Tensor) -> Tensor:
+    """The same steps on the square Gram matrix: x is multiplied twice, not three times a step.
+
+    Each step multiplies x from the left by p = A + B gram + C gram^2, and so the Gram matrix becomes p gram p. Rounding
+    errors add up over the steps: float32 has room for them, bfloat16 has not.
+    """
+    gram, product = x @ x.mT, None
+    for step in range(NEWTON_SCHULZ_STEPS):
+        p = _quadratic(gram)
+        p.diagonal(dim1=1, dim2=2).add_(A)
+        product = p if product is None else p @ product
+        if step < NEWTON_SCHULZ_STEPS - 1:
+            gram = p @ gram @ p
+    assert product is not None
+    return product @ x
+
+
+def _quadratic(gram: Tensor) -> Tensor:
+    return torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
 
 
 class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalized (Jordan et al. 2024), with cautious weight decay (Chen et al. 2025).
 
     Matrices of the same shape go through Newton-Schulz as one stack: a small model's step is bound by the number of
-    calls, not by arithmetic. A fused query-key-value matrix is treated as three matrices. For a matrix sharded over
-    ranks, the momentum stays sharded; every rank orthogonalizes the whole matrix and keeps its own shard.
+    calls, not by arithmetic. A fused query-key-value matrix is treated as three matrices. Over several ranks, each one
+    orthogonalizes its share of a stack; the momentum of a sharded matrix stays sharded.
     """
 
     def __init__(
@@ -71,25 +98,26 @@ class Muon(torch.optim.Optimizer):
                 self._step_stack(group, shape, parameters)
 
     def _step_stack(self, group: dict[str, Any], shape: tuple[int, int], parameters: list[Tensor]) -> None:
-        updates = []
-        for parameter in parameters:
-            gradient = parameter.grad
-            assert gradient is not None
-            state = self.state[parameter]
-            if "momentum" not in state:
-                state["momentum"] = torch.zeros_like(parameter)
-            buffer = state["momentum"]
-            buffer.lerp_(gradient, 1 - group["momentum"])
-            updates.append(whole(gradient.lerp(buffer, group["momentum"])).view(-1, *shape))  # Nesterov
-        stack = orthogonalize(torch.cat(updates).to(self.dtype)).float()
+        for each in parameters:
+            if "momentum" not in self.state[each]:
+                self.state[each]["momentum"] = torch.zeros_like(each)
+        gradients = [own_part(each.grad) for each in parameters if each.grad is not None]
+        momenta = [own_part(self.state[each]["momentum"]) for each in parameters]
+        torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
+        nesterov = torch._foreach_lerp(gradients, momenta, group["momentum"])
+        updates = [
+            whole(laid_out_as(update, parameter)).view(-1, *shape)
+            for parameter, update in zip(parameters, nesterov, strict=True)
+        ]
+        stack = distributed.shared_out(orthogonalize, torch.cat(updates).to(self.dtype)).float()
         # equal root mean square per entry for every shape (Jordan's max(1, rows/columns) rule)
         stack *= math.sqrt(max(1.0, shape[0] / shape[1]))
         for parameter, update in zip(parameters, stack.split([len(each) for each in updates]), strict=True):
-            update = laid_out_as(update.reshape(parameter.shape), parameter)
+            update, own = own_part(laid_out_as(update.reshape(parameter.shape), parameter)), own_part(parameter)
             if group["weight_decay"]:
-                agree = (update * parameter) > 0
-                parameter -= group["lr"] * group["weight_decay"] * parameter * agree
-            parameter.add_(update, alpha=-group["lr"])
+                agree = (update * own) > 0
+                own.addcmul_(own, agree, value=-group["lr"] * group["weight_decay"])
+            own.add_(update, alpha=-group["lr"])
 
 
 def _part_shape(parameter: Tensor) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """A training run from token files to an exported model: resume, loss curve, samples, signals, progress."""
 
+import gc
 import time
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -23,7 +24,7 @@ from gptcore.training import distributed, sharding
 from gptcore.training.checkpoint import Checkpoints, Progressed, fingerprint
 from gptcore.training.config import CurveConfig, OptimConfig, TrainConfig, TrainMetrics
 from gptcore.training.initial_state import make_ready, new_state
-from gptcore.training.memory import keep_freed_memory
+from gptcore.training.memory import garbage_kept, keep_freed_memory
 from gptcore.training.results import write_results
 from gptcore.training.state_store import open_state_store
 from gptcore.training.stop import StopRequest
@@ -103,7 +104,8 @@ class Run:
         """Train, then write the results. On SIGINT or SIGTERM, writes a checkpoint and raises Stopped."""
         stop, saved = StopRequest(), time.monotonic()
         started = time.perf_counter()
-        with closing(self.checkpoints), Progress(self.name, self.train.steps, "step", self.state.step) as progress:
+        showing = Progress(self.name, self.train.steps, "step", self.state.step)
+        with closing(self.checkpoints), garbage_kept(), showing as progress:
             for report in fit(self.state):
                 self._record(report, time.perf_counter() - started, progress)
                 if self._reached_target():
@@ -133,6 +135,7 @@ class Run:
         samples = _is_due(report.step, self.train.steps, self.train.samples)
         model = self.state.model_on_first() if evaluates or samples else None
         if evaluates:
+            gc.collect()
             self._evaluate(model, report)
         if model and samples:
             self._sample(model, report.step)

@@ -15,10 +15,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from gptcore.config.settings import settings
 from gptcore.model.gpt import GPT
-from gptcore.training.distributed import count, is_first
+from gptcore.training.distributed import count, count_here, is_first
 
 
-def wrap(model: GPT, device: torch.device, compiler: str | None) -> nn.Module:
+def wrap(model: GPT, device: torch.device, compiler: str | None, dtype: torch.dtype = torch.float32) -> nn.Module:
     """Wrap `model` for the training step to call. `model` keeps its parameter names.
 
     From the inside out: a block's forward checkpoints its activations, `compiler` (a backend of torch.compile; None is
@@ -27,10 +27,10 @@ def wrap(model: GPT, device: torch.device, compiler: str | None) -> nn.Module:
     """
     if compiler:
         model.compile_blocks(compiler)
-    return _spread(model, device)
+    return _spread(model, device, dtype)
 
 
-def _spread(model: GPT, device: torch.device) -> nn.Module:
+def _spread(model: GPT, device: torch.device, dtype: torch.dtype) -> nn.Module:
     """Distribute `model` over the ranks.
 
     ddp: the whole model on each rank (Li et al. 2020). fsdp: parameters, gradients and optimizer state are sharded and
@@ -47,13 +47,25 @@ def _spread(model: GPT, device: torch.device) -> nn.Module:
         }
         return DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True, **buffers)
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-    mesh = init_device_mesh(device.type, (count(),))
+    shape = _mesh_shape(settings().sharding)
+    mesh = init_device_mesh(device.type, shape, mesh_dim_names=("machine", "rank")[-len(shape) :])
+    # activations keep their dtype: rotary positions need float32
+    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for block in model.h:
-        fully_shard(block, mesh=mesh)
+        fully_shard(block, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh)
     return model
+
+
+def _mesh_shape(sharding: str) -> tuple[int, ...]:
+    return (count(),) if sharding == "fsdp" else (count() // count_here(), count_here())
+
+
+def parts() -> int:
+    """Into how many parts the ranks split the training state: 1 where each has all of it."""
+    return 1 if count() == 1 or settings().sharding == "ddp" else _mesh_shape(settings().sharding)[-1]
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from gptcore.training.batches import Batches, BatchSource, prepared
 from gptcore.training.config import OptimConfig, Precision, TrainConfig
 from gptcore.training.guard import STEPS_BETWEEN_COPIES, Copy, Guard, SkippedBatch
 from gptcore.training.hardware import multiplies_bfloat16
+from gptcore.training.host_copy import finish_before_writing
 from gptcore.training.optim import Optimizer
 
 
@@ -57,11 +58,12 @@ class TrainState:
             raise UserError(f"block_size {model.block_size} is too long for {len(tokens):,} training tokens")
         self.device, self.steps, self.step, self.seed = device, train.steps, 0, train.seed
         self.model = GPT(model, vocab_size, train.seed).to(device)
-        self.spread = sharding.wrap(self.model, device, compiler)
         self.dtype = matrix_dtype(train.precision, device)
+        self.spread = sharding.wrap(self.model, device, compiler, self.dtype)
         self.optimizer = Optimizer(optim, self.model, train.steps, self.dtype)
         self.batches: BatchSource = Batches(tokens, model.block_size, batch_size, train.order, train.seed, documents)
         self.micro_batch = batch_size
+        self.reads_late = device.type == "cuda"  # a CPU has done the step when it returns
         self.guard = Guard(train.spike_nats, train.skipped_batches_limit)
         # scales float16 gradients so that small ones do not underflow, and skips steps whose gradients overflow
         self.scaler = GradScaler(device.type, enabled=self.dtype == torch.float16)
@@ -106,7 +108,9 @@ class TrainState:
     def go_back(self, copy: Copy) -> None:
         """Restore the state of `copy`, but keep the list of skipped batches and the micro-batch."""
         skipped, micro_batch = self.guard.skipped, self.micro_batch
-        self.load_tensors({name: each.clone() for name, each in copy.tensors.items()}, copy.step)
+        self.model.zero_grad(set_to_none=True)
+        finish_before_writing()
+        self.load_tensors(copy.tensors(sharding.in_parts(self.model.wte.weight)), copy.step)
         self.guard.skipped, self.micro_batch = skipped, micro_batch
 
     def free_gradients(self) -> None:
@@ -203,21 +207,62 @@ def _halve_micro_batch(state: TrainState) -> None:
 
 
 def _until_a_bad_batch(state: TrainState, copy: Copy, skipped: list[SkippedBatch]) -> Iterator[StepReport]:
-    """Train to the end or to the first bad batch, which is added to `skipped`; go back to the copy then."""
+    """Train to the end or to the first bad batch, which is added to `skipped`; go back to the copy then.
+
+    Where `state.reads_late`, the loss of a step is read when the next one's passes are queued, so that the device need
+    not wait for the program. The weights are then still those of the step that is reported.
+    """
+    taken: _Step | None = None  # its loss is not read yet
     indices = map(state.guard.batch_of, range(state.step, state.steps))
     with closing(prepared(state.batches, indices, pin_memory=state.device.type == "cuda")) as batches:
         for index, ids, targets in batches:
-            torch.manual_seed(step_seed(state.seed, state.step, distributed.rank()))
-            measured = loss_and_gradients(state, ids, targets, state.micro_batch)
+            number = state.step + (taken is not None)
+            torch.manual_seed(step_seed(state.seed, number, distributed.rank()))
+            step = _Step(index, loss_and_gradients(state, ids, targets, state.micro_batch))
+            if taken:
+                if not (report := _count(state, taken, copy, skipped)):
+                    return
+                yield report
             # copy the weights only once this batch's loss confirms them; other steps do not wait for their loss here
-            if state.step >= copy.step + STEPS_BETWEEN_COPIES and state.guard.accepts(*measured.tolist()):
+            if state.step >= copy.step + STEPS_BETWEEN_COPIES and state.guard.accepts(*step.measured()):
                 copy.take(state.tensors(), state.step)
-            factor = state.optimizer.step(state.step, state.scaler)
-            loss, gradient = measured.tolist()
-            if not state.guard.accepts(loss, gradient):
-                state.guard.skip(index, state.step + 1, loss)
-                skipped.append(SkippedBatch(state.step + 1, index, loss, copy.step))
-                return
-            state.guard.losses.append(loss)
-            state.step += 1
-            yield StepReport(state.step, loss, factor, tuple(skipped), state.micro_batch)
+            finish_before_writing()
+            step.factor = state.optimizer.step(state.step, state.scaler)
+            taken = step
+            if not state.reads_late:
+                if not (report := _count(state, taken, copy, skipped)):
+                    return
+                yield report
+                taken = None
+        if taken and (report := _count(state, taken, copy, skipped)):
+            yield report
+
+
+class _Step:
+    """A step that is queued on the device: its loss and the sum of one gradient are on their way to host memory."""
+
+    def __init__(self, batch: int, measured: Tensor) -> None:
+        self.batch, self.factor = batch, 0.0
+        self._measured = torch.empty(measured.shape, pin_memory=measured.is_cuda)
+        self._measured.copy_(measured, non_blocking=measured.is_cuda)
+        self._there = torch.cuda.Event() if measured.is_cuda else None
+        if self._there:
+            self._there.record()
+
+    def measured(self) -> tuple[float, float]:
+        if self._there:
+            self._there.synchronize()
+        loss, gradient = self._measured.tolist()
+        return loss, gradient
+
+
+def _count(state: TrainState, step: _Step, copy: Copy, skipped: list[SkippedBatch]) -> StepReport | None:
+    """Count `step` as done if its loss is good; otherwise skip its batch. Raises UserError after too many of those."""
+    loss, gradient = step.measured()
+    if state.guard.accepts(loss, gradient):
+        state.guard.losses.append(loss)
+        state.step += 1
+        return StepReport(state.step, loss, step.factor, tuple(skipped), state.micro_batch)
+    state.guard.skip(step.batch, state.step + 1, loss)
+    skipped.append(SkippedBatch(state.step + 1, step.batch, loss, copy.step))
+    return None

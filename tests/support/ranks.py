@@ -25,6 +25,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, int]] = {
     "gpt2-fsdp": (GPT2, ADAMW, "fsdp", 1),
     "modern-ddp": (MODERN, MUON, "ddp", 1),
     "modern-fsdp": (MODERN, MUON, "fsdp", 3),
+    "modern-hsdp": (MODERN, MUON, "hsdp", 1),
 }
 STEPS, ROWS = 6, 3  # rows divide unevenly over two ranks
 # what wraps the blocks: sharding, recomputed activations, the sliding window, a compiler that needs none of C++

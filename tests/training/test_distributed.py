@@ -89,6 +89,7 @@ def test_more_ranks_than_devices_get_one_line(
 ) -> None:
     monkeypatch.chdir(make_workspace(tmp_path / "many"))
     monkeypatch.setenv("GPTCORE_RANKS", "5000")
+    monkeypatch.setattr(sys, "argv", ["train"])
     capsys.readouterr()
     with pytest.raises(SystemExit, match="2"):
         run_stage(train, start_ranks)

@@ -29,10 +29,10 @@ from tests.training.test_run import hashes, wait_for_checkpoint
 CPU = torch.device("cpu")
 
 
-def new_state(**train: object) -> TrainState:
+def new_state(device: torch.device = CPU, **train: object) -> TrainState:
     config = model_config(MODERN, dropout=0.1)
     recipe = train_config(**{"steps": 60, "spike_nats": 2.0, **train})
-    return TrainState(config, optim_config(MUON), recipe, some_tokens(), 60, CPU)
+    return TrainState(config, optim_config(MUON), recipe, some_tokens(), 60, device)
 
 
 def poison(state: TrainState, batch: int, factor: float = math.nan, only_gradient: bool = False) -> None:
@@ -63,9 +63,14 @@ def assert_same(one: TrainState, other: TrainState) -> None:
 NAN, SPIKE, GRADIENT = {"factor": math.nan}, {"factor": 5.0}, {"factor": math.inf, "only_gradient": True}
 
 
-@pytest.mark.parametrize(("batch", "kind"), [(0, NAN), (30, SPIKE), (50, NAN), (50, GRADIENT), (57, SPIKE)])
-def test_a_bad_batch_is_as_if_it_had_never_been(batch: int, kind: dict[str, Any]) -> None:
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    ("batch", "kind"), [(0, NAN), (30, SPIKE), (50, NAN), (50, GRADIENT), (57, SPIKE), (59, SPIKE)]
+)
+def test_a_bad_batch_is_as_if_it_had_never_been(batch: int, kind: dict[str, Any], late: bool) -> None:
+    """`late` as on a GPU: the next step is already queued when the loss is read."""
     poisoned, without = new_state(), new_state()
+    poisoned.reads_late = late
     poison(poisoned, batch, **kind)
     leave_out(without, batch)
     reports, expected = list(fit(poisoned)), list(fit(without))
@@ -76,9 +81,24 @@ def test_a_bad_batch_is_as_if_it_had_never_been(batch: int, kind: dict[str, Any]
     assert (told.step, told.batch) == (batch + 1, batch) and told.back_to <= batch
 
 
-def test_going_back_from_a_resumed_run_ends_the_same() -> None:
+@pytest.mark.gpu
+def test_a_bad_batch_on_a_gpu_is_as_if_it_had_never_been() -> None:
+    poisoned, without = new_state(torch.device("cuda")), new_state(torch.device("cuda"))
+    bad_ids = poisoned.batches[55][0].cuda()
+    poisoned.model.register_forward_hook(
+        lambda module, arguments, loss: loss * (math.nan if torch.equal(arguments[0], bad_ids) else 1)
+    )
+    leave_out(without, 55)
+    reports, expected = list(fit(poisoned)), list(fit(without))
+    assert poisoned.guard.skipped == [55] and [each.step for each in reports] == list(range(1, 61))
+    assert [each.loss for each in reports] == pytest.approx([each.loss for each in expected], abs=0.02)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_going_back_from_a_resumed_run_ends_the_same(late: bool) -> None:
     whole, killed, resumed = new_state(), new_state(), new_state()
     for each in (whole, killed, resumed):
+        each.reads_late = late and each is not whole
         poison(each, 20)
         poison(each, 45)
     list(fit(whole))
