@@ -17,6 +17,7 @@ from fsspec.core import url_to_fs
 from ruamel.yaml import YAML
 
 from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE
+from gptcore.files import SUMS, sha256sums
 
 PUSH = """
 import time
@@ -106,6 +107,7 @@ def model(folder: Path, bits_per_byte: float) -> None:
         (folder / each).mkdir(parents=True, exist_ok=True)
         (folder / each / "model.safetensors").write_text(str(bits_per_byte))
         (folder / each / "tokenizer.json").write_text('{"kind": "byte"}')
+        (folder / each / SUMS).write_text(sha256sums(folder / each))
     (folder / "curve.csv").write_text("step,tokens,val_loss\n1,10,2.0\n2,20,1.5\n")
     (folder / "timing.csv").write_text("step,seconds\n1,0.5\n2,1.0\n")
     if folder.name == "model":

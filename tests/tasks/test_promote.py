@@ -11,6 +11,7 @@ from typing import Any
 import mlflow
 import pytest
 
+from flows.rollback_gpt import rollback_gpt
 from flows.train_gpt import train_gpt
 from gptcore.commands import lineage
 from gptcore.commands import registry as command
@@ -61,6 +62,14 @@ def test_promotion_over_several_models(cluster: Cluster, finished: Path) -> None
     )
     assert said in train_gpt()  # in the present: it was the champion
     assert registry(finished) == before
+
+    with pytest.raises(UserError, match=r"^there is no gpt version 9; there are: 1, 2, 3; name one with --to$"):
+        rollback_gpt("it swears", to=9)
+    assert registry(finished) == before
+    assert rollback_gpt("it  swears") == "gpt version 1 is the champion again: it swears"
+    assert registry(finished)[0] == {"champion": 1, "challenger": 3}
+    with opened_in(finished) as opened:
+        assert opened.moves.journal.lines()[-1].why == "rollback: it swears"
 
 
 def test_version_leads_to_all_that_made_it(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
