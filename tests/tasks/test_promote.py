@@ -1,6 +1,7 @@
 """Which model becomes champion; promoting again changes nothing."""
 
 import json
+import re
 import shutil
 import sqlite3
 from argparse import Namespace
@@ -97,6 +98,25 @@ def test_version_leads_to_all_that_made_it(finished: Path, capsys: pytest.Captur
     scratch.run(finished, "sh", "-c", commands["data/model/export"])
     (made,) = (finished / "data/exported").rglob("model.safetensors")
     assert made.read_bytes() == (finished / "data/model/export/model.safetensors").read_bytes()
+
+
+def test_page_tells_it_all_and_needs_no_other_file(finished: Path) -> None:
+    page = (finished / "data/evaluation/report.html").read_text()
+    (kept,) = (finished / "mlartifacts").rglob("report.html")
+    assert kept.read_text() == page
+    ((number, tags),) = registry(finished)[2].items()
+    made_of = (tags["git_commit"], tags["data.data/model/export"][:12], f"gptcore lineage {number}")
+    said = (
+        "is the new champion: its 2.0500",
+        "bits per byte (95 %)",
+        "Both were trained on abacus",
+        "ROMEO: to be",
+        "TFLOPs",
+    )
+    for shown in (*said, *made_of):
+        assert shown in page
+    assert page.count("<svg") == 4
+    assert not re.search(r"src=|href=\"?(?!#)|url\((?!#)|@import|<script", page)
 
 
 def test_pages_of_mlflow_say_what_a_version_is(finished: Path) -> None:
