@@ -124,7 +124,7 @@ def test_pages_of_mlflow_say_what_a_version_is(finished: Path) -> None:
     assert version.description.startswith("gpt version 1 is the new champion: its 2.0500 bits per byte beat")
     assert only_run(finished).data.tags[NOTE] == version.description
     assert "`champion` is the best so far" in client(finished).get_registered_model("gpt").description
-    assert len(version.tags) <= 13
+    assert len(version.tags) <= 14
     assert set(COLUMNS) <= set(only_run(finished).data.metrics)
     experiment = client(finished).get_experiment_by_name("train-gpt")
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
