@@ -52,7 +52,7 @@ def report(
     )  # fmt: skip
     page = write_page(workspace.paths.root / "data", facts)
     if promotion.data and promotion.name != "Cached":
-        unless_stopped(keep_page(workspace, promotion.result(), page))
+        unless_stopped(keep_page(workspace, promotion.result(), page, wait_for=[promotion]))
     results = [f"{better} {sure}", comparison, reached, f"**{promotion.message}**"]
     sample = f"A sample of its text:\n\n```text\n{_sample(workspace)}\n```"
     ways = list(_commands(workspace, promotion, experiment))

@@ -49,6 +49,6 @@ dl { margin: 0; font-size: 14.5px; } dt { color: var(--soft); font-size: 13px; }
   main { padding: 22px 14px 40px; } h1 { font-size: 21px; } h2 { margin-top: 34px; }
   .tiles { grid-template-columns: 1fr 1fr; } .tiles div { padding: 12px; } .tiles b { font-size: 20px; }
   .pair { grid-template-columns: 1fr; } figure { padding: 12px 10px; }
-  table { font-size: 13.5px; } th, td { padding: 6px; } th { white-space: normal; } small { font-size: 11.5px; }
+  table { font-size: 13px; } th, td { padding: 6px 4px; } th { white-space: normal; } small { font-size: 11px; }
 }
 """

@@ -48,9 +48,9 @@ def test_pages_of_a_run(finished: Path) -> None:
     state = train_gpt([override], return_state=True)
     run = str(state.state_details.flow_run_id)
     assert sorted(each["name"] for each in ask("/task_runs/filter", run)) == sorted(
-        ["download", "tokenize", "train", "baseline", "evaluate", "promote"]
+        ["download", "tokenize", "train", "baseline", "evaluate", "promote", "keep-page"]
     )
-    assert edges(run) == {*dvc_edges(finished), ("evaluate", "promote")}
+    assert edges(run) == {*dvc_edges(finished), ("evaluate", "promote"), ("promote", "keep-page")}
     ((tags, name),) = [(each["tags"], each["name"]) for each in ask("/flow_runs/filter", run)]
     assert override in tags
 
