@@ -2,7 +2,8 @@
 
 `losses.py` scores windows, `tally.py` sums them by document and position, `intervals.py` makes errors and intervals of
 the sums, `comparison.py` measures a model and its baseline side by side, `checkpoints.py` those of a training. In
-`benchmarks/` models answer questions. `measured.py` keeps sums, `measure.py` makes them of any model, `gate.py` sets
-what a champion must show, `verdict.py` says whether it does. `positions.py` and `curves.py` draw. `runs.py` joins
-experiments, flow runs and model versions into one table. Read `tally.py` first.
+`benchmarks/` models answer questions; `continuations.py` compares what they write, `overlap.py` finds copies.
+`measured.py` keeps sums, `measure.py` makes them of any model, `gate.py` sets what a champion must show, `verdict.py`
+says whether it does. `positions.py` and `curves.py` draw. `runs.py` joins experiments, flow runs and model versions
+into one table. Read `tally.py` first.
 """
