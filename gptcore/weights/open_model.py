@@ -8,6 +8,7 @@ from gptcore.files import SUMS
 from gptcore.model.folder import load_export
 from gptcore.model.gpt import GPT
 from gptcore.tokens.tokenizer import Tokenizer
+from gptcore.weights.huggingface import PUBLISHED
 from gptcore.weights.with_tokenizer import read_with_tokenizer
 
 REGISTERED = re.compile(r"(?:models:/)?gpt[@/](.+)")
@@ -27,6 +28,11 @@ def open_model(source: str, tokenizer: Path | None = None) -> tuple[GPT, Tokeniz
         return load_export(path)
     if named:
         return _registered(named[1])
+    if not path.exists() and source not in PUBLISHED:
+        raise UserError(
+            f"there is no model {source}: name a model folder such as data/model/best, a Hugging Face folder, "
+            f"a ckpt.pt, a version such as gpt@champion, or one of {', '.join(PUBLISHED)}"
+        )
     return read_with_tokenizer(source, tokenizer)[:2]
 
 
