@@ -27,6 +27,8 @@ from tasks.workspace.workspace import Workspace
 FIGURES = {"loss": ".4f", "perplexity": ",.2f", "bits_per_byte": ".4f", "parameters": ",", "tokens": ",",
            "seconds": ",.1f", "tokens_per_second": ",.0f"}  # fmt: skip
 
+ALIKE = 0.05  # numbers of parameters that differ by less are about equal
+
 
 def report(
     workspace: Workspace, states: Mapping[str, State[Any]], promotion: State[Any], experiment: str | None
@@ -42,7 +44,7 @@ def report(
         ["on every validation token", "model", "nanoGPT", "difference", "95 % interval"],
         _comparison(metrics, intervals),
     )
-    reached = _reached(metrics["baseline_loss_reached"])
+    reached = f"{_reached(metrics['baseline_loss_reached'])} {fairness(metrics)}"
     results = [
         f"{verdict(intervals['difference'])} {how_sure(metrics, intervals)}",
         comparison,
@@ -117,6 +119,25 @@ def _reached(reached: dict[str, Any]) -> str:
         return "The model did not reach the baseline's final loss."
     when = f"at step {reached['steps']:,}, after {reached['seconds']:.1f} s of training"
     return f"The model reached the baseline's final loss {when}: {reached['speedup']:.1f} times as fast."
+
+
+def fairness(metrics: dict[str, Any]) -> str:
+    """What nanoGPT reaches in the same seconds, and with as many parameters."""
+    ours, theirs = metrics["model"]["parameters"], metrics["baseline"]["parameters"]
+    equal = metrics["at_equal_time"]
+    losses = {name: equal[name] for name in ("model", "baseline") if equal[name] is not None}
+    time = "At equal time the two cannot be compared."
+    if len(losses) == 2:
+        time = (
+            f"At equal time, after {equal['seconds']:,.1f} s of training each, the model's validation loss is "
+            f"{losses['model']:.4f} and the baseline's {losses['baseline']:.4f}."
+        )
+    if abs(ours / theirs - 1) <= ALIKE:
+        return f"{time} Both have about as many parameters."
+    return (
+        f"{time} At equal parameters they were not compared: the model has {ours:,} and the baseline {theirs:,}. "
+        "`gptcore configure baseline=nanogpt_equal` gives the baseline as many."
+    )
 
 
 def _sample(workspace: Workspace) -> str:

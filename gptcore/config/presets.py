@@ -17,6 +17,7 @@ from gptcore.files import write_text
 
 STAGES = ("download", "tokenize", "train", "baseline", "evaluate")
 OF_STEPS = {"gate": ("gptcore.evaluation.gate", "GateConfig")}  # sections of steps that are no stage: `promote`
+RESOLVING = "UserError raised while resolving interpolation: "  # OmegaConf puts it before what a resolver says
 HEADER = """\
 # What is made: every value here changes the result, and every value that changes the result is here.
 # Edit it, or say `gptcore configure train.steps=2000`. `gptcore configure --help` lists presets; conf/ has the reasons.
@@ -30,6 +31,7 @@ def compose(overrides: list[str], current: Path) -> dict[str, Any]:
     """
     from omegaconf import OmegaConf
 
+    OmegaConf.register_new_resolver("equal_width", _equal_width, replace=True)
     presets = current.parent / "conf"
     choices, fields = parse(overrides, groups(presets))
     start = _hydra(presets, choices) if choices or not current.exists() else literal(read_params(current))
@@ -40,7 +42,8 @@ def compose(overrides: list[str], current: Path) -> dict[str, Any]:
             OmegaConf.update(config, field, literal(value))
         values = OmegaConf.to_container(config, resolve=True)
     except Exception as error:  # of OmegaConf, or of the parser of its interpolations
-        raise UserError(f"cannot apply {' '.join(overrides)}: {(str(error) or repr(error)).splitlines()[0]}") from None
+        said = (str(error) or repr(error)).splitlines()[0].removeprefix(RESOLVING)
+        raise UserError(f"cannot apply {' '.join(overrides)}: {said}") from None
     assert isinstance(values, dict)
     return validate({str(name): section for name, section in values.items()})
 
@@ -116,6 +119,11 @@ def _hydra(presets: Path, choices: list[str]) -> Any:
     except Exception as error:  # of Hydra, or of its reader of YAML
         said = " ".join((str(error) or str(error.__cause__)).split())
         raise UserError(f"conf/ does not compose: {said}") from None
+
+
+def _equal_width(*, _root_: Any) -> int:
+    """`${equal_width:}` in conf/."""
+    return int(importlib.import_module("gptcore.model.sizes").equal_width(_root_))
 
 
 def _first_comment(preset: Path) -> str:

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -12,6 +13,7 @@ from gptcore.config.settings import settings
 from gptcore.errors import UserError
 from gptcore.evaluation.config import (
     Difference,
+    EqualTime,
     EvaluateConfig,
     EvaluateMetrics,
     ModelMetrics,
@@ -57,6 +59,7 @@ def compare(paths: Paths, config: EvaluateConfig) -> EvaluateMetrics:
             bits_per_byte=model.bits_per_byte - baseline.bits_per_byte,
         ),
         baseline_loss_reached=reached(*curves),
+        at_equal_time=at_equal_time(*curves),
         validation=Validation(
             tokens=int(ours.windows.tokens.sum()),
             bytes=n_bytes,
@@ -120,3 +123,12 @@ def reached(model: pd.DataFrame, baseline: pd.DataFrame) -> Reached:
     first = under.iloc[0]
     speedup = round(float(goal["seconds"] / first["seconds"]), 2)
     return Reached(steps=int(first["step"]), seconds=float(first["seconds"]), speedup=speedup)
+
+
+def at_equal_time(model: pd.DataFrame, baseline: pd.DataFrame) -> EqualTime:
+    seconds = min(float(curve["seconds"].iloc[-1]) for curve in (model, baseline))
+    ours, theirs = (
+        float(np.interp(seconds, curve["seconds"], curve["val_loss"])) if curve["seconds"].iloc[0] <= seconds else None
+        for curve in (model, baseline)
+    )
+    return EqualTime(seconds=seconds, model=ours, baseline=theirs)

@@ -51,6 +51,17 @@ class Reached(Metrics):
     speedup: float | None
 
 
+class EqualTime(Metrics):
+    """Both losses, of the curves' windows, after `seconds` of training: those that the shorter of the two took.
+
+    A loss between two evaluations is interpolated; it is None before the first. `seconds` is None without a curve.
+    """
+
+    seconds: float | None
+    model: float | None
+    baseline: float | None
+
+
 class Validation(Metrics):
     tokens: int
     bytes: int
@@ -62,4 +73,5 @@ class EvaluateMetrics(Metrics):
     baseline: ModelMetrics
     difference: Difference
     baseline_loss_reached: Reached
+    at_equal_time: EqualTime
     validation: Validation
