@@ -5,6 +5,7 @@ A group choice (`model=baby`) recomposes everything; a dotted value alone (`trai
 
 import importlib
 import io
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,18 @@ def compose(overrides: list[str], current: Path) -> dict[str, Any]:
         said = (str(error) or repr(error)).splitlines()[0].removeprefix(RESOLVING)
         raise UserError(f"cannot apply {' '.join(overrides)}: {said}") from None
     assert isinstance(values, dict)
-    return validate({str(name): section for name, section in values.items()})
+    return _pinned(validate({str(name): section for name, section in values.items()}), fields)
+
+
+def _pinned(values: dict[str, Any], given: Collection[str]) -> dict[str, Any]:
+    """A baseline that is taken gets its sha256, and an alias its number, so that the run stays the same."""
+    baseline = values["baseline"]
+    if "baseline.sha256" in given or (baseline["sha256"] and "baseline.source" not in given):
+        return values
+    source, sha256 = baseline["source"], ""
+    if source != "train":
+        source, sha256 = importlib.import_module("gptcore.weights.pinned").pinned(source)
+    return {**values, "baseline": {**baseline, "source": source, "sha256": sha256}}
 
 
 def validate(values: dict[str, Any]) -> dict[str, Any]:
@@ -134,7 +146,9 @@ def _first_comment(preset: Path) -> str:
 
 def _check_across(sections: dict[str, Any]) -> None:
     """Check constraints between sections. Raises UserError."""
-    trained = {"train": ("model", sections["model"]), "baseline": ("baseline.model", sections["baseline"].model)}
+    trained = {"train": ("model", sections["model"])}
+    if sections["baseline"].source == "train":
+        trained["baseline"] = ("baseline.model", sections["baseline"].model)
     for section, (name, model) in trained.items():
         tokens, length = sections[section].batch_tokens, model.block_size
         if tokens % length:

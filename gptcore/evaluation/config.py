@@ -22,24 +22,30 @@ class EvaluateConfig(Section):
 
 
 class ModelMetrics(Metrics):
-    """`loss_standard_error` takes windows as independent. `seconds` is training without evaluation and checkpoints."""
+    """`loss_standard_error` takes windows as independent. `seconds` is training without evaluation and checkpoints.
+
+    Of a model that was not trained here, the last three are None.
+    """
 
     loss: float
     loss_standard_error: float
     perplexity: float
     bits_per_byte: float
     parameters: int
-    tokens: int
-    seconds: float
-    tokens_per_second: float
+    tokens: int | None
+    seconds: float | None
+    tokens_per_second: float | None
 
 
 class Difference(Metrics):
-    """Model minus baseline; the standard error is that of the paired difference."""
+    """Model minus baseline; the standard error is that of the paired difference.
 
-    loss: float
-    loss_standard_error: float
-    perplexity: float
+    Tokens of another tokenizer are other tokens: then only bits per byte have a difference.
+    """
+
+    loss: float | None
+    loss_standard_error: float | None
+    perplexity: float | None
     bits_per_byte: float
 
 

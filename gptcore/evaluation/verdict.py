@@ -101,7 +101,7 @@ def _compare(condition: Condition, inputs: Inputs) -> Outcome | None:
     elif condition.against == "baseline":
         if (baseline := inputs.own.of_baseline()) is None:
             return Outcome(what=what, value=None, other=None, passed=False, why="it was not measured with a baseline")
-        ours, theirs, whose = inputs.own, baseline, "the nanoGPT baseline's"
+        ours, theirs, whose = inputs.own, baseline, "the baseline's"
     else:
         ours, theirs, whose = inputs.own, inputs.own, "the gate's"
     if condition.metric != "bits_per_byte" and ours.model.whole_tokens != theirs.model.whole_tokens:

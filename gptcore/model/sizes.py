@@ -18,6 +18,8 @@ def model_sizes(values: dict[str, Any]) -> list[str]:
     """A line for the model and one for its baseline. `values` are those of a valid params.yaml."""
     vocab_size = vocabulary(values["tokenize"])
     models = {"model": values, "baseline.model": {"baseline.model": values["baseline"]["model"]}}
+    if values["baseline"]["source"] != "train":
+        del models["baseline.model"]
     return [
         f"{name:<14}  {_size(validate_section(section, name, ModelConfig), vocab_size)}"
         for name, section in models.items()

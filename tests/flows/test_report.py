@@ -55,10 +55,13 @@ def test_it_says_what_is_resampled_and_both_errors() -> None:
 
 def test_it_never_compares_unequal_sizes_without_a_word() -> None:
     metrics: dict[str, Any] = {"model": {"parameters": 2_883_596}, "baseline": {"parameters": 1_057_920}}
+    metrics |= {"baseline_loss_reached": {"steps": None}}
     metrics["at_equal_time"] = {"seconds": 75.2, "model": 3.7, "baseline": 4.3}
-    said = fairness(metrics)
+    said = fairness(metrics, "train")
     assert "after 75.2 s of training each, the model's validation loss is 3.7000 and the baseline's 4.3000" in said
     assert "At equal parameters they were not compared: the model has 2,883,596 and the baseline 1,057,920" in said
     metrics["baseline"] = {"parameters": 2_883_552}
     metrics["at_equal_time"] = {"seconds": 0.1, "model": 3.7, "baseline": None}
-    assert fairness(metrics) == "At equal time the two cannot be compared. Both have about as many parameters."
+    said = fairness(metrics, "train")
+    assert said.endswith("At equal time the two cannot be compared. Both have about as many parameters.")
+    assert fairness(metrics, "models:/gpt/3").startswith("The baseline is models:/gpt/3, which was not trained here")
