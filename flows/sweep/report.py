@@ -3,7 +3,9 @@
 import math
 import re
 from base64 import b64encode
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 from prefect.artifacts import create_markdown_artifact
@@ -12,8 +14,11 @@ from prefect.utilities.urls import url_for
 
 from flows.sweep.grid import Member
 from flows.sweep.plot import RESULT, draw
+from gptcore.errors import UserError
 from gptcore.evaluation.runs import varied
+from gptcore.evaluation.seeds import same_but_seeds
 from tasks.dvc.experiments import RANKING, Experiment
+from tasks.runs import measured
 from tasks.show import described, harmless
 
 
@@ -51,7 +56,7 @@ def report(outcomes: list[Outcome], promotion: str) -> str:
     """The text for the terminal; also creates an artifact, with a plot."""
     values = pd.DataFrame([outcome.member.values for outcome in outcomes], dtype=object)
     table = _table(outcomes, varied(values, values.columns))
-    end = f"**{promotion}**\n\nThe same order: `{command()}`"
+    end = "\n\n".join([*over_seeds(outcomes), f"**{promotion}**", f"The same order: `{command()}`"])
     values[RESULT] = [outcome.bits_per_byte for outcome in outcomes]
     png = draw(values[values[RESULT] < math.inf])
     with harmless():
@@ -61,6 +66,18 @@ def report(outcomes: list[Outcome], promotion: str) -> str:
             markdown=f"{table}\n\n![bits per byte](data:image/png;base64,{b64encode(png).decode()})\n\n{end}",
         )
     return f"{table}\n\n{end}"
+
+
+def over_seeds(outcomes: list[Outcome]) -> Iterator[str]:
+    """A sentence for each recipe that was trained from several seeds, and what its interval then covers."""
+    done = [(outcome.member, outcome.experiment) for outcome in outcomes if outcome.experiment]
+    for group in same_but_seeds(member.params for member, _ in done):
+        seeds = ", ".join(str(done[each][0].params["train.seed"]) for each in group)
+        try:
+            found = [measured(experiment, Path.cwd()) for _, experiment in (done[each] for each in group)]
+            yield f"Of train.seed {seeds}: {verdict_over_seeds(found)}"
+        except UserError as error:
+            yield f"Of train.seed {seeds} nothing is said together: {error}."
 
 
 def command() -> str:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread, Timer
 from uuid import UUID
@@ -19,10 +20,12 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from prefect.logging import disable_run_logger
 from prefect.states import Completed
 
+from flows.sweep.grid import Member
 from flows.sweep.plot import RESULT, draw
-from flows.sweep.report import command
+from flows.sweep.report import Outcome, command, over_seeds
 from flows.sweep.runs import Order, find_deployment, run_all
 from gptcore.errors import UserError
+from tasks.dvc.experiments import experiments
 from tests.support import scratch
 from tests.support.cluster import Cluster, free_port
 
@@ -51,6 +54,11 @@ def test_sweep_ranks_promotes_and_runs_only_what_is_missing(cluster: Cluster, fi
     assert "gpt version 2 is the new champion: its 2.0200 bits per byte" in said
     scratch.wait_until(lambda: best[1] in cluster.promoted())
     assert cluster.promoted().count(best[1]) == 1
+
+    (made, _) = experiments(finished)
+    seeds = [Member({}, [], {**made.params, "train.seed": seed}) for seed in (1, 2)]
+    said = "".join(over_seeds([Outcome(each, replace(made, params=each.params), None) for each in seeds]))
+    assert said.startswith("Of train.seed 1, 2: The model is better than the baseline: the difference is -0.")
 
     shown = scratch.run(finished, *shlex.split(command()), "--csv")
     order = [row["Experiment"] for row in csv.DictReader(io.StringIO(shown)) if row["Experiment"]]
