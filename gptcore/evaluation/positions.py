@@ -49,7 +49,7 @@ def _draw(path: Path, table: pd.DataFrame) -> None:
     figure = Figure(figsize=(11, 4.5), dpi=110, layout="constrained")
     axes = figure.subplots()
     table = smoothed(table)
-    for name, label, color in (("baseline", "nanoGPT baseline", "#888888"), ("model", "gptcore", "#c2410c")):
+    for name, label, color in (("baseline", "baseline", "#888888"), ("model", "gptcore", "#c2410c")):
         axes.plot(table["tokens_before"], table[f"{name}_loss"], color=color, label=label, linewidth=2, marker=".")
     if table["tokens_before"].max() > 4 * table["tokens_before"].min():  # else the axis would have no label
         axes.set_xscale("log", base=2)
