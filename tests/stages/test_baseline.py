@@ -78,7 +78,7 @@ def test_the_weights_must_be_those_of_the_hash(tmp_path: Path, capfd: pytest.Cap
         assert not (root / "data/baseline").exists()
     choose(root, "gone", sha256)
     assert run_stage_here("baseline", root) == 2
-    assert capfd.readouterr().err.startswith("error: baseline: baseline.source: gone is no folder of Hugging Face's")
+    assert capfd.readouterr().err.startswith("error: baseline: baseline.source: there is no model gone")
 
 
 def test_configure_fills_the_hash_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
