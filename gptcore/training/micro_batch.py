@@ -1,4 +1,7 @@
-"""Choose the micro-batch size: as many sequences as fit. It changes the result only by the order of float sums."""
+"""Choose the micro-batch size: as many sequences as fit, and on a CPU no more than it is faster with.
+
+It changes the result only by the order of float sums, and by which elements dropout zeroes.
+"""
 
 from collections.abc import Iterable
 
@@ -19,6 +22,9 @@ from gptcore.training.train import TrainState
 FLOATS_PER_WIDTH, FLOATS_PER_WIDTH_RECOMPUTED = 32, 2
 # A size is not even tried, as each one compiles anew, if by this estimate it needs so many times the memory
 HOPELESS = 4
+# Tokens per forward pass and thread of a CPU. More need more memory and are no faster: in nanoGPT's Shakespeare model,
+# a step takes as long with half as many as with four times as many
+TOKENS_PER_THREAD = 2048
 BYTES_PER_PARAMETER = 12  # weights, gradients and Muon's moment; AdamW has two
 
 
@@ -35,6 +41,14 @@ def largest_micro_batch(state: TrainState) -> int:
         return distributed.least(max(1, min(most, memory // 2 // needed)))
     hopeful = (size for size in halves(most) if size * needed < HOPELESS * memory)
     return distributed.least(first_that_fits(state, hopeful))
+
+
+def useful_micro_batch(state: TrainState) -> int:
+    """Sequences per forward pass, at most `state.micro_batch`, beyond which a device is no faster."""
+    if state.device.type != "cpu":
+        return state.micro_batch
+    useful = TOKENS_PER_THREAD * torch.get_num_threads() // state.batches.block_size
+    return distributed.least(max(1, min(state.micro_batch, useful)))
 
 
 def first_that_fits(state: TrainState, sizes: Iterable[int]) -> int:
