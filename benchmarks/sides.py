@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from gptcore.config.params import validate_section
 from gptcore.config.presets import compose
 from gptcore.model.config import ModelConfig
+from gptcore.model.counts import counts
 from gptcore.training.config import OptimConfig, TrainConfig
 from gptcore.training.initial_state import make_ready
 from gptcore.training.memory import keep_freed_memory
@@ -42,6 +43,11 @@ class Setting:
     @property
     def batch_tokens(self) -> int:
         return self.batch_size * self.block_size
+
+    def flops_per_token(self) -> int:
+        """Of GPT-2's architecture at this size, which both sides train: forward and backward."""
+        params = compose(["model=nano", "architecture=gpt2", *self.overrides()], ROOT / "params.yaml")
+        return counts(validate_section(params, "model", ModelConfig), self.vocab_size).flops_per_token
 
     def overrides(self) -> list[str]:
         names = ("n_layer", "n_head", "n_embd", "block_size", "dropout")
