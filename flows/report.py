@@ -15,14 +15,17 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 from prefect.utilities.urls import url_for
 
+from flows.page.page import REPORT, Facts, write_page
 from gptcore.addresses import redacted
 from gptcore.config.params import read_params
 from gptcore.files import read_json
 from gptcore.registry.address import embedded_uri, tracking_uri
-from gptcore.registry.pages import experiment_page, run_page
+from gptcore.registry.pages import artifact_page, experiment_page, run_page
 from gptcore.stages.baseline import TRAIN
+from tasks.keep_page import keep_page
 from tasks.promote import Promotion
 from tasks.show import described, harmless
+from tasks.stop import unless_stopped
 from tasks.workspace.clone import git
 from tasks.workspace.workspace import Workspace
 
@@ -35,7 +38,7 @@ ALIKE = 0.05  # numbers of parameters that differ by less are about equal
 def report(
     workspace: Workspace, states: Mapping[str, State[Any]], promotion: State[Any], experiment: str | None
 ) -> str:
-    """Stages, both models side by side, a sample, where to see more. Also creates an artifact, with the curves.
+    """Stages, both models side by side, a sample, where to see more. Also an artifact, with the curves, and the page.
 
     It ends with a list of addresses and commands, which a terminal prints without wrapping them (terminal.py).
     """
@@ -43,17 +46,19 @@ def report(
     intervals = read_json(workspace.paths.evaluation / "intervals.json")
     baseline = str(read_params(workspace.paths.params)["baseline"]["source"])
     stages = _table(["stage", "state", ""], ([name, state.name, state.message] for name, state in states.items()))
-    comparison = _table(
-        ["on every validation token", "model", "baseline", "difference", "95 % interval"],
-        _comparison(metrics, intervals),
-    )
+    rows = list(_comparison(metrics, intervals))
+    comparison = _table(["on every validation token", "model", "baseline", "difference", "95 % interval"], rows)
     reached = fairness(metrics, baseline)
-    results = [
-        f"{verdict(intervals['difference'])} {how_sure(metrics, intervals)}",
-        comparison,
-        reached,
-        f"**{promotion.message}**",
-    ]
+    better, sure = verdict(intervals["difference"]), how_sure(metrics, intervals)
+    facts = Facts(
+        sentence=str(promotion.message), verdict=better, how_sure=sure, reached=reached, rows=rows,
+        run=str(flow_run.name), commit=workspace.commit(), experiment=experiment,
+        version=promotion.result().version if promotion.data else 0, outputs=_outputs(workspace),
+    )  # fmt: skip
+    page = write_page(workspace.paths.root / "data", facts)
+    if promotion.data and promotion.name != "Cached":
+        unless_stopped(keep_page(workspace, promotion.result(), page))
+    results = [f"{better} {sure}", comparison, reached, f"**{promotion.message}**"]
     sample = f"A sample of its text:\n\n```text\n{_sample(workspace)}\n```"
     ways = list(_commands(workspace, promotion, experiment))
     links = "\n".join(f"- [{what}]({how})" if how.startswith("http") else f"- {what}: {how}" for what, how in ways)
@@ -65,6 +70,10 @@ def report(
             markdown="\n\n".join([*results, *images, sample, stages, links]),
         )
     return "\n\n".join([stages, *results, sample, "\n".join(f"- {what}: {how}" for what, how in ways)])
+
+
+def _outputs(workspace: Workspace) -> dict[str, str]:
+    return {path: md5 for each in workspace.verdicts().values() for path, md5 in each.outputs.items()}
 
 
 def image(path: Path) -> str:
@@ -172,6 +181,8 @@ def _commands(workspace: Workspace, promotion: State[Any], experiment: str | Non
     prefect, dvc = _program("prefect", workspace.checkout), _program("dvc", workspace.checkout)
     page = url_for("flow-run", flow_run.id) if PREFECT_API_URL.value() else None
     yield "this run (Prefect)", page or f"`{prefect} --no-prompt server start`"
+    if workspace.root == workspace.checkout:
+        yield "its report", f"`{workspace.paths.evaluation.relative_to(workspace.root) / REPORT}`"
     if promotion.data is not None:  # None if promotion was off
         yield from _model_pages(workspace.checkout, promotion.result())
     commit = workspace.commit()[:10]
@@ -190,6 +201,7 @@ def _model_pages(checkout: Path, promotion: Promotion) -> Iterable[tuple[str, st
     uri, run = redacted(tracking_uri(checkout)), promotion.mlflow_run_id
     if uri.startswith("http"):
         yield "its model (MLflow)", run_page(uri, promotion.mlflow_experiment_id, run)
+        yield "its report (MLflow)", artifact_page(uri, promotion.mlflow_experiment_id, run, REPORT)
         yield "all models (MLflow)", experiment_page(uri, promotion.mlflow_experiment_id)
         return
     database = "sqlite:///mlflow.db" if uri == embedded_uri(checkout) else '"$MLFLOW_TRACKING_URI"'

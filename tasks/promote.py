@@ -4,6 +4,7 @@ It registers the model as a version of `gpt` with the alias `challenger`, and mo
 passes the gate, a section of params.yaml.
 """
 
+import csv
 import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -154,9 +155,17 @@ def _tags(workspace: Workspace, experiment: str | None) -> dict[str, str]:
         "flow_run_id": flow_run.id,
         **({"dvc_experiment": experiment} if experiment else {}),
         "git_commit": workspace.commit(),
+        "hardware": hardware(workspace.paths.model),
         **hashes,
         **_question(workspace),
     }
+
+
+def hardware(folder: Path) -> str:
+    """On which a model was trained; unknown of those that are older than the record of it."""
+    with (folder / "timing.csv").open(newline="", encoding="utf-8") as file:
+        *_, last = csv.DictReader(file)
+    return str(last.get("hardware") or "unknown")
 
 
 def _question(workspace: Workspace) -> dict[str, str]:

@@ -15,7 +15,9 @@ from dvc.cli.parser import get_main_parser
 from prefect.settings.legacy import _get_settings_fields
 from prefect.settings.models.root import Settings
 
+from flows.rebuild_gpt import rebuild_gpt
 from flows.refresh_data import refresh_data
+from flows.rollback_gpt import rollback_gpt
 from flows.sweep.sweep_gpt import sweep_gpt
 from flows.train_gpt import train_gpt
 from gptcore.config.environment import VARIABLES
@@ -24,7 +26,7 @@ from gptcore.config.presets import compose
 from tests.support.closure import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md")])
-FLOWS = {each.name: each for each in (train_gpt, sweep_gpt, refresh_data)}
+FLOWS = {each.name: each for each in (train_gpt, sweep_gpt, refresh_data, rollback_gpt, rebuild_gpt)}
 FOREIGN = ("aws", "cd", "dask", "docker", "git", "kubectl", "ln", "pip")  # programs that no test has
 ASSIGNMENT = re.compile(r"([A-Z][A-Z0-9_]*)=(\S*)")
 

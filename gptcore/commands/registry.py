@@ -6,16 +6,24 @@ gptcore registry rollback --why "..."        back to the champion before, whose 
 gptcore registry rollback --to 3 --why "..." back to version 3
 gptcore registry judge 3                     the verdict on version 3 again, from its record alone
 gptcore registry measure 3                   measure version 3 on this checkout's validation text, and keep that with it
-gptcore registry verify                      read every byte of all versions' model folders, and check the journal
+gptcore registry verify                      read every byte of all versions, in the registry and in DVC's cache; ask
+                                             DVC's remote what it has; check the journal
 """
 
 import argparse
 import json
+import subprocess
+import sys
+from collections.abc import Sequence
 from hashlib import sha256
 from math import log
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gptcore.errors import UserError
+from gptcore.errors import UNAVAILABLE_EXIT_CODE, Unavailable, UserError
+
+if TYPE_CHECKING:  # 2 s of imports
+    from gptcore.registry.tracking import Version
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -130,7 +138,8 @@ def _verify() -> None:
 
     damaged = []
     with opened_in(Path.cwd()) as registry:
-        for version, aliases in registry.versions():
+        versions = registry.versions()
+        for version, aliases in versions:
             damage = damages(registry, version)
             name = title(version, aliases)
             told = f"damaged  {damage}; {remedy(version, registry.address(version.number))}"
@@ -138,5 +147,27 @@ def _verify() -> None:
             damaged += [name] if damage else []
         wrong = list(faults(registry.moves.journal.lines()))
     print(f"damaged  the journal: {'; '.join(wrong)}" if wrong else "whole    the journal")
-    if damaged or wrong:
-        raise UserError(f"damaged or gone: {'; '.join([*damaged, *(['the journal'] if wrong else [])])}")
+    damaged += ["the journal"] if wrong else []
+    damaged += _verify_data([version for version, _ in versions])
+    if damaged:
+        raise UserError(f"damaged or gone: {'; '.join(damaged)}")
+
+
+def _verify_data(versions: "Sequence[Version]") -> list[str]:
+    """What is damaged or gone of DVC's; its program tells, as gptcore knows no DVC. Raises UserError, Unavailable."""
+    if not Path("dvc.yaml").is_file():
+        print("unknown  DVC's cache and remote, which a checkout knows: run this in one")
+        return []
+    from gptcore.registry.lineage import outputs
+
+    asked = {each.number: {"experiment": each.tags.get("dvc_experiment"), "outputs": dict(outputs(each))}
+             for each in versions}  # fmt: skip
+    command = [sys.executable, "-m", "tasks.dvc.verify"]
+    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=False)
+    if done.returncode:
+        kind = Unavailable if done.returncode == UNAVAILABLE_EXIT_CODE else UserError
+        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise kind(f"DVC's cache and remote were not verified: {said.removeprefix('error: ')}")
+    faults = done.stdout.splitlines()
+    print("\n".join(f"damaged  {each}" for each in faults) or "whole    DVC's cache and remote")
+    return ["data in DVC's cache or remote"] if faults else []

@@ -3,6 +3,6 @@
 `losses.py` scores windows, `tally.py` sums them, `intervals.py` makes errors of the sums, `comparison.py` measures a
 model and its baseline, `checkpoints.py` those of a run. In `benchmarks/` models answer questions, `continuations.py`
 compares what they write, `overlap.py` finds copies. `measured.py` keeps sums, `measure.py` makes them of any model,
-`gate.py` sets what a champion must show, `verdict.py` says whether it does. `positions.py` and `curves.py` draw,
-`seeds.py` joins seeds, `runs.py` joins runs and versions into one table. Read `tally.py` first.
+`gate.py` and `verdict.py` say what is champion, `rebuilt.py` if a model made again is the same. `positions.py` and
+`curves.py` draw, `seeds.py` joins seeds, `runs.py` joins runs and versions into one table. Read `tally.py` first.
 """

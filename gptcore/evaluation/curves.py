@@ -1,4 +1,5 @@
-"""Read, join and plot the loss curves of training runs: curve.csv, and timing.csv with the seconds of its steps."""
+"""Read, join and plot the loss curves of training runs: curve.csv, and timing.csv with the seconds of its steps and
+the hardware they took them on."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,8 @@ def read_curve(curve: Path, timing: Path) -> pd.DataFrame:
 
     Raises ValueError when the two files are not of the same training.
     """
-    return pd.read_csv(curve).merge(pd.read_csv(timing), how="outer", on="step", validate="one_to_one")
+    seconds = pd.read_csv(timing, usecols=["step", "seconds"])
+    return pd.read_csv(curve).merge(seconds, how="outer", on="step", validate="one_to_one")
 
 
 def curves(files: Mapping[str, tuple[Path, Path]]) -> pd.DataFrame:

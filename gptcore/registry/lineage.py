@@ -69,12 +69,17 @@ def links(version: "Version", is_embedded: bool) -> Iterator[Link]:
         yield Link("git commit", commit, f"git show {quote(commit)}")
     if experiment := tags.get("dvc_experiment"):
         yield Link("DVC experiment", experiment, f"dvc exp apply {quote(experiment)}")
-    for path, md5 in _group(tags, "data."):
+    for path, md5 in outputs(version):
         out = quote(f"{place}/{path}")
         get = f"dvc get . {quote(path)} --rev {quote(experiment)} --out {out}" if experiment else ""
         yield Link(path, md5, get or f"ls -l .dvc/cache/files/md5/{md5[:2]}/{md5[2:]}")
     for stage, key in _group(tags, "stage_key."):
         yield Link(f"stage {stage}", key, f"cat .dvc/cache/runs/{key[:2]}/{key}/*")
+
+
+def outputs(version: "Version") -> list[tuple[str, str]]:
+    """Path and hash of everything that its stages have made, as DVC names them."""
+    return _group(version.tags, "data.")
 
 
 def _group(tags: dict[str, str], prefix: str) -> list[tuple[str, str]]:

@@ -40,6 +40,10 @@ def run_page(address: str, experiment: str, run: str) -> str:
     return f"{address.rstrip('/')}/#/experiments/{experiment}/runs/{run}?workflowType=machine_learning"
 
 
+def artifact_page(address: str, experiment: str, run: str, path: str) -> str:
+    return f"{address.rstrip('/')}/#/experiments/{experiment}/runs/{run}/artifacts/{path}?workflowType=machine_learning"
+
+
 def packed(tags: Mapping[str, str]) -> dict[str, str]:
     """Tags as MLflow keeps them: those of a group in one, as its pages show each tag in a row of its own."""
     members: dict[str, dict[str, str]] = {}

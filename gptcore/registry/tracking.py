@@ -190,14 +190,14 @@ class Registry:
         with TemporaryDirectory(prefix="gptcore-") as folder:
             file = Path(folder) / Path(path).name
             file.write_text(text, encoding="utf-8")
-            self._artifacts(version).log_artifact(str(file), str(Path(path).parent))  # type: ignore[no-untyped-call]
+            self._artifacts(version).log_artifact(str(file), _folder(path))  # type: ignore[no-untyped-call]
 
     def noted(self, version: Version, path: str) -> str | None:
         """The text that `note` has kept at `path`, if there is one."""
         if not version.run_id:  # somebody has registered it by hand
             return None
         artifacts = self._artifacts(version)
-        if path not in [each.path for each in artifacts.list_artifacts(str(Path(path).parent))]:
+        if path not in [each.path for each in artifacts.list_artifacts(_folder(path))]:
             return None
         with TemporaryDirectory(prefix="gptcore-") as folder:
             return Path(artifacts.download_artifacts(path, folder)).read_text(encoding="utf-8")  # type: ignore[no-untyped-call]
@@ -277,6 +277,11 @@ class Registry:
 
     def _steps(self, run: str, name: str) -> set[int]:
         return {each.step for each in self.client.get_metric_history(run, name)}
+
+
+def _folder(path: str) -> str | None:
+    """Of an artifact; MLflow knows no `.`."""
+    return path.rpartition("/")[0] or None
 
 
 def verdict_file(sha256: str) -> str:

@@ -1,8 +1,10 @@
-"""What a device multiplies, and how fast: its number formats, its data-sheet peak, and its speed as measured here."""
+"""What a device is and multiplies, and how fast: its name, formats, data-sheet peak, measured speed."""
 
+import platform
 import re
 import statistics
 import time
+from pathlib import Path
 
 import torch
 
@@ -24,6 +26,18 @@ def peak_flops_per_second(device_name: str) -> float | None:
     if not known or words & VARIANTS:
         return None
     return PEAK_FLOPS_PER_SECOND[max(known, key=lambda name: len(name.split()))]
+
+
+def hardware(device: torch.device, count: int) -> str:
+    """The class of `count` such devices, with torch: within a class, the same training gives the same bits."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        info = Path("/proc/cpuinfo")
+        found = re.search(r"^model name\s*: (.+)$", info.read_text("utf-8") if info.exists() else "", re.MULTILINE)
+        processor = found[1].strip() if found else platform.processor() or platform.machine()
+        name = f"{processor}, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
+    return f"{f'{count} x ' if count > 1 else ''}{name}, torch {torch.__version__}"
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

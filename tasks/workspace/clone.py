@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,6 +43,17 @@ def clone_handed_over(checkout: Path, root: Path, reference: str) -> None:
     git(["fetch", "--quiet", "--", "origin", reference], root)  # whatever it is, it is no option
     git(["checkout", "--quiet", "--detach", "FETCH_HEAD"], root)
     _share(checkout, root)
+
+
+def clone_at(checkout: Path, root: Path, parent: str, commit: str, resumed: Collection[str]) -> None:
+    """Clone `parent` with the files of `commit`, an experiment of it; the resume states are those of `resumed` alone.
+
+    As edits, not as a commit: in the commit of an experiment git tracks plots too, which are outputs of stages.
+    """
+    clone_repository(checkout, root, "--no-checkout")
+    git(["checkout", "--quiet", "--detach", commit], root)
+    git(["reset", "--quiet", parent], root)
+    _share(checkout, root, resumed)
 
 
 @contextmanager
@@ -86,13 +97,13 @@ def clone_repository(checkout: Path, root: Path, *options: str) -> None:
 RESUMED = ("download", "tokenize", "train", "baseline", "tracking")
 
 
-def _share(checkout: Path, root: Path) -> None:
+def _share(checkout: Path, root: Path, resumed: Collection[str] = RESUMED) -> None:
     """Share DVC's cache and settings, and the resume states, so that a later run of the same identity can resume."""
     if (checkout / ".dvc/config.local").exists():
         shutil.copy(checkout / ".dvc/config.local", root / ".dvc")
     share_cache(root, cache_folder(checkout))
     Paths(root).scratch.mkdir(parents=True)
-    for stage in RESUMED:
+    for stage in resumed:
         shared = Paths(checkout).scratch / stage
         shared.mkdir(exist_ok=True)
         (Paths(root).scratch / stage).symlink_to(shared)

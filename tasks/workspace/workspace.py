@@ -23,9 +23,9 @@ from gptcore.files import read_json
 from tasks.dvc.probe import Verdict, probe_stage
 from tasks.dvc.record import held, record, save_experiment
 from tasks.dvc.remote import fetch_inputs
-from tasks.dvc.repository import is_remote_set, kept_open
+from tasks.dvc.repository import is_remote_set, kept_open, share_cache
 from tasks.dvc.restore import restore
-from tasks.workspace.clone import clone, clone_handed_over, git
+from tasks.workspace.clone import RESUMED, clone, clone_at, clone_handed_over, git
 
 # the values of params.yaml that name where to read
 PLACES = ("data.source", "tokenize.sentencepiece_model", "baseline.source")
@@ -38,6 +38,7 @@ class Workspace:
     def __init__(self, root: Path, checkout: Path) -> None:
         self.root, self.checkout, self.paths = root, checkout, Paths(root)
         self.gpu_pool: str | None = None
+        self.runs_anew = False
         self.has_remote = is_remote_set(root)
         self.ran: list[str] = []
         self.settings: dict[str, str] = {}  # GPTCORE_* variables for the stages
@@ -55,7 +56,7 @@ class Workspace:
     def restore(self, stage: str, key: str | None) -> bool:
         """Restore the stage's outputs from DVC's cache, or from its remote if there is one; False if it has to run."""
         self._known.pop(stage, None)
-        return key is not None and restore(self.root, stage, key)
+        return key is not None and not self.runs_anew and restore(self.root, stage, key)
 
     def fetch_inputs(self, stage: str) -> None:
         """Fetch missing inputs of `stage` that other stages make from DVC's remote."""
@@ -146,6 +147,28 @@ def open_handed_over(reference: str) -> Iterator[Workspace]:
         sign(root, flow_run.id)
         with kept_open(root):
             yield Workspace(root, checkout)
+
+
+@contextmanager
+def open_commit(parent: str, commit: str, anew: bool) -> Iterator[Workspace]:
+    """A clone of `parent` with the files of `commit`.
+
+    `anew`: every stage runs that computes, with a cache of its own and no resume states.
+    """
+    checkout = _checkout()
+    with _held(checkout) as root:
+        clone_at(checkout, root, parent, commit, ("download",) if anew else RESUMED)
+        sign(root, flow_run.id)
+        if anew:
+            key = probe_stage(root, "download").key
+            is_there = key is not None and restore(root, "download", key)
+            share_cache(root, root / ".dvc" / "cache")
+            if is_there:  # the corpus is an input, and its source may be gone
+                record(root, "download", key)
+        with kept_open(root):
+            workspace = Workspace(root, checkout)
+            workspace.runs_anew = anew
+            yield workspace
 
 
 def _checkout() -> Path:

@@ -22,7 +22,8 @@ from tests.support.webhook import Webhook, webhook
 DEPLOYMENTS = (
     "train-gpt/train-local", "train-gpt/train-gpu", "train-gpt/train-docker", "train-gpt/train-kubernetes",
     "run-stage/gpu", "run-stage/gpu-docker", "run-stage/gpu-kubernetes",
-    "sweep-gpt/sweep-local", "refresh-data/refresh-local",
+    "sweep-gpt/sweep-local", "refresh-data/refresh-local", "rollback-gpt/rollback-local",
+    "rebuild-gpt/rebuild-local",
 )  # fmt: skip
 POOLS = ("cpu", "gpu", "gpu-docker", "gpu-kubernetes", "control")
 

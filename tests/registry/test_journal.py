@@ -238,6 +238,7 @@ def test_damage_is_named_and_moves_nothing(
     assert [line.split(" of gpt")[0] for line in told] == [
         "whole    gpt version 1", "whole    gpt version 2", "whole    gpt version 3, champion",
         "damaged  model.safetensors", "whole    the journal",
+        "unknown  DVC's cache and remote, which a checkout knows: run this in one",
     ]  # fmt: skip
     assert told[3].endswith("; its tags name no DVC experiment to get it back from")
     weights.unlink()

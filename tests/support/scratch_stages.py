@@ -17,6 +17,7 @@ from fsspec.core import url_to_fs
 from ruamel.yaml import YAML
 
 from gptcore.errors import MISTAKE_EXIT_CODE, STOPPED_EXIT_CODE
+from gptcore.files import SUMS, sha256sums
 
 PUSH = """
 import time
@@ -70,7 +71,7 @@ def train(params: dict, folder: Path) -> dict:
         Path(os.environ["GPTCORE_FINISHED_STATES"]).write_text(place)
     else:
         files.rm(checkpoint)
-    model(folder, 2 + 1 / params["train"]["steps"])
+    model(folder, 2 + 1 / params["train"]["steps"], params["model"])
     return {"val_loss": 1.5, "steps": params["train"]["steps"]}
 
 
@@ -97,17 +98,19 @@ def happen(step: int) -> None:
 
 
 def baseline(params: dict, folder: Path) -> dict:
-    model(folder, 2.1)
+    model(folder, 2.1, params["baseline"]["model"])
     return {"val_loss": 1.5}
 
 
-def model(folder: Path, bits_per_byte: float) -> None:
+def model(folder: Path, bits_per_byte: float, config: dict) -> None:
     for each in ("export", "best"):
         (folder / each).mkdir(parents=True, exist_ok=True)
         (folder / each / "model.safetensors").write_text(str(bits_per_byte))
         (folder / each / "tokenizer.json").write_text('{"kind": "byte"}')
+        (folder / each / "config.json").write_text(json.dumps({"vocab_size": 256, **config}))
+        (folder / each / SUMS).write_text(sha256sums(folder / each))
     (folder / "curve.csv").write_text("step,tokens,val_loss\n1,10,2.0\n2,20,1.5\n")
-    (folder / "timing.csv").write_text("step,seconds\n1,0.5\n2,1.0\n")
+    (folder / "timing.csv").write_text("step,seconds,hardware\n1,0.5,abacus\n2,1.0,abacus\n")
     if folder.name == "model":
         (folder / "samples.md").write_text("## Step 2\n\n```text\nROMEO: to be\n```\n")
 
@@ -118,8 +121,9 @@ def evaluate(params: dict, folder: Path) -> dict:
     common = {"perplexity": 4.5, "parameters": 100, "tokens": 20, "seconds": 1.0, "tokens_per_second": 20.0}
     losses = {name: {"loss": bits / 2, "loss_standard_error": 0.01, "bits_per_byte": bits, **common}
               for name, bits in (("model", ours), ("baseline", theirs))}  # fmt: skip
-    for name in ("loss.png", "position.png", "position.csv"):
+    for name in ("loss.png", "position.png"):
         (folder / name).write_bytes(b"png")
+    (folder / "position.csv").write_text("tokens_before,tokens,model_loss,baseline_loss\n1,3,4.0,4.5\n2,3,3.5,4.2\n")
     found = (1, 0.5, 2.0) if ours <= theirs else (None, None, None)
     reached = dict(zip(("steps", "seconds", "speedup"), found, strict=True))
     text = {"tokens": 5, "bytes": 6, "documents": 4}

@@ -1,6 +1,7 @@
 """Which model becomes champion; promoting again changes nothing."""
 
 import json
+import re
 import shutil
 import sqlite3
 from argparse import Namespace
@@ -11,6 +12,7 @@ from typing import Any
 import mlflow
 import pytest
 
+from flows.rollback_gpt import rollback_gpt
 from flows.train_gpt import train_gpt
 from gptcore.commands import lineage
 from gptcore.commands import registry as command
@@ -63,6 +65,14 @@ def test_promotion_over_several_models(cluster: Cluster, finished: Path) -> None
     assert said in train_gpt()  # in the present: it was the champion
     assert registry(finished) == before
 
+    with pytest.raises(UserError, match=r"^there is no gpt version 9; there are: 1, 2, 3; name one with --to$"):
+        rollback_gpt("it swears", to=9)
+    assert registry(finished) == before
+    assert rollback_gpt("it  swears") == "gpt version 1 is the champion again: it swears"
+    assert registry(finished)[0] == {"champion": 1, "challenger": 3}
+    with opened_in(finished) as opened:
+        assert opened.moves.journal.lines()[-1].why == "rollback: it swears"
+
 
 def test_version_leads_to_all_that_made_it(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, _, versions = registry(finished)
@@ -91,12 +101,31 @@ def test_version_leads_to_all_that_made_it(finished: Path, capsys: pytest.Captur
     assert made.read_bytes() == (finished / "data/model/export/model.safetensors").read_bytes()
 
 
+def test_page_tells_it_all_and_needs_no_other_file(finished: Path) -> None:
+    page = (finished / "data/evaluation/report.html").read_text()
+    (kept,) = (finished / "mlartifacts").rglob("report.html")
+    assert kept.read_text() == page
+    ((number, tags),) = registry(finished)[2].items()
+    made_of = (tags["git_commit"], tags["data.data/model/export"][:12], f"gptcore lineage {number}")
+    said = (
+        "is the new champion: its 2.0500",
+        "bits per byte (95 %)",
+        "Both were trained on abacus",
+        "ROMEO: to be",
+        "TFLOPs",
+    )
+    for shown in (*said, *made_of):
+        assert shown in page
+    assert page.count("<svg") == 4
+    assert not re.search(r"src=|href=\"?(?!#)|url\((?!#)|@import|<script", page)
+
+
 def test_pages_of_mlflow_say_what_a_version_is(finished: Path) -> None:
     (version,) = client(finished).search_model_versions("name = 'gpt'")
     assert version.description.startswith("gpt version 1 is the new champion: its 2.0500 bits per byte beat")
     assert only_run(finished).data.tags[NOTE] == version.description
     assert "`champion` is the best so far" in client(finished).get_registered_model("gpt").description
-    assert len(version.tags) <= 13
+    assert len(version.tags) <= 14
     assert set(COLUMNS) <= set(only_run(finished).data.metrics)
     baseline = compose(["baseline.source=models:/gpt@champion"], Path("params.yaml"))["baseline"]
     assert (baseline["source"], baseline["sha256"]) == ("models:/gpt/1", version.tags["model_sha256"])
