@@ -20,6 +20,7 @@ from gptcore.generation.sequence import Finish
 from serving.model import Served
 
 log = logging.getLogger(__name__)
+STOP_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,9 @@ class Worker:
         self.thread.start()
 
     def stop(self) -> None:
+        """After the step that it is in."""
         self.inbox.put(self._stop)
-        self.thread.join()
+        self.thread.join(STOP_SECONDS)
 
     def submit(self, job: Job) -> None:
         self.inbox.put(lambda: self._submit(job))
