@@ -4,10 +4,12 @@ It follows the alias: a promotion or rollback changes what is served, and no req
 """
 
 import argparse
+import errno
 import ipaddress
 import logging
 import os
 import signal
+import socket
 import sys
 from types import FrameType
 
@@ -66,11 +68,21 @@ def serve(given: argparse.Namespace) -> None:
     service = Service(options, open_served(given.model))
     alias = alias_of(given.model)
     app = make_app(service, Guard(keys, given.rate), Follower(alias) if alias else None)
-    logging.warning("%s serves at http://%s:%d", service.served.fingerprint, given.host, given.port)
-    uvicorn.run(
-        app, host=given.host, port=given.port, log_config=None, access_log=False, server_header=False,
-        timeout_graceful_shutdown=given.grace, timeout_keep_alive=30, h11_max_incomplete_event_size=1 << 16,
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=given.grace,
+        timeout_keep_alive=30, h11_max_incomplete_event_size=1 << 16,
     )  # fmt: skip
+    with _socket(given.host, given.port) as listener:
+        logging.warning("%s serves at http://%s:%d", service.served.fingerprint, given.host, listener.getsockname()[1])
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _socket(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, OverflowError) as error:
+        said = "another program has it" if getattr(error, "errno", 0) == errno.EADDRINUSE else str(error)
+        raise UserError(f"cannot listen on {host}:{port}: {said}; choose another with --host and --port") from None
 
 
 def _is_loopback(host: str) -> bool:

@@ -100,7 +100,7 @@ def _completions(app: FastAPI, service: Service) -> None:
     async def chat() -> Response:
         """Not of this model: it has no chat template."""
         served = service.served
-        said = f"{served.name} version {served.number} has no chat template; use /v1/completions"
+        said = f"{served.title} has no chat template; use /v1/completions"
         raise Refusal(400, said, "no_chat_template")
 
     @app.post("/generate", responses=ERRORS)

@@ -35,6 +35,10 @@ class Served:
     tokenizer: Tokenizer
 
     @property
+    def title(self) -> str:
+        return f"{self.name} version {self.number}" if self.number else self.name
+
+    @property
     def fingerprint(self) -> str:
         return f"{self.name}/{self.number}-{self.sha256}"
 
@@ -89,5 +93,5 @@ def _try(served: Served) -> None:
     while engine.busy:
         engine.step()
     if drawn.finish == "error":
-        raise UserError(f"{served.name} version {served.number} computes NaN or infinity")
+        raise UserError(f"{served.title} computes NaN or infinity")
     served.tokenizer.decode(drawn.ids)

@@ -60,7 +60,8 @@ class Service:
 
     def names(self) -> list[str]:
         """What `model` of a request may be."""
-        return list(dict.fromkeys((self.served.name, self.options.model, f"{self.served.name}@{self.served.number}")))
+        name, number = self.served.name, self.served.number
+        return list(dict.fromkeys((name, self.options.model, *([f"{name}@{number}"] if number else []))))
 
     def begin(self, lane: Lane, prompts: Sequence[Prompt], wish: Wish) -> Job:
         """Raises Refusal if too many wait. Whoever begins a job closes it."""
