@@ -8,12 +8,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request
-from starlette.responses import Response
+from fastapi import Depends, FastAPI, Request
+from fastapi.security import HTTPBearer
+from starlette.responses import PlainTextResponse, Response
 
 from gptcore.generation.complete import Wish
 from gptcore.generation.sampling import check_prompt
-from serving import refusals
+from serving import refusals, shapes
 from serving.answers import Choice, joined, usage
 from serving.body import BodyLimit
 from serving.door import Door
@@ -36,6 +37,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         504: "Not done in time",
     }.items()
 }  # fmt: skip
+COMPLETION = {"model": shapes.Completion, "content": {"text/event-stream": {"schema": {"type": "string"}}}}
 
 
 def make_app(service: Service, guard: Guard, follower: Follower | None = None) -> FastAPI:
@@ -49,8 +51,9 @@ def make_app(service: Service, guard: Guard, follower: Follower | None = None) -
         service.worker.stop()
 
     app = FastAPI(
-        title="gptcore", version="1", lifespan=running, default_response_class=Json, separate_input_output_schemas=False
-    )
+        title="gptcore", version="1", lifespan=running, default_response_class=Json,
+        dependencies=[Depends(HTTPBearer(auto_error=False))] if guard.hashes else [],  # the Door asks for it
+    )  # fmt: skip
     app.state.service = service
     refusals.install(app)
     _completions(app, service)
@@ -66,7 +69,7 @@ def headers(served: Served) -> dict[str, str]:
 
 
 def _completions(app: FastAPI, service: Service) -> None:
-    @app.post("/v1/completions", responses=ERRORS)
+    @app.post("/v1/completions", responses={200: COMPLETION, **ERRORS})
     async def completions(body: CompletionRequest, request: Request) -> Response:
         """Continue prompts: OpenAI's completions."""
         if "stream_options" in body.model_fields_set and not body.stream:
@@ -96,14 +99,14 @@ def _completions(app: FastAPI, service: Service) -> None:
         ]
         return Json({**frame, "choices": shown, "usage": usage(job, choices)}, headers=headers(job.lane.served))
 
-    @app.post("/v1/chat/completions", responses={400: ERRORS[400]}, status_code=400)
+    @app.post("/v1/chat/completions", include_in_schema=False)
     async def chat() -> Response:
         """Not of this model: it has no chat template."""
         served = service.served
         said = f"{served.title} has no chat template; use /v1/completions"
         raise Refusal(400, said, "no_chat_template")
 
-    @app.post("/generate", responses=ERRORS)
+    @app.post("/generate", responses={200: {"model": shapes.Generated}, **ERRORS})
     async def generate(body: GenerateRequest, request: Request) -> Response:
         """A text in, the text with its continuation out."""
         job = await begun("", [body.text], body.wish())
@@ -161,7 +164,7 @@ def _event(value: Any) -> str:
 
 
 def _tokens(app: FastAPI, service: Service) -> None:
-    @app.post("/tokenize", responses=ERRORS)
+    @app.post("/tokenize", responses={200: {"model": shapes.Tokens}, **ERRORS})
     async def tokenize(body: TokenizeRequest) -> Response:
         """The ids of a text."""
         served = service.served
@@ -169,7 +172,7 @@ def _tokens(app: FastAPI, service: Service) -> None:
         most = served.gpt.config.block_size
         return Json({"tokens": ids, "count": len(ids), "max_model_len": most}, headers=headers(served))
 
-    @app.post("/detokenize", responses=ERRORS)
+    @app.post("/detokenize", responses={200: {"model": shapes.Text}, **ERRORS})
     async def detokenize(body: DetokenizeRequest) -> Response:
         """The text of ids."""
         served = service.served
@@ -184,7 +187,7 @@ def _ids(served: Served, text: str) -> list[int]:
 
 
 def _state(app: FastAPI, service: Service, follower: Follower | None) -> None:
-    @app.get("/v1/models", responses={401: ERRORS[401], 429: ERRORS[429]})
+    @app.get("/v1/models", responses={200: {"model": shapes.Models}, 401: ERRORS[401], 429: ERRORS[429]})
     async def models() -> Response:
         """What is served."""
         served = service.served
@@ -195,15 +198,15 @@ def _state(app: FastAPI, service: Service, follower: Follower | None) -> None:
         data = [{"id": name, **values} for name in service.names()]
         return Json({"object": "list", "data": data}, headers=headers(served))
 
-    @app.get("/health", responses={503: {"description": "The thread that computes has ended: restart the server"}})
+    @app.get("/health", responses={key: {"model": shapes.Health} for key in (200, 503)})
     async def health() -> Response:
-        """Whether the server works at all."""
+        """Whether the server works at all; with 503, restart it."""
         is_well = service.worker.thread.is_alive()
         return Json({"status": "ok" if is_well else "failed"}, 200 if is_well else 503)
 
-    @app.get("/ready", responses={503: {"description": "Send requests elsewhere"}})
+    @app.get("/ready", responses={key: {"model": shapes.Ready} for key in (200, 503)})
     async def ready() -> Response:
-        """Whether requests may come, what serves, and what was refused."""
+        """Whether requests may come, what serves, and what was refused; with 503, send them elsewhere."""
         served, refused = service.served, service.refused
         is_ready = service.worker.thread.is_alive()
         values = {
@@ -214,7 +217,7 @@ def _state(app: FastAPI, service: Service, follower: Follower | None) -> None:
         }  # fmt: skip
         return Json(values, 200 if is_ready else 503, headers(served))
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """For Prometheus."""
-        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return PlainTextResponse(service.metrics.text(), media_type="text/plain; version=0.0.4")

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from gptcore.errors import Unavailable, UserError, known_names
 
@@ -31,10 +31,8 @@ class Refusal(Exception):
         return Json(self.body(), self.status, self.headers)
 
 
-class Json(Response):
+class Json(JSONResponse):
     """ASCII alone: what a client has sent may hold half of a surrogate pair, which is no UTF-8."""
-
-    media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
         return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()

@@ -18,8 +18,18 @@ class StreamOptions(BaseModel):
     include_usage: bool = Field(default=False, description="Tokens of prompt and completion in one more chunk")
 
 
+def _nullable(schema: dict[str, Any]) -> None:
+    """Say in the OpenAPI document that fields may be null."""
+    for name, each in schema["properties"].items():
+        if name not in schema["required"] and {"type": "null"} not in each.get("anyOf", []):
+            kinds = {key: each.pop(key) for key in list(each) if key not in ("title", "description", "default")}
+            each["anyOf"] = [*(kinds.get("anyOf", [kinds])), {"type": "null"}]
+
+
 class _Drawing(Sampling):
     """Fields of OpenAI's interface may be null: that is as if they were not there."""
+
+    model_config = ConfigDict(json_schema_extra=_nullable)
 
     # keys of a JSON object are strings
     logit_bias: dict[Annotated[int, Field(strict=False)], Annotated[float, Field(ge=-1e6, le=1e6)]] = Field(
@@ -53,7 +63,7 @@ class CompletionRequest(_Drawing):
     stream_options: StreamOptions = Field(default=StreamOptions(), description="Only with stream")
     logprobs: int | None = Field(default=None, ge=0, le=100, description="Log-probabilities of so many likeliest ids")
     echo: bool = Field(default=False, description="Begin with the prompt; with logprobs, its log-probabilities too")
-    timeout: float | None = Field(default=None, gt=0, le=86_400, description="Seconds; at most the server's deadline")
+    timeout: float | None = Field(default=None, ge=0.1, le=86_400, description="Seconds; at most the server's deadline")
     user: str = Field(default="", max_length=1000, description="For the client's own records; has no effect")
 
     def stops(self) -> list[str]:
