@@ -44,10 +44,11 @@ def make_app(service: Service, guard: Guard, follower: Follower | None = None) -
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
         service.worker.start()
-        following = asyncio.create_task(follower.run(service)) if follower else None
+        if follower:
+            follower.start(service)
         yield
-        if following:
-            following.cancel()
+        if follower:
+            follower.stop()
         service.worker.stop()
 
     app = FastAPI(

@@ -1,9 +1,12 @@
-"""Follow an alias of the registry: ask who has it, open that version beside the one that serves, and swap."""
+"""Follow an alias of the registry: ask who has it, open that version beside the one that serves, and swap.
 
-import asyncio
+In a thread that nobody waits for: a registry that hangs delays neither requests nor the end of the server.
+"""
+
 import logging
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gptcore.errors import Unavailable, UserError
 from serving.model import Served, open_served, registry
@@ -17,21 +20,27 @@ AGAIN_SECONDS = 60.0  # before a version that was refused is tried again: somebo
 class Follower:
     alias: str
     tried: float = 0.0
+    stopped: threading.Event = field(default_factory=threading.Event)
 
-    async def run(self, service: Service) -> None:
-        while True:
-            await asyncio.sleep(service.options.poll_seconds)
-            await self.look(service)
+    def start(self, service: Service) -> None:
+        threading.Thread(target=self._run, args=(service,), name="follow", daemon=True).start()
 
-    async def look(self, service: Service) -> None:
+    def stop(self) -> None:
+        self.stopped.set()
+
+    def _run(self, service: Service) -> None:
+        while not self.stopped.wait(service.options.poll_seconds):
+            self.look(service)
+
+    def look(self, service: Service) -> None:
         """Serve the holder of the alias from now on, if it can be served. No error ends the following."""
         try:
-            number = await asyncio.to_thread(self._holder)
+            number = self._holder()
             service.registry_error = "" if number else f"no version has the alias {self.alias}"
             if number == service.served.number:
                 service.refused = Candidate()
             elif number and self._is_to_try(number, service):
-                await self._try(number, service)
+                self._try(number, service)
         except UserError as error:
             self._note(service, str(error))
         except Exception as error:
@@ -40,10 +49,10 @@ class Follower:
         service.metrics.registry_up.set(not service.registry_error)
         service.metrics.refused.set(service.refused.number)
 
-    async def _try(self, number: int, service: Service) -> None:
+    def _try(self, number: int, service: Service) -> None:
         self.tried = time.monotonic()
         try:
-            served = await asyncio.to_thread(open_served, f"gpt@{number}")
+            served = open_served(f"gpt@{number}")
         except Unavailable:
             raise
         except Exception as error:  # whatever somebody has registered must not end what serves

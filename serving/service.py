@@ -107,7 +107,7 @@ class Service:
 
     def _count(self, job: Job, update: Update, seen: dict[int, int], first: dict[int, float]) -> None:
         metrics, number = self.metrics, update.completion.number
-        if number not in first and update.ids:
+        if number not in first:
             first[number] = update.seconds
             metrics.first.observe(update.seconds)
             metrics.prefill.inc(len(job.prompts[number // job.wish.n].ids))
