@@ -14,7 +14,8 @@ from tasks.stop import unless_stopped
 @flow(name="complete-prompts")
 def complete_prompts(
     source: str, target: str, model: str = "gpt@champion", max_new_tokens: int = 200, n: int = 1,
-    sampling: dict[str, int | float] | None = None, stop: list[str] | None = None, field: str = "prompt", rows: int = 256,
+    sampling: dict[str, int | float] | None = None, stop: list[str] | None = None, field: str = "prompt",
+    rows: int = 256,
 ) -> str:  # fmt: skip
     """Continue every prompt of a file with one model, in parts; started again, it makes only what is missing.
 

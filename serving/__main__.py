@@ -11,10 +11,8 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from types import FrameType
-
-# before torch is imported: threads that wait for work in a spin take the time of those that compute
-os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 from gptcore.config.environment import check_environment
 from gptcore.errors import MISTAKE_EXIT_CODE, UNAVAILABLE_EXIT_CODE, Unavailable, UserError
@@ -24,7 +22,7 @@ GRACE_SECONDS = 30
 SWITCH_SECONDS = 0.0005  # between the thread that computes and the event loop; Python's 5 ms is many tokens
 
 
-def arguments() -> argparse.Namespace:
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     of = Options()
     parser = argparse.ArgumentParser(prog="python -m serving", description=(__doc__ or "").split("\n\n")[0])
     add = parser.add_argument
@@ -40,7 +38,7 @@ def arguments() -> argparse.Namespace:
     add("--grace", type=int, default=GRACE_SECONDS, help="seconds for open requests after SIGTERM; %(default)s")
     add("--precision", choices=["float32", "bfloat16"], default=of.precision)
     add("--new-key", action="store_true", help="print a key, and its hash for GPTCORE_API_KEYS, and end")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def serve(given: argparse.Namespace) -> None:
@@ -72,12 +70,13 @@ def serve(given: argparse.Namespace) -> None:
         app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=given.grace,
         timeout_keep_alive=30, h11_max_incomplete_event_size=1 << 16,
     )  # fmt: skip
-    with _socket(given.host, given.port) as listener:
-        logging.warning("%s serves at http://%s:%d", service.served.fingerprint, given.host, listener.getsockname()[1])
-        uvicorn.Server(config).run(sockets=[listener])
+    with listener(given.host, given.port) as listening:
+        logging.warning("%s serves at http://%s:%d", service.served.fingerprint, given.host, listening.getsockname()[1])
+        uvicorn.Server(config).run(sockets=[listening])
 
 
-def _socket(host: str, port: int) -> socket.socket:
+def listener(host: str, port: int) -> socket.socket:
+    """Raises UserError."""
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, OverflowError) as error:
@@ -103,6 +102,8 @@ def main() -> None:
 
         print("key   {}\nhash  {}".format(*new_key()))
         return
+    # before torch is imported: threads that wait for work in a spin take the time of those that compute
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", level=logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     sys.setswitchinterval(SWITCH_SECONDS)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,8 +10,10 @@ import httpx
 import pytest
 import torch
 
+from gptcore.errors import UserError
 from gptcore.generation.complete import Completion, Wish, complete, engine_for
 from gptcore.generation.sampling import Sampling
+from serving.__main__ import arguments, listener, serve
 from serving.keys import Guard, known_keys, new_key
 from serving.options import Options
 from tests.support.serving import CONTEXT, served, serving
@@ -157,7 +160,8 @@ def test_a_wrong_request_is_refused_by_name_and_the_next_one_is_answered() -> No
     asyncio.run(asked())
 
 
-def test_the_other_routes() -> None:
+def test_the_other_routes_and_a_log_without_text(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     (expected,) = alone(["To be"], Wish(9, GREEDY))
 
     async def asked() -> None:
@@ -185,6 +189,8 @@ def test_the_other_routes() -> None:
                 assert f"\n{line}\n" in metrics, line
 
     asyncio.run(asked())
+    assert "done: version 1, 1 texts, 5 prompt tokens" in caplog.text
+    assert "To be" not in caplog.text
 
 
 def test_a_full_queue_a_late_answer_and_a_failing_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,3 +246,25 @@ def test_keys_and_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Exception, match="word 1 is no sha256") as error:
         known_keys()
     assert key not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--slots", "3"], "--slots 3 is not at least 4"),
+        (["--poll", "0"], "--poll 0.0 is not at least 0.1"),
+        (["--model", "nothing"], "nothing is no folder"),
+    ],
+)
+def test_a_server_that_cannot_start_says_why(words: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        serve(arguments(words))
+
+
+def test_a_port_that_another_program_has_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"cannot listen on 127.0.0.1:{port}: another program has it"):
+            listener("127.0.0.1", port)
+    with pytest.raises(UserError, match=r"cannot listen on 127\.0\.0\.1:99999"):
+        listener("127.0.0.1", 99999)
