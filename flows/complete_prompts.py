@@ -1,14 +1,18 @@
 """Continue every prompt of a file. `python -m flows.complete_prompts --help`."""
 
 import argparse
+import os
 from functools import partial
 from pathlib import Path
 
 from prefect import flow
 
 from flows.terminal import purpose, run, server
+from gptcore.config.settings import settings
+from gptcore.errors import UserError
 from tasks.complete import complete_part
 from tasks.stop import unless_stopped
+from tasks.workspace.workspace import is_deployed
 
 
 @flow(name="complete-prompts")
@@ -37,6 +41,8 @@ def complete_prompts(
     from gptcore.generation.sampling import Sampling
     from serving.model import open_served
 
+    if is_deployed() and not settings().data_roots:
+        _require_here(source, target)
     wish = Wish(max_new_tokens, Sampling.of(**(sampling or {})), n, tuple(stop or ()))
     torch.set_num_threads(1)  # with which a text does not depend on its neighbours
     served = open_served(model)
@@ -46,6 +52,13 @@ def complete_prompts(
         write = partial(write_part, part, prompts, engine, served.tokenizer, wish)
         unless_stopped(complete_part(part, len(prompts), write))
     return f"{batch.gather():,} texts of {served.title} are in {target}"
+
+
+def _require_here(*files: str) -> None:
+    """Whoever started the run need not own this machine. Raises UserError."""
+    here = os.path.realpath(".")
+    if away := [each for each in files if not Path(os.path.realpath(each)).is_relative_to(here)]:
+        raise UserError(f"{away[0]} is not in {here}, where runs of a deployment work; GPTCORE_DATA_ROOTS names others")
 
 
 def _main() -> None:

@@ -11,6 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from gptcore.corpus.allowed import require_allowed_file
 from gptcore.corpus.formats.json_records import json_records
 from gptcore.corpus.formats.parquet_records import parquet_records
 from gptcore.errors import UserError
@@ -40,6 +41,11 @@ class Batch:
             raise UserError(f"{self.source} is none of .txt, {', '.join(RECORDS)}")
         if self.target.suffix not in TARGETS:
             raise UserError(f"{self.target} is none of {', '.join(TARGETS)}")
+        for name, path in (
+            ("source", self.source),
+            ("target", self.target),
+        ):  # a deployment's run has a worker's rights
+            require_allowed_file(name, path.absolute(), Path.cwd())
         if not self.source.is_file():
             raise UserError(f"there is no file {self.source}")
 

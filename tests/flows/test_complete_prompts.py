@@ -61,6 +61,11 @@ def test_a_run_goes_on_where_another_was_killed(folder: Path, monkeypatch: pytes
     complete_prompts("a.parquet", "out.jsonl", **{**ASKED, "sampling": {"seed": 4}})
     others = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
     assert [each["text"] for each in others] != [each["text"] for each in texts]
+    monkeypatch.setattr("flows.complete_prompts.is_deployed", lambda: True)
+    (folder / "link.txt").symlink_to("/etc/hostname")
+    for source, target in (("a.txt", str(folder.parent / "out.jsonl")), ("link.txt", "out.jsonl")):
+        with pytest.raises(UserError, match="where runs of a deployment work"):
+            complete_prompts(source, target, **ASKED)
 
 
 @pytest.mark.parametrize(
