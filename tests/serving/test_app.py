@@ -253,7 +253,7 @@ def test_keys_and_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["--slots", "3"], "--slots 3 is not at least 4"),
         (["--poll", "0"], "--poll 0.0 is not at least 0.1"),
-        (["--model", "nothing"], "nothing is no folder"),
+        (["--model", "nothing"], "there is no model nothing"),
     ],
 )
 def test_a_server_that_cannot_start_says_why(words: list[str], said: str) -> None:
