@@ -1,15 +1,21 @@
-"""Peak memory of training steps beyond what the imports use: nanoGPT's against ours, same model and batch."""
+"""Peak memory of training steps beyond what the imports use: nanoGPT's against ours, same model and batch.
+
+By default nanoGPT takes the whole batch at once, and our runs choose a micro-batch. `equal` has ours on both sides.
+"""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from contest import Contest, Measured, Medians, comparisons
 from sides import gptcore_side, nanogpt_side, timed
-from throughput import SETTINGS
+from throughput import SETTINGS as DEFAULT
 
 STEPS = 3
+EQUAL = {f"{name}-equal": replace(DEFAULT[name], micro_batch=16) for name in ("baby", "baby-no-dropout")}
+SETTINGS = DEFAULT | EQUAL
 MEBIBYTE = 1 << 20
 
 
@@ -38,7 +44,7 @@ def resident_bytes(field: str) -> int:
 
 def report(medians: Medians) -> list[str]:
     return [
-        f"{setting:16} MiB: {line}"
+        f"{setting:21} MiB: {line}"
         for setting, measured in medians.items()
         for line in comparisons(measured, "peak_mib", min)
     ]

@@ -17,7 +17,9 @@ from torch.nn import functional as F
 from gptcore.config.params import validate_section
 from gptcore.config.presets import compose
 from gptcore.model.config import ModelConfig
+from gptcore.model.counts import counts
 from gptcore.training.config import OptimConfig, TrainConfig
+from gptcore.training.initial_state import make_ready
 from gptcore.training.memory import keep_freed_memory
 from gptcore.training.train import TrainState, fit
 
@@ -36,11 +38,16 @@ class Setting:
     batch_size: int
     vocab_size: int
     dropout: float = 0.0
-    micro_batch: int = 0  # sequences per micro-batch; 0 means the whole batch
+    micro_batch: int = 0  # sequences per micro-batch; 0: nanoGPT's whole batch, and what a run of ours chooses
 
     @property
     def batch_tokens(self) -> int:
         return self.batch_size * self.block_size
+
+    def flops_per_token(self) -> int:
+        """Of GPT-2's architecture at this size, which both sides train: forward and backward."""
+        params = compose(["model=nano", "architecture=gpt2", *self.overrides()], ROOT / "params.yaml")
+        return counts(validate_section(params, "model", ModelConfig), self.vocab_size).flops_per_token
 
     def overrides(self) -> list[str]:
         names = ("n_layer", "n_head", "n_embd", "block_size", "dropout")
@@ -88,9 +95,12 @@ def gptcore_side(
         validate_section(params, "model", ModelConfig), validate_section(params, "optim", OptimConfig),
         validate_section(params, "train", TrainConfig), tokens, setting.vocab_size, device(),
     )  # fmt: skip
-    state.micro_batch = setting.micro_batch or setting.batch_size
     if device().type == "cuda":
         state.model.compile_blocks()
+    if setting.micro_batch:
+        state.micro_batch = setting.micro_batch
+    else:
+        make_ready(state)  # as a run does
     losses = (report.loss for report in fit(state))
     return Side(state.model, losses)
 

@@ -1,15 +1,19 @@
 """Tokens per second of forward, backward and optimizer step: nanoGPT's own step against ours, same model and batch.
 
 Where the processor multiplies bfloat16, each row is printed for float32 on both sides, for bfloat16 on both sides, and
-for each side's best.
+for each side's best. A side's share of the matrix rate is its model's arithmetic a second against that of a large
+matrix product, measured in the same process, as `gptcore profile` prints it.
 """
 
 import statistics
 from pathlib import Path
 
 import numpy as np
+import torch
 from contest import Contest, Measured, Medians, comparisons
-from sides import Setting, gptcore_side, nanogpt_side, timed
+from sides import Setting, device, gptcore_side, nanogpt_side, timed
+
+from gptcore.training.hardware import measured_flops_per_second
 
 SETTINGS = {
     # nanoGPT's config/train_shakespeare_char.py, with and without dropout
@@ -31,14 +35,18 @@ def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
         contestant = nanogpt_side(nanogpt_folder, size, tokens, 1000, precision)
     timed(contestant, 2)
     seconds = statistics.median(timed(contestant, steps))
-    return {"tokens_per_second": size.batch_tokens / seconds, "step_seconds": seconds}
+    flops = size.flops_per_token() * size.batch_tokens / seconds
+    rate = measured_flops_per_second(device(), getattr(torch, precision))
+    return {"tokens_per_second": size.batch_tokens / seconds, "step_seconds": seconds, "matrix_share": flops / rate}
 
 
 def report(medians: Medians) -> list[str]:
+    figures = {"tokens/s": "tokens_per_second", "share of the matrix rate": "matrix_share"}
     return [
-        f"{setting:16} tokens/s: {line}"
+        f"{setting:16} {name}: {line}"
         for setting, measured in medians.items()
-        for line in comparisons(measured, "tokens_per_second", max)
+        for name, figure in figures.items()
+        for line in comparisons(measured, figure, max)
     ]
 
 

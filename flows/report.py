@@ -17,9 +17,11 @@ from prefect.utilities.urls import url_for
 
 from flows.page.page import REPORT, Facts, write_page
 from gptcore.addresses import redacted
+from gptcore.config.params import read_params
 from gptcore.files import read_json
 from gptcore.registry.address import embedded_uri, tracking_uri
 from gptcore.registry.pages import artifact_page, experiment_page, run_page
+from gptcore.stages.baseline import TRAIN
 from tasks.keep_page import keep_page
 from tasks.promote import Promotion
 from tasks.show import described, harmless
@@ -29,6 +31,8 @@ from tasks.workspace.workspace import Workspace
 
 FIGURES = {"loss": ".4f", "perplexity": ",.2f", "bits_per_byte": ".4f", "parameters": ",", "tokens": ",",
            "seconds": ",.1f", "tokens_per_second": ",.0f"}  # fmt: skip
+
+ALIKE = 0.05  # numbers of parameters that differ by less are about equal
 
 
 def report(
@@ -40,10 +44,11 @@ def report(
     """
     metrics = read_json(workspace.paths.evaluation / "metrics.json")
     intervals = read_json(workspace.paths.evaluation / "intervals.json")
+    baseline = str(read_params(workspace.paths.params)["baseline"]["source"])
     stages = _table(["stage", "state", ""], ([name, state.name, state.message] for name, state in states.items()))
     rows = list(_comparison(metrics, intervals))
-    comparison = _table(["on every validation token", "model", "nanoGPT", "difference", "95 % interval"], rows)
-    reached = _reached(metrics["baseline_loss_reached"])
+    comparison = _table(["on every validation token", "model", "baseline", "difference", "95 % interval"], rows)
+    reached = fairness(metrics, baseline)
     better, sure = verdict(intervals["difference"]), how_sure(metrics, intervals)
     facts = Facts(
         sentence=str(promotion.message), verdict=better, how_sure=sure, reached=reached, rows=rows,
@@ -101,8 +106,11 @@ def how_sure(metrics: dict[str, Any], intervals: dict[str, Any]) -> str:
     by = f"the {metrics['validation']['documents']:,} validation documents"
     if length := intervals["windows_per_block"]:
         by = f"blocks of {length} consecutive windows, as the text is mostly one document or two"
+    covers = f"Intervals resample {by}; they cover the text, not the seed of the training."
+    if intervals["difference"]["loss"] is None:
+        return f"{covers} The baseline has another tokenizer, so only bits per byte compare."
     return (
-        f"Intervals resample {by}; they cover the text, not the seed of the training. The standard error of the loss "
+        f"{covers} The standard error of the loss "
         f"difference is {intervals['difference']['loss']['standard_error']:.4f}; windows taken as independent would "
         f"give {metrics['difference']['loss_standard_error']:.4f}."
     )
@@ -112,11 +120,12 @@ def _comparison(metrics: dict[str, Any], intervals: dict[str, Any]) -> Iterable[
     ours, theirs = metrics["model"], metrics["baseline"]
     for name, shape in FIGURES.items():
         interval = (intervals["difference"] or {}).get(name)
+        is_apart = metrics["difference"].get(name, 0) is None  # their tokens are not the same
         yield [
             name.replace("_", " "),
             f"{ours[name]:{shape}}",
-            f"{theirs[name]:{shape}}",
-            f"{ours[name] - theirs[name]:+{shape}}",
+            "" if theirs[name] is None else f"{theirs[name]:{shape}}",
+            "" if is_apart or theirs[name] is None else f"{ours[name] - theirs[name]:+{shape}}",
             f"{interval['low']:+{shape}} to {interval['high']:+{shape}}" if interval else "",
         ]
 
@@ -126,6 +135,32 @@ def _reached(reached: dict[str, Any]) -> str:
         return "The model did not reach the baseline's final loss."
     when = f"at step {reached['steps']:,}, after {reached['seconds']:.1f} s of training"
     return f"The model reached the baseline's final loss {when}: {reached['speedup']:.1f} times as fast."
+
+
+def fairness(metrics: dict[str, Any], source: str) -> str:
+    """What the baseline is, and what it reaches in the same seconds and with as many parameters."""
+    return f"{_in_time(metrics, source)} {_in_size(metrics, source)}"
+
+
+def _in_time(metrics: dict[str, Any], source: str) -> str:
+    if source != TRAIN:
+        return f"The baseline is {source}, which was not trained here: nobody knows what it reaches in equal time."
+    equal = metrics["at_equal_time"]
+    reached = f"The baseline is nanoGPT's recipe. {_reached(metrics['baseline_loss_reached'])}"
+    if equal["model"] is None or equal["baseline"] is None:
+        return f"{reached} At equal time the two cannot be compared."
+    return (
+        f"{reached} At equal time, after {equal['seconds']:,.1f} s of training each, the model's validation loss is "
+        f"{equal['model']:.4f} and the baseline's {equal['baseline']:.4f}."
+    )
+
+
+def _in_size(metrics: dict[str, Any], source: str) -> str:
+    ours, theirs = metrics["model"]["parameters"], metrics["baseline"]["parameters"]
+    if abs(ours / theirs - 1) <= ALIKE:
+        return "Both have about as many parameters."
+    remedy = " `gptcore configure baseline=nanogpt_equal` gives the baseline as many." if source == TRAIN else ""
+    return f"At equal parameters they were not compared: the model has {ours:,} and the baseline {theirs:,}.{remedy}"
 
 
 def _sample(workspace: Workspace) -> str:

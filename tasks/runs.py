@@ -9,11 +9,13 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_URL
 
 import gptcore.evaluation.curves
+import gptcore.evaluation.measured
 import gptcore.evaluation.runs
 from gptcore.errors import UserError
 from gptcore.evaluation.runs import Measured, Registered, Started
+from gptcore.files import read_json
 from gptcore.registry.address import sqlite_file, tracking_uri
-from tasks.dvc.experiments import experiments
+from tasks.dvc.experiments import Experiment, experiments
 from tasks.dvc.repository import cache_folder
 from tasks.workspace.workspace import plain_name
 
@@ -36,15 +38,27 @@ def curves(names: list[str], checkout: Path | None = None, of: str = "model") ->
     known = {each.name: each for each in experiments(checkout, every_commit=True)}
     if missing := [name for name in names if name not in known]:
         raise UserError(f"there is no experiment {missing[0]} in {checkout}; `dvc exp list --all` lists them")
-    objects = cache_folder(checkout)
     files = {}
     for name in names:
-        hashes = [known[name].outputs[f"data/{of}/{file}"] for file in ("curve.csv", "timing.csv")]
-        curve, timing = (objects / "files" / "md5" / each[:2] / each[2:] for each in hashes)
-        if not (curve.exists() and timing.exists()):
-            raise UserError(f"the curve of {name} is not in DVC's cache; `dvc exp pull origin {name}` fetches it")
+        curve, timing = (cached(known[name], f"data/{of}/{file}", checkout) for file in ("curve.csv", "timing.csv"))
         files[name] = (curve, timing)
     return gptcore.evaluation.curves.curves(files)
+
+
+def measured(experiment: Experiment, checkout: Path) -> gptcore.evaluation.measured.Measured:
+    """What an experiment measured. Raises UserError."""
+    values = read_json(cached(experiment, "data/evaluation/measured.json", checkout))
+    return gptcore.evaluation.measured.Measured.model_validate(values)
+
+
+def cached(experiment: Experiment, path: str, checkout: Path) -> Path:
+    """The file that an experiment has made at `path`, in DVC's cache. Raises UserError if it is not there."""
+    md5 = experiment.outputs[path]
+    found = cache_folder(checkout) / "files" / "md5" / md5[:2] / md5[2:]
+    if not found.exists():
+        name = experiment.name
+        raise UserError(f"{path} of {name} is not in DVC's cache; `dvc exp pull origin {name}` fetches it")
+    return found
 
 
 def _flow_runs() -> dict[str, Started]:

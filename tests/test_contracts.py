@@ -148,7 +148,7 @@ def test_the_readmes_tree_is_the_repository() -> None:
         folder = folder if indented else name
         named.add(folder + name if indented else name)
     assert [name for name in sorted(named - {"dvc.lock"}) if not (ROOT / name).exists()] == []  # made by the first run
-    for top in ("gptcore", "tasks", "flows"):
+    for top in ("gptcore", "tasks", "flows", "serving"):
         modules = {f"{top}/{path.name}" for path in (ROOT / top).glob("*.py") if "__" not in path.name}
         assert modules | {f"{top}/{wing.name}/" for wing in wings(top)} <= named
 

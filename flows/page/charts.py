@@ -37,7 +37,7 @@ def chart(curves: Sequence[Curve], label: str, is_log: bool = False) -> str:
     def x_of(value: float) -> float:
         return across(scale(value))
 
-    ends = [2**each for each in range(math.ceil(low), math.floor(high) + 1)] if is_log else _round(0, high)
+    ends = _doublings(low, high) if is_log else _round(0, high)
     parts = [*_rows(_round(bottom, top), up), *_columns(ends, x_of)]
     parts += [_line(each, x_of, up) for each in known if each.points]
     parts.append(f'<text class="axis" x="{(LEFT + RIGHT) / 2}" y="{HEIGHT - 6}">{escape(label)}</text>')
@@ -65,6 +65,12 @@ def _round(low: float, high: float) -> list[float]:
     step = next(power * each for each in (1, 2, 5, 10) if power * each >= rough)
     first, last = math.ceil(low / step), math.floor(high / step)
     return [each * step for each in range(first, last + 1)]
+
+
+def _doublings(low: float, high: float) -> list[float]:
+    """Powers of two between 2^low and 2^high, at most TICKS + 1 of them."""
+    first, last = math.ceil(low), math.floor(high)
+    return [2.0**each for each in range(first, last + 1, max(-(-(last - first) // TICKS), 1))]
 
 
 def _rows(ticks: Sequence[float], up: Place) -> Iterator[str]:

@@ -11,8 +11,8 @@ NODES = {
     "corpus": (RIGHT, 0, (), "data/raw"),
     "tokens": (MIDDLE, 1, ("code and parameters", "corpus"), "data/tokens"),
     "model": (LEFT, 2, ("tokens",), "data/model/export"),
-    "nanoGPT baseline": (RIGHT, 2, ("tokens",), "data/baseline/export"),
-    "evaluation": (MIDDLE, 3, ("model", "nanoGPT baseline"), "data/evaluation/metrics.json"),
+    "baseline": (RIGHT, 2, ("tokens",), "data/baseline/export"),
+    "evaluation": (MIDDLE, 3, ("model", "baseline"), "data/evaluation/metrics.json"),
     "version": (MIDDLE, 4, ("evaluation",), ""),
 }
 SHOWN = 12  # characters of a hash

@@ -17,10 +17,10 @@ from gptcore.model.config import ModelConfig
 from gptcore.model.counts import counts
 
 REPORT = "report.html"
-SIDES = (("baseline", "nanoGPT baseline"), ("model", "model"))
+SIDES = (("baseline", "baseline"), ("model", "model"))
 POINTS_PER_DOUBLING = 4  # of the loss by position
 HEAD = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-KEY = '<p class="key"><i class="model"></i><span>model</span><i class="baseline"></i><span>nanoGPT baseline</span></p>'
+KEY = '<p class="key"><i class="model"></i><span>model</span><i class="baseline"></i><span>baseline</span></p>'
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,17 @@ def _tiles(metrics: Mapping[str, Any]) -> str:
     ours, theirs = metrics["model"], metrics["baseline"]
     sooner = metrics["baseline_loss_reached"]["speedup"]
     tiles = [
-        (f"{ours['bits_per_byte']:.4f}", f"bits per byte, against {theirs['bits_per_byte']:.4f} of nanoGPT"),
-        (f"{sooner:.1f}×" if sooner else "never", "as fast to nanoGPT's final loss" if sooner else "at nanoGPT's loss"),
+        (f"{ours['bits_per_byte']:.4f}", f"bits per byte, against the baseline's {theirs['bits_per_byte']:.4f}"),
         (f"{ours['parameters']:,}", f"parameters, against {theirs['parameters']:,}"),
-        (f"{ours['seconds']:,.0f} s", f"of training, against {theirs['seconds']:,.0f} s"),
     ]
+    if theirs["seconds"] is None:  # it was not trained here
+        tiles.append((f"{ours['seconds']:,.0f} s", "of training"))
+    else:
+        reaches = (f"{sooner:.1f}×", "as fast to the baseline's final loss")
+        tiles += [
+            reaches if sooner else ("never", "at the baseline's final loss"),
+            (f"{ours['seconds']:,.0f} s", f"of training, against {theirs['seconds']:,.0f} s"),
+        ]
     return f'<div class="tiles">{"".join(f"<div><b>{a}</b><span>{b}</span></div>" for a, b in tiles)}</div>'
 
 
@@ -103,7 +109,7 @@ def _read(path: Path) -> list[dict[str, str]]:
 
 def _curve(curves: Mapping[str, list[dict[str, str]]], over: str) -> str:
     drawn = [Curve(name, side, [(float(row[over]), float(row["val_loss"])) for row in curves[side]])
-             for side, name in SIDES]  # fmt: skip
+             for side, name in SIDES if curves[side]]  # fmt: skip
     return _figure(f"Validation loss by {over} of training, nats", chart(drawn, over))
 
 
@@ -112,7 +118,7 @@ def _figure(caption: str, drawing: str) -> str:
 
 
 def _table(rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{each}</th>" for each in ("", "model", "nanoGPT", "difference, 95 %"))
+    head = "".join(f"<th>{each}</th>" for each in ("", "model", "baseline", "difference, 95 %"))
     body = "".join(_row(*row) for row in rows)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
@@ -124,17 +130,23 @@ def _row(name: str, ours: str, theirs: str, difference: str, interval: str) -> s
 
 def _flops(data: Path, metrics: Mapping[str, Any]) -> Sequence[str]:
     """Of training, by the formula that `gptcore configure` prints too."""
-    found = []
-    for side in ("model", "baseline"):
-        values = read_json(data / side / "export" / "config.json")
-        vocab_size = values.pop("vocab_size")
-        per_token = counts(ModelConfig(**values), vocab_size).flops_per_token
-        found.append(per_token * metrics[side]["tokens"] / 1e12)
-    ours, theirs = found
-    return ("TFLOPs of training", f"{ours:,.1f}", f"{theirs:,.1f}", f"{ours - theirs:+,.1f}", "")
+    ours, theirs = (_training_flops(data / side, metrics[side]["tokens"]) for side in ("model", "baseline"))
+    difference = "" if ours is None or theirs is None else f"{ours - theirs:+,.1f}"
+    return ("TFLOPs of training", *("" if each is None else f"{each:,.1f}" for each in (ours, theirs)), difference, "")
+
+
+def _training_flops(folder: Path, tokens: int | None) -> float | None:
+    """In TFLOPs; None of a model that was not trained here."""
+    if tokens is None:
+        return None
+    values = read_json(folder / "export" / "config.json")
+    vocab_size = values.pop("vocab_size")
+    return counts(ModelConfig(**values), vocab_size).flops_per_token * tokens / 1e12
 
 
 def _hardware(curves: Mapping[str, list[dict[str, str]]]) -> str:
+    if not curves["baseline"]:
+        return f"The model was trained on {curves['model'][-1].get('hardware') or 'hardware that is not recorded'}."
     ours, theirs = (curves[side][-1].get("hardware") for side in ("model", "baseline"))
     if not (ours and theirs):
         return "On which hardware they were trained is not recorded."

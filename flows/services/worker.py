@@ -39,6 +39,8 @@ class Worker:
     ) -> None:
         limit = limit or (None if pool == "control" else slots())
         self.environment = {**child_environment(), **environment}
+        if limit and limit > 1:  # runs that share the cores: see gptcore/stages/__init__.py
+            self.environment.setdefault("GOMP_SPINCOUNT", "1000")
         command = [sys.executable, "-m", "prefect", "--no-prompt", "worker", "start", "--pool", pool]
         command += ["--limit", str(limit)] if limit else []
         self.process = subprocess.Popen(

@@ -2,8 +2,11 @@
 
 import math
 import re
+import shlex
 from base64 import b64encode
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 from prefect.artifacts import create_markdown_artifact
@@ -12,8 +15,11 @@ from prefect.utilities.urls import url_for
 
 from flows.sweep.grid import Member
 from flows.sweep.plot import RESULT, draw
+from gptcore.errors import UserError
 from gptcore.evaluation.runs import varied
-from tasks.dvc.experiments import RANKING, Experiment
+from gptcore.evaluation.seeds import same_but_seeds, verdict_over_seeds
+from tasks.dvc.experiments import METRICS, Experiment
+from tasks.runs import measured
 from tasks.show import described, harmless
 
 
@@ -27,9 +33,14 @@ class Outcome:
 
     @property
     def bits_per_byte(self) -> float:
-        """Infinite for a member that failed, or whose loss is not a number."""
-        found = self.experiment.metrics["model.bits_per_byte"] if self.experiment else None
+        """What the sweep ranks by. Infinite for a member that failed, or whose loss is not a number."""
+        found = self.experiment.metrics[f"{self.subject}.bits_per_byte"] if self.experiment else None
         return found if found is not None and math.isfinite(found) else math.inf
+
+    @property
+    def subject(self) -> str:
+        """A sweep over values of the baseline alone looks for the best baseline; the model is always the same."""
+        return "baseline" if all(name.split(".")[0] == "baseline" for name in self.member.values) else "model"
 
     @property
     def message(self) -> str:
@@ -51,7 +62,8 @@ def report(outcomes: list[Outcome], promotion: str) -> str:
     """The text for the terminal; also creates an artifact, with a plot."""
     values = pd.DataFrame([outcome.member.values for outcome in outcomes], dtype=object)
     table = _table(outcomes, varied(values, values.columns))
-    end = f"**{promotion}**\n\nThe same order: `{command()}`"
+    order = f"The same order: `{command(outcomes[0].subject)}`"
+    end = "\n\n".join([*over_seeds(outcomes), *chosen(outcomes[0]), f"**{promotion}**", order])
     values[RESULT] = [outcome.bits_per_byte for outcome in outcomes]
     png = draw(values[values[RESULT] < math.inf])
     with harmless():
@@ -63,19 +75,40 @@ def report(outcomes: list[Outcome], promotion: str) -> str:
     return f"{table}\n\n{end}"
 
 
-def command() -> str:
-    return f"dvc exp show --only-changed --sort-by {RANKING} --sort-order asc"
+def over_seeds(outcomes: list[Outcome]) -> Iterator[str]:
+    """A sentence for each recipe that was trained from several seeds, and what its interval then covers."""
+    done = [(outcome.member, outcome.experiment) for outcome in outcomes if outcome.experiment]
+    for group in same_but_seeds(member.params for member, _ in done):
+        seeds = ", ".join(str(done[each][0].params["train.seed"]) for each in group)
+        try:
+            found = [measured(experiment, Path.cwd()) for _, experiment in (done[each] for each in group)]
+            yield f"Of train.seed {seeds}: {verdict_over_seeds(found)}"
+        except UserError as error:
+            yield f"Of train.seed {seeds} nothing is said together: {error}."
+
+
+def chosen(best: Outcome) -> Iterator[str]:
+    """How other runs take the best baseline of a sweep."""
+    if best.subject == "baseline":
+        overrides = " ".join(shlex.quote(each) for each in best.member.overrides)
+        yield f"The best baseline, against which the model was judged: `gptcore configure {overrides}`"
+
+
+def command(subject: str = "model") -> str:
+    return f"dvc exp show --only-changed --sort-by {METRICS}:{subject}.bits_per_byte --sort-order asc"
 
 
 def _table(outcomes: list[Outcome], swept: list[str]) -> str:
-    heads = ["", "run", *swept, "bits per byte", "training seconds", ""]
+    subject = outcomes[0].subject
+    heads = ["", "run", *swept, f"bits per byte of the {subject}", "training seconds", ""]
     rows = [heads, ["---:", ":---", *[":---"] * len(swept), "---:", "---:", ":---"]]
     for number, outcome in enumerate(outcomes, start=1):
         values = [str(outcome.member.values[name]) for name in swept]
         figures = ["", ""]
         if outcome.experiment:
             metrics = outcome.experiment.metrics
-            figures = [f"{metrics['model.bits_per_byte']:.4f}", f"{metrics['model.seconds']:,.1f}"]
+            seconds = metrics[f"{subject}.seconds"]  # None of a model that was not trained here
+            figures = [f"{metrics[f'{subject}.bits_per_byte']:.4f}", "" if seconds is None else f"{seconds:,.1f}"]
         rows.append([str(number), _name(outcome), *values, *figures, outcome.message])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 

@@ -1,4 +1,4 @@
-"""Import pretrained weights into a model folder: Hugging Face GPT-2, nanoGPT's ckpt.pt, or OpenAI's by name.
+"""Import weights into a model folder: Hugging Face GPT-2, nanoGPT's ckpt.pt, OpenAI's by name, a registered version.
 
 gptcore import gpt2 data/imported/gpt2
 gptcore import out-shakespeare-char/ckpt.pt data/imported/nanogpt --tokenizer data/tokens/tokenizer.json
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", help="a folder, a ckpt.pt, or gpt2, gpt2-medium, gpt2-large, gpt2-xl")
+    parser.add_argument("source", help="a folder, a ckpt.pt, gpt@champion, or gpt2, gpt2-medium, gpt2-large, gpt2-xl")
     parser.add_argument("folder", type=Path, help="where model.safetensors, config.json and tokenizer.json go")
     parser.add_argument(
         "--tokenizer", type=Path, help="the model's tokenizer.json; else its folder's own, else GPT-2's"
@@ -19,10 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from gptcore.errors import UserError
     from gptcore.model.folder import save_export
-    from gptcore.weights.with_tokenizer import read_with_tokenizer
+    from gptcore.weights.open_model import fitted_model
 
     if arguments.folder.exists():
         raise UserError(f"{arguments.folder} is there already; name a new folder, or remove it")
-    model, tokenizer, changes = read_with_tokenizer(arguments.source, arguments.tokenizer)
+    model, tokenizer, changes = fitted_model(arguments.source, arguments.tokenizer)
     save_export(arguments.folder, model, tokenizer)
     print(*changes, f"{arguments.folder}: {model.parameter_count():,} parameters", sep="\n")

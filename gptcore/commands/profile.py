@@ -33,6 +33,9 @@ def run(arguments: argparse.Namespace) -> None:
     if found.peak_flops_per_second:
         print(f"MFU      {found.flops_per_second / found.peak_flops_per_second:.1%} of the maker's figure")
     print(f"memory   {found.peak_bytes / (1 << 20):,.0f} MiB at the most")
+    print(f"\n{'ms a step':>10} {'share':>6}  part, traced")
+    for part in found.parts:
+        print(f"{part.seconds_per_step * 1e3:>10.2f} {part.share:>6.1%}  {part.name}")
     print(f"\n{'ms a step':>10} {'share':>6} {'calls':>6}  operation")
     for each in found.operations[:LISTED]:
         print(f"{each.seconds_per_step * 1e3:>10.2f} {each.share:>6.1%} {each.calls_per_step:>6.0f}  {each.name}")

@@ -5,6 +5,7 @@ A group choice (`model=baby`) recomposes everything; a dotted value alone (`trai
 
 import importlib
 import io
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from gptcore.files import write_text
 
 STAGES = ("download", "tokenize", "train", "baseline", "evaluate")
 OF_STEPS = {"gate": ("gptcore.evaluation.gate", "GateConfig")}  # sections of steps that are no stage: `promote`
+RESOLVING = "UserError raised while resolving interpolation: "  # OmegaConf puts it before what a resolver says
 HEADER = """\
 # What is made: every value here changes the result, and every value that changes the result is here.
 # Edit it, or say `gptcore configure train.steps=2000`. `gptcore configure --help` lists presets; conf/ has the reasons.
@@ -30,6 +32,7 @@ def compose(overrides: list[str], current: Path) -> dict[str, Any]:
     """
     from omegaconf import OmegaConf
 
+    OmegaConf.register_new_resolver("equal_width", _equal_width, replace=True)
     presets = current.parent / "conf"
     choices, fields = parse(overrides, groups(presets))
     start = _hydra(presets, choices) if choices or not current.exists() else literal(read_params(current))
@@ -40,9 +43,21 @@ def compose(overrides: list[str], current: Path) -> dict[str, Any]:
             OmegaConf.update(config, field, literal(value))
         values = OmegaConf.to_container(config, resolve=True)
     except Exception as error:  # of OmegaConf, or of the parser of its interpolations
-        raise UserError(f"cannot apply {' '.join(overrides)}: {(str(error) or repr(error)).splitlines()[0]}") from None
+        said = (str(error) or repr(error)).splitlines()[0].removeprefix(RESOLVING)
+        raise UserError(f"cannot apply {' '.join(overrides)}: {said}") from None
     assert isinstance(values, dict)
-    return validate({str(name): section for name, section in values.items()})
+    return _pinned(validate({str(name): section for name, section in values.items()}), fields)
+
+
+def _pinned(values: dict[str, Any], given: Collection[str]) -> dict[str, Any]:
+    """A baseline that is taken gets its sha256, and an alias its number, so that the run stays the same."""
+    baseline = values["baseline"]
+    if "baseline.sha256" in given or (baseline["sha256"] and "baseline.source" not in given):
+        return values
+    source, sha256 = baseline["source"], ""
+    if source != "train":
+        source, sha256 = importlib.import_module("gptcore.weights.pinned").pinned(source)
+    return {**values, "baseline": {**baseline, "source": source, "sha256": sha256}}
 
 
 def validate(values: dict[str, Any]) -> dict[str, Any]:
@@ -118,6 +133,11 @@ def _hydra(presets: Path, choices: list[str]) -> Any:
         raise UserError(f"conf/ does not compose: {said}") from None
 
 
+def _equal_width(*, _root_: Any) -> int:
+    """`${equal_width:}` in conf/."""
+    return int(importlib.import_module("gptcore.model.sizes").equal_width(_root_))
+
+
 def _first_comment(preset: Path) -> str:
     """The first comment line of a preset, ignoring Hydra's `# @package` line."""
     comments = (line[1:].strip() for line in preset.read_text("utf-8", "replace").splitlines() if line.startswith("#"))
@@ -126,7 +146,9 @@ def _first_comment(preset: Path) -> str:
 
 def _check_across(sections: dict[str, Any]) -> None:
     """Check constraints between sections. Raises UserError."""
-    trained = {"train": ("model", sections["model"]), "baseline": ("baseline.model", sections["baseline"].model)}
+    trained = {"train": ("model", sections["model"])}
+    if sections["baseline"].source == "train":
+        trained["baseline"] = ("baseline.model", sections["baseline"].model)
     for section, (name, model) in trained.items():
         tokens, length = sections[section].batch_tokens, model.block_size
         if tokens % length:

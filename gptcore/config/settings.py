@@ -31,7 +31,7 @@ class Settings(BaseSettings):
         description="Over several ranks: the whole model on each; weights and optimizer in parts; or in parts within "
         "each machine, whole on each machine",
     )
-    micro_batch: int = Field(0, ge=0, description="Sequences per forward pass; 0 is as many as fit")
+    micro_batch: int = Field(0, ge=0, description="Sequences per forward pass; 0 is as many as fit and are faster")
     deterministic: bool = Field(
         False, description="On a GPU, only operations that give the same bits every time; a CPU's always do"
     )

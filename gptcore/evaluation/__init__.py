@@ -1,8 +1,8 @@
 """Evaluation: takes two models and token files, returns loss, perplexity, bits per byte and how sure they are.
 
-`losses.py` scores windows, `tally.py` sums them by document and position, `intervals.py` makes errors and intervals of
-the sums, `comparison.py` measures a model and its baseline, `checkpoints.py` those of a training; `benchmarks/` asks.
-`measured.py` keeps sums, `measure.py` makes them of any model, `gate.py` sets what a champion must show, `verdict.py`
-says if it does, `rebuilt.py` if a model made again is the same. `positions.py` and `curves.py` draw. `runs.py` joins
-experiments, flow runs and model versions into one table. Read `tally.py` first.
+`losses.py` scores windows, `tally.py` sums them, `intervals.py` makes errors of the sums, `comparison.py` measures a
+model and its baseline, `checkpoints.py` those of a run. In `benchmarks/` models answer questions, `continuations.py`
+compares what they write, `overlap.py` finds copies. `measured.py` keeps sums, `measure.py` makes them of any model,
+`gate.py` and `verdict.py` say what is champion, `rebuilt.py` if a model made again is the same. `positions.py` and
+`curves.py` draw, `seeds.py` joins seeds, `runs.py` joins runs and versions into one table. Read `tally.py` first.
 """

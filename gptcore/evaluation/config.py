@@ -22,24 +22,30 @@ class EvaluateConfig(Section):
 
 
 class ModelMetrics(Metrics):
-    """`loss_standard_error` takes windows as independent. `seconds` is training without evaluation and checkpoints."""
+    """`loss_standard_error` takes windows as independent. `seconds` is training without evaluation and checkpoints.
+
+    Of a model that was not trained here, the last three are None.
+    """
 
     loss: float
     loss_standard_error: float
     perplexity: float
     bits_per_byte: float
     parameters: int
-    tokens: int
-    seconds: float
-    tokens_per_second: float
+    tokens: int | None
+    seconds: float | None
+    tokens_per_second: float | None
 
 
 class Difference(Metrics):
-    """Model minus baseline; the standard error is that of the paired difference."""
+    """Model minus baseline; the standard error is that of the paired difference.
 
-    loss: float
-    loss_standard_error: float
-    perplexity: float
+    Tokens of another tokenizer are other tokens: then only bits per byte have a difference.
+    """
+
+    loss: float | None
+    loss_standard_error: float | None
+    perplexity: float | None
     bits_per_byte: float
 
 
@@ -49,6 +55,17 @@ class Reached(Metrics):
     steps: int | None
     seconds: float | None
     speedup: float | None
+
+
+class EqualTime(Metrics):
+    """Both losses, of the curves' windows, after `seconds` of training: those that the shorter of the two took.
+
+    A loss between two evaluations is interpolated; it is None before the first. `seconds` is None without a curve.
+    """
+
+    seconds: float | None
+    model: float | None
+    baseline: float | None
 
 
 class Validation(Metrics):
@@ -62,4 +79,5 @@ class EvaluateMetrics(Metrics):
     baseline: ModelMetrics
     difference: Difference
     baseline_loss_reached: Reached
+    at_equal_time: EqualTime
     validation: Validation

@@ -30,9 +30,10 @@ def draw_curves(path: Path, model: pd.DataFrame, baseline: pd.DataFrame) -> None
 
     figure = Figure(figsize=(11, 4.5), dpi=110, layout="constrained")
     for axes, key in zip(figure.subplots(1, 2, sharey=True), ("tokens", "seconds"), strict=True):
-        for curve, name, color in ((baseline, "nanoGPT baseline", "#888888"), (model, "gptcore", "#c2410c")):
+        for curve, name, color in ((baseline, "baseline", "#888888"), (model, "gptcore", "#c2410c")):
             axes.plot(curve[key], curve["val_loss"], color=color, label=name, linewidth=2)
-        axes.axhline(baseline["val_loss"].iloc[-1], color="#888888", linewidth=1, linestyle=":")
+        if not baseline.empty:
+            axes.axhline(baseline["val_loss"].iloc[-1], color="#888888", linewidth=1, linestyle=":")
         axes.set_xlabel(f"training {key}")
         axes.locator_params(axis="x", nbins=5)
         axes.grid(alpha=0.25)

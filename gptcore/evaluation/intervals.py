@@ -7,6 +7,7 @@ moving-block bootstrap, Politis & Romano 1992), and the interval is that of this
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -87,13 +88,43 @@ def blocks(windows: Floats, whole: Floats, each: int = 1) -> Units:
 
 def intervals(units: Units, level: float = LEVEL) -> tuple[Intervals, Intervals, Intervals]:
     """Of the model, of the baseline, of the model minus the baseline. The same units give the same numbers."""
-    influences, drawn = _influences(units), _drawn(drawable(units))
-    errors = units.count * np.sqrt((influences**2).mean(0) / (units.count - 1))
-    paired = units.count * np.sqrt(((influences[:, 0] - influences[:, 1]) ** 2).mean(0) / (units.count - 1))
+    return _bounds(_errors(units), _drawn(drawable(units)), level)
+
+
+def intervals_over_seeds(seeds: Sequence[Units], level: float = LEVEL) -> tuple[Intervals, Intervals, Intervals]:
+    """The same of the mean over trainings that differ in their seed, on the same parts of one text: for other text and
+    other seeds.
+
+    Seeds and documents are crossed, so their errors add up. Seeds are few: each resample shifts the measures by
+    Student's t with one degree of freedom less than there are seeds, the same shift for both models (Behrens and
+    Fisher's problem; such intervals cover at least what they say).
+    """
+    n = len(seeds)
+    text = replace(
+        seeds[0], sums=np.mean([each.sums for each in seeds], 0), whole=np.mean([each.whole for each in seeds], 0)
+    )
+    values = np.stack([measures(each.whole) for each in seeds])
+    apart = (values - values.mean(0)) / math.sqrt(n * (n - 1))  # the sum of their squares is the mean's variance
+    both = np.concatenate([apart, apart[:, :1] - apart[:, 1:]], axis=1)
+    random = np.random.default_rng(SEED + 1)
+    normal, chi_squared = random.standard_normal((RESAMPLES, n)), random.chisquare(n - 1, size=(RESAMPLES, 1, 1))
+    drawn = _drawn(drawable(text)) + np.tensordot(normal, apart, 1) * np.sqrt((n - 1) / chi_squared)
+    drawn[..., 1] = np.exp(np.minimum(drawn[..., 0], 700))
+    return _bounds(np.sqrt(_errors(text) ** 2 + (both**2).sum(0)), drawn, level)
+
+
+def _errors(units: Units) -> Floats:
+    """Clustered standard errors (3, 3) of the measures of the model, of the baseline and of their difference."""
+    influences = _influences(units)
+    three = np.concatenate([influences, influences[:, :1] - influences[:, 1:]], axis=1)
+    return np.asarray(units.count * np.sqrt((three**2).mean(0) / (units.count - 1)))
+
+
+def _bounds(errors: Floats, drawn: Floats, level: float) -> tuple[Intervals, Intervals, Intervals]:
     return (
         _bounded(errors[0], drawn[:, 0], level),
         _bounded(errors[1], drawn[:, 1], level),
-        _bounded(paired, drawn[:, 0] - drawn[:, 1], level),
+        _bounded(errors[2], drawn[:, 0] - drawn[:, 1], level),
     )
 
 

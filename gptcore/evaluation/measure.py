@@ -13,7 +13,7 @@ from gptcore.evaluation.measured import Measured, measured
 from gptcore.evaluation.tally import tally, window_starts
 from gptcore.model.folder import load_export
 from gptcore.progress import Progress
-from gptcore.tokens.token_files import INDEX, TokensMeta, open_tokens, read_index, verify_tokens
+from gptcore.tokens.token_files import INDEX, Tokens, TokensMeta, open_tokens, read_index, verify_tokens
 from gptcore.tokens.tokenizer import END_OF_TEXT, Tokenizer
 
 
@@ -25,14 +25,21 @@ def measure(folder: Path, export: Path, config: EvaluateConfig) -> Measured:
     meta = verify_tokens(folder)
     model, tokenizer = load_export(export, settings().torch_device())
     index = read_index(folder, "val")
-    tokens, starts = open_tokens(folder, "val"), index[:, INDEX.index("start")]
-    if tokenizer != Tokenizer.load(folder / "tokenizer.json"):
-        tokens, starts = _encoded(tokenizer, _texts(folder, meta))
+    tokens, starts = tokens_for(tokenizer, folder, meta)
     block_size = min(config.block_size, model.config.block_size)
     stride = min(config.stride, block_size)
     with Progress("measure", len(window_starts(len(tokens), block_size, stride)), "window") as progress:
         found = tally(model, tokens, starts, block_size, stride, progress)
     return measured(meta.val.text_sha256, index[:, INDEX.index("bytes")], found, None)
+
+
+def tokens_for(
+    tokenizer: Tokenizer, folder: Path, meta: TokensMeta
+) -> tuple[Tokens | NDArray[np.unsignedinteger], NDArray[np.int64]]:
+    """The validation text in ids of `tokenizer`, and where each document starts. Raises UserError."""
+    if tokenizer == Tokenizer.load(folder / "tokenizer.json"):
+        return open_tokens(folder, "val"), read_index(folder, "val")[:, INDEX.index("start")]
+    return _encoded(tokenizer, _texts(folder, meta))
 
 
 def _texts(folder: Path, meta: TokensMeta) -> list[str]:

@@ -91,6 +91,21 @@ def _scored(rows: Floats, column: int, documents: "Sums") -> Scored:
     )
 
 
+def joined(model: Measured, baseline: Measured) -> Measured:
+    """Two measurements of one text by models with different tokenizers as one, by the coarser parts."""
+    coarse = min(model, baseline, key=lambda each: len(each.bytes))
+    scores = (
+        each.model.model_copy(
+            update={
+                "losses": _on(each, each.model.losses, coarse.bytes).tolist(),
+                "tokens": _on(each, each.model.tokens, coarse.bytes).tolist(),
+            }
+        )
+        for each in (model, baseline)
+    )
+    return coarse.model_copy(update=dict(zip(("model", "baseline"), scores, strict=True)))
+
+
 def paired(one: Measured, other: Measured) -> Units:
     """Both models on the same parts of one text; a single one has no interval."""
     coarse = min(one, other, key=lambda each: len(each.bytes))

@@ -14,7 +14,8 @@ POINTS_PER_DOUBLING = 4
 def by_position(model: Sums, baseline: Sums) -> pd.DataFrame:
     """A row for each number of tokens before the target: how many targets have it, mean losses in nats per token.
 
-    Positions that no window scores, those before the stride, have no row.
+    Positions that no window scores, those before the stride, have no row. A baseline with another tokenizer has other
+    tokens: each side's loss is the mean of its own.
     """
     before = np.flatnonzero(model.tokens)
     tokens = model.tokens[before]
@@ -22,7 +23,7 @@ def by_position(model: Sums, baseline: Sums) -> pd.DataFrame:
         "tokens_before": before + 1,
         "tokens": tokens,
         "model_loss": model.losses[before] / tokens,
-        "baseline_loss": baseline.losses[before] / tokens,
+        "baseline_loss": baseline.losses[before] / np.maximum(baseline.tokens[before], 1),
     })  # fmt: skip
 
 
@@ -49,7 +50,7 @@ def _draw(path: Path, table: pd.DataFrame) -> None:
     figure = Figure(figsize=(11, 4.5), dpi=110, layout="constrained")
     axes = figure.subplots()
     table = smoothed(table)
-    for name, label, color in (("baseline", "nanoGPT baseline", "#888888"), ("model", "gptcore", "#c2410c")):
+    for name, label, color in (("baseline", "baseline", "#888888"), ("model", "gptcore", "#c2410c")):
         axes.plot(table["tokens_before"], table[f"{name}_loss"], color=color, label=label, linewidth=2, marker=".")
     if table["tokens_before"].max() > 4 * table["tokens_before"].min():  # else the axis would have no label
         axes.set_xscale("log", base=2)

@@ -101,7 +101,7 @@ def _compare(condition: Condition, inputs: Inputs) -> Outcome | None:
     elif condition.against == "baseline":
         if (baseline := inputs.own.of_baseline()) is None:
             return Outcome(what=what, value=None, other=None, passed=False, why="it was not measured with a baseline")
-        ours, theirs, whose = inputs.own, baseline, "the nanoGPT baseline's"
+        ours, theirs, whose = inputs.own, baseline, "the baseline's"
     else:
         ours, theirs, whose = inputs.own, inputs.own, "the gate's"
     if condition.metric != "bits_per_byte" and ours.model.whole_tokens != theirs.model.whole_tokens:
@@ -159,4 +159,9 @@ def _because(outcomes: list[Outcome]) -> str:
     holds = [each.why for each in outcomes if each.passed and not each.what.startswith("limit")]
     fails = [each.why for each in outcomes if not each.passed]
     told = ", but ".join(" and ".join(each) for each in (holds, fails) if each)
-    return told or "the gate sets no condition for it"
+    covers = "; the interval is of one seed: it covers the text, not the training" if _is_sure(outcomes) else ""
+    return told + covers or "the gate sets no condition for it"
+
+
+def _is_sure(outcomes: list[Outcome]) -> bool:
+    return any(each.low is not None for each in outcomes)

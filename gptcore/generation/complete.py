@@ -37,7 +37,10 @@ class Wish:
 
 @dataclass
 class Completion:
-    """The `choice`-th text for a prompt, the `number`-th of all. `read` it after each step of the engine."""
+    """The `choice`-th text for a prompt, the `number`-th of all. `read` it after each step of the engine.
+
+    `ids` are the prompt's, where they are known: a prompt may come as ids.
+    """
 
     engine: Engine
     tokenizer: Tokenizer
@@ -45,21 +48,18 @@ class Completion:
     wish: Wish
     number: int = 0
     choice: int = 0
+    ids: Sequence[int] = ()
     text: str = ""
     finish: Finish | None = None
     _read: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
         """Raises UserError if the model cannot go on from the prompt."""
-        check_prompt(self.prompt, self.number // self.wish.n + 1)
-        ids = self.tokenizer.encode(self.prompt).tolist() or [self.tokenizer.eot_id]
-        stop_ids = frozenset([self.tokenizer.stop_id])
-        wish = self.wish
-        asked = (wish.logprobs, wish.echo, wish.slides)
-        self.sequence = self.engine.submit(
-            Request(tuple(ids), wish.max_new, wish.sampling, stop_ids, self.choice, *asked)
-        )
-        self._stream, self._stops = TextStream(self.tokenizer), Stops(wish.stop)
+        if not self.ids:
+            check_prompt(self.prompt, self.number // self.wish.n + 1)
+            self.ids = prompt_ids(self.tokenizer, self.prompt)
+        self.sequence = self.engine.submit(requested(self.tokenizer, self.ids, self.wish, self.choice))
+        self._stream, self._stops = TextStream(self.tokenizer), Stops(self.wish.stop)
 
     def read(self) -> str:
         """The text since the last time. With its last piece, `finish` is set."""
@@ -76,6 +76,21 @@ class Completion:
             self.finish = "stop"
         self.text += piece
         return piece
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a stop string has ended the text: ids of it are no part of the text."""
+        return self._stops.stopped
+
+
+def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
+    """At least one: a text without a prompt begins as texts do. Raises UserError if the vocabulary has no such id."""
+    return tokenizer.encode(prompt).tolist() or [tokenizer.eot_id]
+
+
+def requested(tokenizer: Tokenizer, ids: Sequence[int], wish: Wish, choice: int = 0) -> Request:
+    stop_ids = frozenset([tokenizer.stop_id])
+    return Request(tuple(ids), wish.max_new, wish.sampling, stop_ids, choice, wish.logprobs, wish.echo, wish.slides)
 
 
 def engine_for(model: GPT, tokenizer: Tokenizer, texts: int, precision: str = "float32") -> Engine:
@@ -125,7 +140,7 @@ def described(done: Completion) -> dict[str, Any]:
         "context_full": sequence.full, "prompt_tokens": len(sequence.request.prompt), "tokens": len(sequence.ids),
     }  # fmt: skip
     if done.wish.logprobs is not None:
-        values["logprobs"] = [asdict(each) for each in sequence.logprobs]
+        values["logprobs"] = [asdict(each) for each in sequence.logprobs[: len(sequence.ids)]]
         if done.wish.echo:
             values["prompt_logprobs"] = [asdict(each) for each in sequence.prompt_logprobs]
     return values

@@ -135,12 +135,13 @@ class Engine:
             if choice == BROKEN:
                 self.model.clear(sequence.slot or 0)
                 self._end(sequence, "error")
-            elif choice in sequence.request.stop_ids:
+                continue
+            if row in before_it:
+                sequence.logprobs.append(_logprob(before_it[row], choice, sequence.request.logprobs or 0))
+            if choice in sequence.request.stop_ids:
                 self._end(sequence, "stop")
             else:
                 sequence.ids.append(choice)
-                if row in before_it:
-                    sequence.logprobs.append(_logprob(before_it[row], choice, sequence.request.logprobs or 0))
                 self._go_on(sequence)
 
     def _echo(self, sequence: Sequence, first: int, hidden: Tensor) -> None:

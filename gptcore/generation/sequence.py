@@ -50,7 +50,10 @@ class Logprob:
 
 @dataclass(eq=False)
 class Sequence:
-    """`ids` are the new ones. `finish` says why it ended, `full` that it was at the end of the context."""
+    """`ids` are the new ones. `finish` says why it ended, `full` that it was at the end of the context.
+
+    `logprobs` has one more where a stop id has ended it: that of the stop id.
+    """
 
     request: Request
     ids: list[int] = field(default_factory=list)

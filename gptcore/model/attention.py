@@ -3,7 +3,6 @@
 Shapes: B batch, T time, C n_embd, H n_head, D head_dim = C / H.
 """
 
-import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Union
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gptcore.model.block_attention import attend_in_blocks, causal_bias, keeps_scores
 from gptcore.model.config import ModelConfig
 from gptcore.model.dropout import dropout
 from gptcore.model.layers import Linear
@@ -22,7 +22,6 @@ if TYPE_CHECKING:  # imports torch's compiler, a second
 Mask = Union[Tensor, "BlockMask", None]
 
 FLEX_HEAD_DIM = 16  # FlexAttention's smallest
-QUERY_BLOCK = 128  # for attention on a CPU; shorter blocks skip more masked keys, longer ones multiply faster
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -42,8 +41,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, rate: float, scale: float, window: i
 
     `rate` is the dropout rate on the attention weights, `mask` the `window_mask` of these T positions.
     """
-    if _in_blocks(q.device):
-        return _attend_in_blocks(q, k, v, rate, scale, window)
+    if mask is None and _in_blocks(q, rate, window):
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else q.dtype
+        return attend_in_blocks(q, k, v, rate, scale, window, dtype)
     if mask is None:
         return F.scaled_dot_product_attention(q, k, v, dropout_p=rate, is_causal=True, scale=scale)
     if isinstance(mask, Tensor):
@@ -61,12 +61,14 @@ def window_mask(T: int, window: int, device: torch.device, flex: bool = False) -
     read all of it. With `flex` it is a `BlockMask` for FlexAttention, a kernel that is compiled for a GPU and skips
     what the window hides; that kernel has no dropout (Dong et al. 2024).
     """
-    if not window or window >= T or _in_blocks(device):
+    if not window or window >= T:
         return None
     if flex:
         return _block_mask(T, window, device)
+    if device.type == "cpu":
+        return None
     autocast = torch.is_autocast_enabled(device.type)
-    return _causal_bias(T, 0, window, torch.get_autocast_dtype(device.type) if autocast else torch.float32, device)
+    return causal_bias(T, 0, window, torch.get_autocast_dtype(device.type) if autocast else torch.float32, device)
 
 
 @lru_cache(maxsize=8)
@@ -81,45 +83,19 @@ def _block_mask(T: int, window: int, device: torch.device) -> "BlockMask":
         return create_block_mask(sees, None, None, T, T, device=str(device))
 
 
-def stores_scores(device: torch.device, dtype: torch.dtype, rate: float) -> bool:
-    """Whether `attend` keeps the scores (B, H, T, T) for the backward pass: torch's fused kernels do not."""
-    return device.type != "cuda" and (device.type != "cpu" or dtype != torch.float32 or rate > 0)
+def floats_per_score(device: torch.device, rate: float, T: int) -> float:
+    """What `attend` keeps for the backward pass for each of the scores (B, H, T, T) at most.
 
-
-def _in_blocks(device: torch.device) -> bool:
-    return device.type == "cpu" and torch.is_autocast_enabled("cpu")
-
-
-def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, rate: float, scale: float, window: int) -> Tensor:
-    """The same in bfloat16 matrix products, one block of queries at a time, skipping keys that the block cannot see.
-
-    Torch's own CPU kernel computes in float32, and its backward pass takes two to three times as long.
+    On a CPU, a byte where it drops, and the scores themselves of a few positions.
     """
-    T = q.size(2)
-    q, k, v = ((q * scale).bfloat16(), k.bfloat16(), v.bfloat16())
-    before = (T - 1) // QUERY_BLOCK * QUERY_BLOCK  # keys before the last block
-    before = min(before, window - 1) if window else before
-    # one bias for all blocks: its last columns for one with fewer earlier keys, its first rows for a shorter one
-    bias = _causal_bias(min(QUERY_BLOCK, T), before, window, q.dtype, q.device)
-    blocks = []
-    for first in range(0, T, QUERY_BLOCK):
-        last = min(first + QUERY_BLOCK, T)
-        start = max(first - before, 0)
-        scores = q[:, :, first:last] @ k[:, :, start:last].mT
-        scores += bias[: last - first, before - (first - start) : before + last - first]
-        blocks.append(dropout(scores.softmax(-1), rate) @ v[:, :, start:last])
-    return torch.cat(blocks, dim=2) if len(blocks) > 1 else blocks[0]
+    if device.type == "cpu":
+        return 0.25 * (rate > 0) + keeps_scores(T)
+    return 0.0 if device.type == "cuda" else 1.0
 
 
-def _causal_bias(queries: int, before: int, window: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The additive mask for consecutive queries against `before` earlier keys and their own: -inf hides a key.
-
-    It is built anew in every pass. A tensor kept from one pass for the next may be an inference tensor, of which no
-    backward pass can make use.
-    """
-    hidden = torch.full((queries, before + queries), -math.inf, dtype=dtype, device=device)
-    bias = hidden.triu(before + 1)
-    return bias + hidden.tril(before - window) if window else bias
+def _in_blocks(q: Tensor, rate: float, window: int) -> bool:
+    """Whether torch's own kernel for CPUs, which computes in float32, is slower."""
+    return q.device.type == "cpu" and (torch.is_autocast_enabled("cpu") or rate > 0 or 0 < window < q.size(2))
 
 
 class Attention(nn.Module):

@@ -19,12 +19,26 @@ def dropout(x: Tensor, rate: float) -> Tensor:
         return x
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         return F.dropout(x, rate)
-    return x * _mask(x, rate)
+    return (x * kept(x.shape, rate)).mul_(1 / kept_share(rate))
 
 
-def _mask(x: Tensor, rate: float) -> Tensor:
-    seed = int(torch.randint(1 << 62, ()))
-    draws = np.random.SFC64(seed).random_raw(-(-x.numel() // 4)).view(np.int16)
-    dropped = round(rate * LEVELS)
-    kept = torch.from_numpy(draws)[: x.numel()].view(x.shape) >= dropped - LEVELS // 2
-    return kept.to(x.dtype).mul_(LEVELS / (LEVELS - dropped))
+def kept(shape: torch.Size, rate: float) -> Tensor:
+    """1 for each element to keep and 0 for each to zero, as uint8: the backward pass stores a byte for each.
+
+    Torch multiplies floats by uint8 three times faster than by bool.
+    """
+    if torch.compiler.is_compiling():
+        return (torch.rand(shape) >= rate).to(torch.uint8)
+    seed, count = int(torch.randint(1 << 62, ())), shape.numel()
+    draws = np.random.SFC64(seed).random_raw(-(-count // 4)).view(np.int16)[:count]
+    above = draws >= _dropped_levels(rate) - LEVELS // 2  # numpy compares sixteen bits ten times faster than torch
+    return torch.from_numpy(above.view(np.uint8)).view(shape)
+
+
+def kept_share(rate: float) -> float:
+    """1 - rate, to the nearest 65536th."""
+    return 1 - _dropped_levels(rate) / LEVELS
+
+
+def _dropped_levels(rate: float) -> int:
+    return round(rate * LEVELS)

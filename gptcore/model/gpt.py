@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from gptcore.model.activation import relu_squared
 from gptcore.model.attention import FLEX_HEAD_DIM, Attention, Mask, window_mask
 from gptcore.model.config import ModelConfig
 from gptcore.model.counts import counts
@@ -34,7 +35,7 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.c_fc(x)
         if self.config.activation == "relu2":
-            x = F.relu(x).square()
+            x = relu_squared(x)
         else:
             x = F.gelu(x, approximate="tanh" if self.config.activation == "gelu_tanh" else "none")
         return dropout(self.c_proj(x), self.config.dropout if self.training else 0.0)

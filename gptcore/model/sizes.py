@@ -1,8 +1,12 @@
 """The sizes of the models of params.yaml in a line each, from formulas: no torch, no tensors."""
 
+import math
+from bisect import bisect_left
+from collections.abc import Mapping
 from typing import Any
 
 from gptcore.config.params import validate_section
+from gptcore.errors import UserError
 from gptcore.model.config import ModelConfig
 from gptcore.model.counts import counts
 
@@ -14,10 +18,31 @@ def model_sizes(values: dict[str, Any]) -> list[str]:
     """A line for the model and one for its baseline. `values` are those of a valid params.yaml."""
     vocab_size = vocabulary(values["tokenize"])
     models = {"model": values, "baseline.model": {"baseline.model": values["baseline"]["model"]}}
+    if values["baseline"]["source"] != "train":
+        del models["baseline.model"]
     return [
         f"{name:<14}  {_size(validate_section(section, name, ModelConfig), vocab_size)}"
         for name, section in models.items()
     ]
+
+
+def equal_width(params: Mapping[str, Any]) -> int:
+    """The n_embd that gives baseline.model about as many parameters as the model has. Raises UserError."""
+    if (vocab_size := vocabulary(params["tokenize"])) is None:
+        raise UserError(
+            f"baseline=nanogpt_equal needs the number of ids, which with tokenizer {params['tokenize']['tokenizer']} "
+            "only the corpus tells; take baseline=nanogpt and set baseline.model.n_embd"
+        )
+    goal = counts(validate_section({"model": dict(params["model"])}, "model", ModelConfig), vocab_size).parameters
+    fixed = {name: params["baseline"]["model"][name] for name in ModelConfig.model_fields if name != "n_embd"}
+
+    def parameters(width: int) -> int:
+        model = {"baseline.model": {**fixed, "n_embd": width}}
+        return counts(validate_section(model, "baseline.model", ModelConfig), vocab_size).parameters
+
+    widths = range(step := math.lcm(8, fixed["n_head"]), (1 << 16) + 1, step)
+    above = bisect_left(widths, goal, key=parameters)
+    return min(widths[max(above - 1, 0) : above + 1], key=lambda width: abs(parameters(width) - goal))
 
 
 def vocabulary(tokenize: dict[str, Any]) -> int | None:

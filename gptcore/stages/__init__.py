@@ -7,9 +7,13 @@ the sections it depends on. `run_stage.py` reads them, calls the function and ma
 
 import os
 
-# Waiting threads spin this briefly, then sleep. By default they spin for milliseconds, and two training runs on one
-# machine compete for the CPU: measured five times slower than sharing it. GNU OpenMP reads this when torch is imported.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+from gptcore.stages import neighbours
+
+# Waiting threads spin this briefly, then sleep. By default they spin for milliseconds: alone, a training step is 11 to
+# 14 % faster so, but two runs on one machine take each other's cores and are half as fast as with this, or slower. GNU
+# OpenMP reads it when torch is imported. A worker with several runs at once sets it for all of them.
+if neighbours.are_busy():
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 # GPTCORE_DETERMINISTIC requires this; cuBLAS reads it when a GPU is first used.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -1,11 +1,11 @@
-"""data/tokens -> data/baseline: nanoGPT's recipe on the same tokens, for the same number of tokens.
+"""data/tokens -> data/baseline: nanoGPT's recipe on the same tokens, for the same number of tokens; or another model.
 
 The recipe is nanoGPT's train.py through our trainer: GPT-2's architecture, AdamW, warm-up and cosine, random crops.
 """
 
 from pydantic import Field
 
-from gptcore.config.params import Section, Seed, View
+from gptcore.config.params import Metrics, Section, Seed, View
 from gptcore.config.paths import Paths
 from gptcore.errors import UserError
 from gptcore.model.config import ModelConfig
@@ -18,11 +18,16 @@ from gptcore.training.config import (
     Precision,
     Steps,
     TrainConfig,
-    TrainMetrics,
 )
+
+TRAIN = "train"
 
 
 class BaselineConfig(Section):
+    source: str = Field(
+        min_length=1, description="train, or a model to take as it is: a folder, a ckpt.pt, gpt2, models:/gpt/3"
+    )
+    sha256: str = Field(description="Of the weights of a model that is taken; `gptcore configure` fills it in")
     seed: Seed = Field(description="Of weights, data order and dropout")
     batch_tokens: BatchTokens = Field(description="Tokens per step; a multiple of baseline.model.block_size")
     precision: Precision = Field(description="nanoGPT is float32 on CPU and bfloat16 on GPU")
@@ -37,9 +42,13 @@ class TokenBudget(View):
     batch_tokens: BatchTokens
 
 
-def baseline(baseline: BaselineConfig, train: TokenBudget, curve: CurveConfig, paths: Paths) -> TrainMetrics:
+def baseline(baseline: BaselineConfig, train: TokenBudget, curve: CurveConfig, paths: Paths) -> Metrics:
+    from gptcore.stages.taken import TakenMetrics, take
+    from gptcore.training.distributed import is_first
     from gptcore.training.run import Run
 
+    if baseline.source != TRAIN:
+        return take(baseline.source, baseline.sha256, paths) if is_first() else TakenMetrics()
     steps = max(round(train.steps * train.batch_tokens / baseline.batch_tokens), 1)
     if steps > LAST_STEP:
         least = -(-train.steps * train.batch_tokens // LAST_STEP)

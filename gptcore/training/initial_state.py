@@ -12,7 +12,7 @@ from gptcore.tokens.token_files import document_starts, open_tokens, read_meta
 from gptcore.tokens.tokenizer import Tokenizer
 from gptcore.training import distributed
 from gptcore.training.config import OptimConfig, TrainConfig
-from gptcore.training.micro_batch import largest_micro_batch, require_memory
+from gptcore.training.micro_batch import largest_micro_batch, require_memory, useful_micro_batch
 from gptcore.training.stream_batches import StreamBatches
 from gptcore.training.train import TrainState
 
@@ -45,6 +45,8 @@ def make_ready(state: TrainState) -> None:
     if settings().micro_batch:
         state.micro_batch = settings().micro_batch
         return
+    if not state.step:  # a run keeps its size on a machine with other threads
+        state.micro_batch = useful_micro_batch(state)
     restored, state.micro_batch = state.micro_batch, largest_micro_batch(state)
     if state.step and state.micro_batch < min(restored, distributed.largest_share(state.batches.batch_size)):
         here = f"{state.micro_batch} sequences go through the model at once"

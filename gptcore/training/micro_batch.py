@@ -1,11 +1,14 @@
-"""Choose the micro-batch size: as many sequences as fit. It changes the result only by the order of float sums."""
+"""Choose the micro-batch size: as many sequences as fit, and on a CPU no more than it is faster with.
+
+It changes the result only by the order of float sums, and by which elements dropout zeroes.
+"""
 
 from collections.abc import Iterable
 
 import torch
 
 from gptcore.errors import UserError
-from gptcore.model.attention import stores_scores
+from gptcore.model.attention import floats_per_score
 from gptcore.model.config import ModelConfig
 from gptcore.model.counts import counts
 from gptcore.training import distributed, sharding
@@ -14,11 +17,14 @@ from gptcore.training.train import TrainState
 
 # Activations kept for the backward pass, in floats per token and block, rounded up from measurements: 32 times the
 # width (norms, q, k, v before and after rotation, attention's output, the hidden layer before and after its
-# activation), and where attention stores them, for each head the scores of the previous positions. A block that is
+# activation), and for each head what attention keeps of the scores of the previous positions. A block that is
 # recomputed keeps what it reads: twice the width. The loss needs the same memory for any size.
-FLOATS_PER_WIDTH, FLOATS_PER_WIDTH_RECOMPUTED, FLOATS_PER_SCORE = 32, 2, 1
+FLOATS_PER_WIDTH, FLOATS_PER_WIDTH_RECOMPUTED = 32, 2
 # A size is not even tried, as each one compiles anew, if by this estimate it needs so many times the memory
 HOPELESS = 4
+# Tokens per forward pass and thread of a CPU. More need more memory and are no faster: in nanoGPT's Shakespeare model,
+# a step takes as long with half as many as with four times as many
+TOKENS_PER_THREAD = 2048
 BYTES_PER_PARAMETER = 12  # weights, gradients and Muon's moment; AdamW has two
 
 
@@ -35,6 +41,14 @@ def largest_micro_batch(state: TrainState) -> int:
         return distributed.least(max(1, min(most, memory // 2 // needed)))
     hopeful = (size for size in halves(most) if size * needed < HOPELESS * memory)
     return distributed.least(first_that_fits(state, hopeful))
+
+
+def useful_micro_batch(state: TrainState) -> int:
+    """Sequences per forward pass, at most `state.micro_batch`, beyond which a device is no faster."""
+    if state.device.type != "cpu":
+        return state.micro_batch
+    useful = TOKENS_PER_THREAD * torch.get_num_threads() // state.batches.block_size
+    return distributed.least(max(1, min(state.micro_batch, useful)))
 
 
 def first_that_fits(state: TrainState, sizes: Iterable[int]) -> int:
@@ -71,8 +85,8 @@ def halves(size: int) -> list[int]:
 def activation_bytes_per_sequence(state: TrainState) -> int:
     config = state.model.config
     block = FLOATS_PER_WIDTH * config.n_embd
-    if stores_scores(state.device, state.dtype, config.dropout):
-        block += FLOATS_PER_SCORE * config.n_head * config.block_size
+    per_score = floats_per_score(state.device, config.dropout, config.block_size)
+    block += round(per_score * config.n_head * config.block_size)
     if config.activation_checkpointing:
         block += FLOATS_PER_WIDTH_RECOMPUTED * config.n_embd * config.n_layer
     else:

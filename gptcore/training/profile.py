@@ -21,6 +21,7 @@ from gptcore.training.memory import keep_freed_memory, peak_bytes
 from gptcore.training.train import fit
 
 WARM_UP_STEPS, TRACED_STEPS = 3, 3
+MUON, ADAMW, LOSS = "Optimizer.step#Muon.step", "Optimizer.step#AdamW.step", "_LinearCrossEntropy"
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,22 @@ class Operation:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A part of a step, with the operations that it calls."""
+
+    name: str
+    seconds_per_step: float
+    share: float
+
+
+@dataclass(frozen=True)
 class Profile:
     step_seconds: float  # median of the untraced steps
     tokens_per_second: float
     flops_per_second: float  # model FLOP/s: see GPT.flops_per_token
     matmul_flops_per_second: float  # measured here for a large matrix product, in the same precision
     peak_flops_per_second: float | None  # from the GPU's data sheet
+    parts: list[Part]  # their times add up to that of all operations
     operations: list[Operation]  # most expensive first
     peak_bytes: int  # peak GPU memory; on a CPU, of the whole process
 
@@ -73,9 +84,23 @@ def profile_steps(paths: Paths, steps: int, trace: Path) -> Profile:
         flops_per_second=state.model.flops_per_token() * train.batch_tokens / step_seconds,
         matmul_flops_per_second=measured_flops_per_second(device, state.dtype),
         peak_flops_per_second=peak_flops_per_second(torch.cuda.get_device_name()) if device.type == "cuda" else None,
+        parts=_parts(traced, device),
         operations=_operations(traced, device),
         peak_bytes=torch.cuda.max_memory_allocated() if device.type == "cuda" else peak_bytes(),
     )
+
+
+def _parts(traced: profile, device: torch.device) -> list[Part]:
+    """From the names that torch gives to an optimizer's step and to a function with its own gradient."""
+    kind = "device" if device.type == "cuda" else "cpu"
+    events = {event.key: event for event in traced.key_averages()}
+    whole = sum(getattr(event, f"self_{kind}_time_total") for event in events.values()) or 1
+    times = {
+        name: getattr(events[key], f"{kind}_time_total") if key in events else 0
+        for name, key in (("Muon", MUON), ("AdamW", ADAMW), ("loss", LOSS))
+    }
+    times = {"forward and backward": whole - sum(times.values()), **times}
+    return [Part(name, each / 1e6 / TRACED_STEPS, each / whole) for name, each in times.items()]
 
 
 def _operations(traced: profile, device: torch.device) -> list[Operation]:

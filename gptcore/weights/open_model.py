@@ -8,6 +8,7 @@ from gptcore.files import SUMS
 from gptcore.model.folder import load_export
 from gptcore.model.gpt import GPT
 from gptcore.tokens.tokenizer import Tokenizer
+from gptcore.weights.huggingface import PUBLISHED
 from gptcore.weights.with_tokenizer import read_with_tokenizer
 
 REGISTERED = re.compile(r"(?:models:/)?gpt[@/](.+)")
@@ -18,16 +19,26 @@ def open_model(source: str, tokenizer: Path | None = None) -> tuple[GPT, Tokeniz
 
     `tokenizer` names the tokenizer.json of a checkpoint that has none. Raises UserError.
     """
+    return fitted_model(source, tokenizer)[:2]
+
+
+def fitted_model(source: str, tokenizer: Path | None = None) -> tuple[GPT, Tokenizer, list[str]]:
+    """The same, and a line for each thing that was changed so that the two fit."""
     path = Path(source)
     is_folder = (path / SUMS).is_file()
     named = None if path.exists() else REGISTERED.fullmatch(source)
     if tokenizer and (is_folder or named):
         raise UserError(f"{source} has its own tokenizer; leave --tokenizer out")
     if is_folder:
-        return load_export(path)
+        return *load_export(path), []
     if named:
-        return _registered(named[1])
-    return read_with_tokenizer(source, tokenizer)[:2]
+        return *_registered(named[1]), []
+    if not path.exists() and source not in PUBLISHED:
+        raise UserError(
+            f"there is no model {source}: name a model folder such as data/model/best, a Hugging Face folder, "
+            f"a ckpt.pt, a version such as gpt@champion, or one of {', '.join(PUBLISHED)}"
+        )
+    return read_with_tokenizer(source, tokenizer)
 
 
 def _registered(reference: str) -> tuple[GPT, Tokenizer]:

@@ -13,7 +13,6 @@ from tasks.process.group import child_environment
 from tasks.workspace.clone import git
 
 METRICS = "data/evaluation/metrics.json"
-RANKING = f"{METRICS}:model.bits_per_byte"  # as `dvc exp show --sort-by` takes it
 
 
 @dataclass(frozen=True)

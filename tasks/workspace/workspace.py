@@ -27,7 +27,8 @@ from tasks.dvc.repository import is_remote_set, kept_open, share_cache
 from tasks.dvc.restore import restore
 from tasks.workspace.clone import RESUMED, clone, clone_at, clone_handed_over, git
 
-PLACES = ("data.source", "tokenize.sentencepiece_model")  # the values of params.yaml that name where to read
+# the values of params.yaml that name where to read
+PLACES = ("data.source", "tokenize.sentencepiece_model", "baseline.source")
 PUBLIC = "package:// hf:// https:// s3://"  # not http://, by which a cloud's machines are told their credentials
 
 

@@ -93,7 +93,7 @@ def test_a_mistake_is_one_line(gptcore: Callable[..., int], tmp_path: Path, caps
         (("model", "--tasks", "bad.jsonl"), "bad.jsonl, line 2: text: Input should be a valid string"),
         (("model", "--tasks", "mine.jsonl,sub/mine.jsonl"), "two tasks are named mine; leave one out"),
         (("model", "--tasks", "gone.jsonl"), "gone.jsonl: No such file or directory"),
-        (("nothing", "--tasks", "mine.jsonl"), "nothing is no folder of Hugging Face's form"),
+        (("nothing", "--tasks", "mine.jsonl"), "there is no model nothing"),
         (("gpt@champion", "--tasks", "mine.jsonl"), "there is no MLflow registry"),
         (("model", "--tasks", "mine.jsonl", "--output", "model"), "model is there already"),
         (("model", "--tasks", "mine.jsonl", "--log-samples"), "--log-samples writes into the folder of --output"),
@@ -102,3 +102,27 @@ def test_a_mistake_is_one_line(gptcore: Callable[..., int], tmp_path: Path, caps
         assert gptcore(*words) == 2
         error = capsys.readouterr().err
         assert error.startswith(f"error: {said}") and error.count("\n") == 1
+
+
+def test_continuations_are_compared_with_references(
+    gptcore: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """BLEU, chrF and ROUGE-L of a text with itself are 100; a prompt that is too long widens the intervals."""
+    pytest.importorskip("sacrebleu")
+    rows = [{"prompt": f"number {n} is", "references": ["?"]} for n in range(5)]
+    write_rows(tmp_path / "prompts.jsonl", rows)
+    more = ("--continuations", "prompts.jsonl", "--max-new-tokens", "30", "--log-samples")
+    assert gptcore("model", *more, "--output", "first") == 0
+    first = [json.loads(line) for line in Path("first/samples_continuations.jsonl").read_text().splitlines()]
+    own = [{"prompt": each["prompt"], "references": ["other", each["text"]]} for each in first]
+    write_rows(tmp_path / "prompts.jsonl", [*own, {"prompt": "x" * 49, "references": ["a b c d e"]}])
+    capsys.readouterr()
+    assert gptcore("model", *more, "--output", "again") == 0
+    found = read("again")["results"]["continuations"]
+    assert found["chrf,none"] == pytest.approx(100) and found["rougeL,none"] in (pytest.approx(100), 0)
+    assert found["sample_len"] == 5 and found["ungraded"] == 1 and found["chrf_interval,none"][0] < 100
+    assert found["chrf_signature"].startswith("nrefs:") and "version:" in found["bleu_signature"]
+    assert "1 prompts that the model cannot read" in capsys.readouterr().out
+    write_rows(tmp_path / "prompts.jsonl", [{"prompt": "x", "reference": "y"}])
+    assert gptcore("model", *more[:2]) == 2
+    assert "prompts.jsonl, line 1: references: Field required" in capsys.readouterr().err

@@ -118,7 +118,7 @@ def test_greedy_stop_strings_and_the_end_of_the_context(sample: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("x", "--model", "nowhere"), "nowhere is no folder"),
+        (("x", "--model", "nowhere"), "there is no model nowhere"),
         (("x", "--model", "ours", "--tokenizer", "byte.json"), "ours has its own tokenizer"),
         (("x", "--model", "ours", "--top-p", "0"), "top_p: input should be greater than 0"),
         (("x", "--model", "ours", "-n", "0"), "-n 0 is not at least 1"),

@@ -13,6 +13,8 @@ from gptcore.config.overrides import override, repeated
 from gptcore.config.params import read_params
 from gptcore.config.presets import compose, differences, groups, write
 from gptcore.errors import UserError
+from gptcore.model.config import ModelConfig
+from gptcore.model.counts import counts
 from tests.support.closure import ROOT
 
 CHOICES = groups(ROOT / "conf")
@@ -84,6 +86,16 @@ def test_the_baseline_gets_the_models_size(params: Path) -> None:
     values = compose(["model=baby", "model.n_layer=3"], params)
     assert values["model"]["n_embd"] == values["baseline"]["model"]["n_embd"] == 384
     assert values["model"]["n_layer"] == values["baseline"]["model"]["n_layer"] == 3
+
+
+@pytest.mark.parametrize("size", ["nano", "baby", "gpt2-124m"])
+def test_the_baseline_gets_the_models_number_of_parameters(params: Path, size: str) -> None:
+    values = compose([f"model={size}", "baseline=nanogpt_equal"], params)
+    model, baseline = (counts(ModelConfig(**each["model"]), 2048).parameters for each in (values, values["baseline"]))
+    assert baseline == pytest.approx(model, rel=0.03)
+    assert values["baseline"]["model"]["n_layer"] == values["model"]["n_layer"]
+    with pytest.raises(UserError, match="nanogpt_equal needs the number of ids, which with tokenizer char only"):
+        compose([f"model={size}", "baseline=nanogpt_equal", "tokenizer=char"], params)
 
 
 def test_a_value_alone_keeps_what_was_edited_by_hand(params: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from gptcore.evaluation.intervals import Units, drawable, intervals, units
+from gptcore.evaluation.intervals import Units, drawable, intervals, intervals_over_seeds, units
 from gptcore.evaluation.losses import standard_error
 from gptcore.evaluation.tally import Sums, Tally
 
@@ -147,3 +147,29 @@ def test_the_same_text_has_the_same_interval_and_work_is_bounded() -> None:
     np.testing.assert_allclose(drawable(many).sums.sum(0), many.whole)
     one = text(np.random.default_rng(9).normal(3, 1, 1_000_000), np.zeros(1_000_000, np.int64))
     assert drawable(measured(one, one, np.array([192e6]))).count <= 512
+
+
+@pytest.mark.parametrize(("seeds", "spread"), [(2, 0.05), (5, 0.05), (3, 0.0)])
+def test_intervals_over_seeds_cover_text_and_training(seeds: int, spread: float) -> None:
+    """Each training is off by a level of its own. An interval of one seed, which does not know of it, misses."""
+    random, replicates, covered, alone = np.random.default_rng(seeds), 100, 0, 0
+    for _ in range(replicates):
+        model, baseline, n_bytes = documents(random, 40, 6, 0.1)
+        trained = []
+        for ours, theirs in random.normal(0, spread, (seeds, 2)):
+            shifted = [
+                Tally(*(Sums(sums.losses + by * sums.tokens, sums.tokens) for sums in (each.windows, each.documents)),
+                      each.positions) for each, by in ((model, ours), (baseline, theirs))
+            ]  # fmt: skip
+            trained.append(measured(shifted[0], shifted[1], n_bytes))
+        _, _, difference = intervals_over_seeds(trained)
+        _, _, single = intervals(trained[0])
+        covered += difference.loss.low < -0.5 < difference.loss.high
+        alone += single.loss.low < -0.5 < single.loss.high
+    assert covered / replicates > 0.95 - 3.3 * math.sqrt(0.95 * 0.05 / replicates)
+    assert (alone / replicates < 0.75) == (spread > 0)
+
+
+def test_seeds_that_agree_add_nothing() -> None:
+    once = measured(*documents(np.random.default_rng(11), 40, 5))
+    assert intervals_over_seeds([once, once]) == intervals(once)

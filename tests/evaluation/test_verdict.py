@@ -46,8 +46,8 @@ def against(own: Measured, champion: Measured | None) -> Inputs:
 @pytest.mark.parametrize(
     ("ours", "champion", "passes", "because"),
     [
-        (scored(2.0), None, True, "its 2.0000 bits per byte beat the nanoGPT baseline's 2.1000 by 0.1000 to 0.1000"),
-        (scored(2.1), None, False, "do not beat the nanoGPT baseline's 2.1000: the difference is +0.0000 to +0.0000"),
+        (scored(2.0), None, True, "its 2.0000 bits per byte beat the baseline's 2.1000 by 0.1000 to 0.1000"),
+        (scored(2.1), None, False, "do not beat the baseline's 2.1000: the difference is +0.0000 to +0.0000"),
         (scored(2.0), scored(2.05), True, "beat version 7's 2.0500 by 0.0500 to 0.0500 (95 %)"),
         (scored(2.0), scored(2.0), False, "baseline's 2.1000 by 0.1000 to 0.1000 (95 %), but its 2.0000"),
         (scored(2.0), scored(1.9), False, "do not beat version 7's 1.9000: the difference is +0.1000"),

@@ -23,7 +23,7 @@ DEPLOYMENTS = (
     "train-gpt/train-local", "train-gpt/train-gpu", "train-gpt/train-docker", "train-gpt/train-kubernetes",
     "run-stage/gpu", "run-stage/gpu-docker", "run-stage/gpu-kubernetes",
     "sweep-gpt/sweep-local", "refresh-data/refresh-local", "rollback-gpt/rollback-local",
-    "rebuild-gpt/rebuild-local",
+    "rebuild-gpt/rebuild-local", "complete-prompts/complete-local",
 )  # fmt: skip
 POOLS = ("cpu", "gpu", "gpu-docker", "gpu-kubernetes", "control")
 
@@ -61,7 +61,7 @@ def test_deploying_again_changes_nothing_but_what_differs(cluster: Cluster) -> N
 def test_schedules_wait_to_be_switched_on(cluster: Cluster) -> None:
     with cluster.client() as client:
         schedules = [each for name in DEPLOYMENTS for each in client.read_deployment_by_name(name).schedules]
-    assert [each.slug for each in schedules] == ["nightly", "nightly"]
+    assert [each.slug for each in schedules] == ["nightly"] * 3
     assert not any(each.active for each in schedules)
 
 

@@ -53,7 +53,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_whole_flow(checkout: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", server)
     output = scratch.run(checkout, *scratch.flow_command())
-    for expected in ("nanoGPT baseline", "bits per byte", "gpt version 1 is", "A sample of its text", "dvc exp show"):
+    for expected in ("nanoGPT's recipe", "bits per byte", "gpt version 1 is", "A sample of its text", "dvc exp show"):
         assert expected in output
     assert "Data and pipelines are up to date" in scratch.run(checkout, "dvc", "repro")
     assert (checkout / "data/evaluation/loss.png").read_bytes().startswith(b"\x89PNG")

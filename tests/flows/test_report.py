@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from flows.report import how_sure, verdict, whole_words
+from flows.report import fairness, how_sure, verdict, whole_words
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,17 @@ def test_it_says_what_is_resampled_and_both_errors() -> None:
     assert "blocks of 8 consecutive windows" in how_sure(METRICS, {**by_documents, "windows_per_block": 8})
     assert "single window" in verdict(None)
     assert how_sure(METRICS, {"windows_per_block": None, "difference": None}) == ""
+
+
+def test_it_never_compares_unequal_sizes_without_a_word() -> None:
+    metrics: dict[str, Any] = {"model": {"parameters": 2_883_596}, "baseline": {"parameters": 1_057_920}}
+    metrics |= {"baseline_loss_reached": {"steps": None}}
+    metrics["at_equal_time"] = {"seconds": 75.2, "model": 3.7, "baseline": 4.3}
+    said = fairness(metrics, "train")
+    assert "after 75.2 s of training each, the model's validation loss is 3.7000 and the baseline's 4.3000" in said
+    assert "At equal parameters they were not compared: the model has 2,883,596 and the baseline 1,057,920" in said
+    metrics["baseline"] = {"parameters": 2_883_552}
+    metrics["at_equal_time"] = {"seconds": 0.1, "model": 3.7, "baseline": None}
+    said = fairness(metrics, "train")
+    assert said.endswith("At equal time the two cannot be compared. Both have about as many parameters.")
+    assert fairness(metrics, "models:/gpt/3").startswith("The baseline is models:/gpt/3, which was not trained here")

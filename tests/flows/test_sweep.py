@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread, Timer
 from uuid import UUID
@@ -19,10 +20,12 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from prefect.logging import disable_run_logger
 from prefect.states import Completed
 
+from flows.sweep.grid import Member
 from flows.sweep.plot import RESULT, draw
-from flows.sweep.report import command
+from flows.sweep.report import Outcome, chosen, command, over_seeds, rank
 from flows.sweep.runs import Order, find_deployment, run_all
 from gptcore.errors import UserError
+from tasks.dvc.experiments import Experiment, experiments
 from tests.support import scratch
 from tests.support.cluster import Cluster, free_port
 
@@ -52,9 +55,30 @@ def test_sweep_ranks_promotes_and_runs_only_what_is_missing(cluster: Cluster, fi
     scratch.wait_until(lambda: best[1] in cluster.promoted())
     assert cluster.promoted().count(best[1]) == 1
 
+    (made, _) = experiments(finished)
+    seeds = [Member({}, [], {**made.params, "train.seed": seed}) for seed in (1, 2)]
+    said = "".join(over_seeds([Outcome(each, replace(made, params=each.params), None) for each in seeds]))
+    assert said.startswith("Of train.seed 1, 2: The model is better than the baseline: the difference is -0.")
+
     shown = scratch.run(finished, *shlex.split(command()), "--csv")
     order = [row["Experiment"] for row in csv.DictReader(io.StringIO(shown)) if row["Experiment"]]
     assert order == [best[1], known[1]]
+
+
+def test_sweep_over_the_baseline_looks_for_the_best_baseline() -> None:
+    """The model is the same in all of them: it is judged against the best of the declared grid."""
+    outcomes = []
+    for rate, bits in ((0.001, 2.1), (0.002, 2.06), (0.004, 2.2)):
+        overrides = [f"baseline.optim.matrix_learning_rate={rate}", "baseline=nanogpt"]
+        metrics = {"model.bits_per_byte": 2.0, "baseline.bits_per_byte": bits}
+        values = {"baseline.optim.matrix_learning_rate": rate, "baseline": "nanogpt"}
+        outcomes.append(Outcome(Member(values, overrides, {}), Experiment("x", {}, {}, metrics, {}), None))
+    best = rank(outcomes)[0]
+    (said,) = chosen(best)
+    assert said.endswith("`gptcore configure baseline.optim.matrix_learning_rate=0.002 baseline=nanogpt`")
+    outcomes[0].member.values["train.seed"] = 1
+    assert outcomes[0].bits_per_byte == 2.0
+    assert list(chosen(outcomes[0])) == []
 
 
 def test_server_that_fails_once_ends_no_run(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

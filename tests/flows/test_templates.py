@@ -174,7 +174,7 @@ def test_compose_file_lets_nobody_in_without_a_password() -> None:
     assert "--app-name basic-auth" in services["mlflow"]["command"]
     assert environments["mlflow"]["MLFLOW_FLASK_SERVER_SECRET_KEY"]
     users = [each for each in environments.values() if "MLFLOW_TRACKING_URI" in each]
-    assert len(users) == 3
+    assert len(users) == 4
     for each in users:
         assert each["MLFLOW_TRACKING_USERNAME"] == environments["mlflow"]["MLFLOW_AUTH_ADMIN_USERNAME"]
         assert each["MLFLOW_TRACKING_PASSWORD"] == environments["mlflow"]["MLFLOW_AUTH_ADMIN_PASSWORD"]

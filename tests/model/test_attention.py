@@ -4,30 +4,71 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from gptcore.model.attention import attend, window_mask
+from gptcore.model import block_attention
+from gptcore.model.attention import attend, floats_per_score, window_mask
+from gptcore.model.dropout import kept, kept_share
 from gptcore.model.gpt import GPT
 from tests.support.engine import GPT2, MODERN, model_config
 
 
 @pytest.mark.parametrize("length", [5, 128, 300])
 @pytest.mark.parametrize("window", [0, 2, 200])
-def test_blocks_agree_with_one_masked_product(length: int, window: int) -> None:
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_blocks_agree_with_one_masked_product(
+    length: int, window: int, rate: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In values and gradients. With dropout, the product gets the masks that the blocks have drawn."""
     q, k, v = (torch.randn(2, 3, length, 8, requires_grad=True) for _ in range(3))
-    with torch.autocast("cpu", torch.bfloat16):
-        assert window_mask(length, window, q.device) is None
-        ours = attend(q, k, v, 0.0, 0.3, window, None).float()
     ahead = torch.arange(length)[:, None] - torch.arange(length)
     seen = (ahead >= 0) & (ahead < (window or length))
-    theirs = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=0.3)
-    torch.testing.assert_close(ours, theirs, rtol=0.05, atol=0.03)
-    in_float32 = attend(q, k, v, 0.0, 0.3, window, window_mask(length, window, q.device))
-    torch.testing.assert_close(in_float32, theirs, rtol=1e-4, atol=1e-5)
-    for found, right in zip(
-        torch.autograd.grad(ours.square().sum(), (q, k, v)),
-        torch.autograd.grad(theirs.square().sum(), (q, k, v)),
-        strict=True,
+    drawn: list[torch.Tensor] = []
+    monkeypatch.setattr(block_attention, "kept", lambda *args: drawn.append(kept(*args)) or drawn[-1])
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 0.05)):
+        drawn.clear()
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            assert window_mask(length, window, q.device) is None
+            ours = attend(q, k, v, rate, 0.3, window, None)
+        assert ours.dtype == dtype
+        mask = torch.full((6, length, length), 1 / kept_share(rate))
+        for number, block in enumerate(drawn):
+            last = number * block_attention.QUERY_BLOCK + block.size(1)
+            mask[:, last - block.size(1) : last, last - block.size(2) : last] *= block
+        weights = (q @ k.mT * 0.3).masked_fill(~seen, -torch.inf).softmax(-1) * mask.view(2, 3, length, length)
+        theirs = weights @ v
+        torch.testing.assert_close(ours.float(), theirs, rtol=tolerance, atol=tolerance)
+        upstream = torch.randn_like(theirs)
+        for found, right in zip(
+            torch.autograd.grad(ours, (q, k, v), upstream.to(dtype)),
+            torch.autograd.grad(theirs, (q, k, v), upstream),
+            strict=True,
+        ):
+            if dtype == torch.float32:
+                torch.testing.assert_close(found, right, rtol=1e-4, atol=1e-4)
+            assert F.cosine_similarity(found.flatten(), right.flatten(), dim=0) > 0.999
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("length", "rate"), [(512, 0.0), (512, 0.3), (64, 0.3)])
+def test_the_backward_pass_stores_no_more_of_the_scores_than_it_says(
+    dtype: torch.dtype, length: int, rate: float
+) -> None:
+    q, k, v = (torch.randn(2, 3, length, 8, requires_grad=True) for _ in range(3))
+    stored: list[torch.Tensor] = []
+    with (
+        torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16),
+        torch.autograd.graph.saved_tensors_hooks(lambda x: stored.append(x) or x, lambda x: x),
     ):
-        assert F.cosine_similarity(found.flatten(), right.flatten(), dim=0) > 0.999
+        attend(q, k, v, rate, 0.3, 0, None)
+    of_scores = sum(each.numel() * each.itemsize for each in stored if each.numel() > q.numel())
+    most = 4 * floats_per_score(q.device, rate, length) * 2 * 3 * length * length
+    assert most / 3 < of_scores <= most or of_scores == most == 0
+
+
+def test_blocks_compile_to_one_graph() -> None:
+    q, k, v = (torch.randn(1, 2, 200, 8) for _ in range(3))
+    compiled = torch.compile(attend, backend="eager", fullgraph=True, dynamic=False)
+    torch.testing.assert_close(compiled(q, k, v, 0.0, 0.3, 50, None), attend(q, k, v, 0.0, 0.3, 50, None))
+    assert torch.isfinite(compiled(q, k, v, 0.3, 0.3, 0, None)).all()
 
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
@@ -81,5 +122,5 @@ def test_recomputed_activations_give_the_same_gradients(values: dict) -> None:
         loss = model(rows[:, :-1], rows[:, 1:])
         loss.backward()
         found.append([loss.item(), *(each.grad for each in model.parameters())])
-    for kept, recomputed in zip(*found, strict=True):
-        torch.testing.assert_close(kept, recomputed, rtol=0, atol=0)
+    for stored, recomputed in zip(*found, strict=True):
+        torch.testing.assert_close(stored, recomputed, rtol=0, atol=0)

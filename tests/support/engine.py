@@ -89,13 +89,13 @@ def make_workspace(root: Path, **params: Any) -> Path:
     ]
     (root / "data/raw/documents.jsonl").write_text("\n".join(documents) + "\n")
     tokenize(tokenize=TokenizeConfig(**TOKENIZE), paths=Paths(root))
-    baseline = {"seed": 7, "batch_tokens": 64, "precision": "float32", "model": GPT2, "optim": ADAMW}
+    recipe = {"seed": 7, "batch_tokens": 64, "precision": "float32", "model": GPT2, "optim": ADAMW}
     sections = {
         "model": MODERN,
         "optim": MUON,
         "train": TRAIN,
         "curve": CURVE,
-        "baseline": baseline,
+        "baseline": {"source": "train", "sha256": "", **recipe},
         "evaluate": {"block_size": 16, "stride": 16},
     }
     write_json(root / "params.yaml", {**sections, **params})  # JSON is YAML

@@ -16,6 +16,7 @@ from flows.rollback_gpt import rollback_gpt
 from flows.train_gpt import train_gpt
 from gptcore.commands import lineage
 from gptcore.commands import registry as command
+from gptcore.config.presets import compose
 from gptcore.errors import Unavailable, UserError
 from gptcore.registry.judge import standing
 from gptcore.registry.pages import COLUMNS, NOTE, unpacked
@@ -58,7 +59,7 @@ def test_promotion_over_several_models(cluster: Cluster, finished: Path) -> None
 
     scratch.set_steps(finished, scratch.STEPS)  # the first model again, from the run-cache
     said = (
-        "version 1 is not the champion: its 2.0500 bits per byte beat the nanoGPT baseline's 2.1000 by 0.0500 to "
+        "version 1 is not the champion: its 2.0500 bits per byte beat the baseline's 2.1000 by 0.0500 to "
         "0.0500 (95 %), but its 2.0500 bits per byte do not beat version 2's 2.0200: the difference is +0.0300 to"
     )
     assert said in train_gpt()  # in the present: it was the champion
@@ -126,6 +127,8 @@ def test_pages_of_mlflow_say_what_a_version_is(finished: Path) -> None:
     assert "`champion` is the best so far" in client(finished).get_registered_model("gpt").description
     assert len(version.tags) <= 14
     assert set(COLUMNS) <= set(only_run(finished).data.metrics)
+    baseline = compose(["baseline.source=models:/gpt@champion"], Path("params.yaml"))["baseline"]
+    assert (baseline["source"], baseline["sha256"]) == ("models:/gpt/1", version.tags["model_sha256"])
     experiment = client(finished).get_experiment_by_name("train-gpt")
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
 
@@ -147,9 +150,7 @@ def test_promotion_broken_off_is_gone_on_with(finished: Path) -> None:
 
 
 def test_cached_promotion_looks_for_its_files(finished: Path) -> None:
-    assert (
-        "gpt version 1 is the champion: its 2.0500 bits per byte beat the nanoGPT baseline's 2.1000 by" in train_gpt()
-    )
+    assert "gpt version 1 is the champion: its 2.0500 bits per byte beat the baseline's 2.1000 by" in train_gpt()
     shutil.rmtree(finished / "mlartifacts")
     said = "gpt version 2 is the new champion: it is the model of version 1, whose files are gone."
     assert said in train_gpt()
@@ -169,7 +170,7 @@ def test_verdict_is_replayed_from_its_record(finished: Path, capsys: pytest.Capt
     shutil.rmtree(finished / "mlartifacts/models")
     command.run(Namespace(action="judge", version=1))
     said = capsys.readouterr().out
-    assert "gpt version 1 passes the gate: its 2.0500 bits per byte beat the nanoGPT baseline's 2.1000" in said
+    assert "gpt version 1 passes the gate: its 2.0500 bits per byte beat the baseline's 2.1000" in said
     assert "pass  bits_per_byte against baseline: its 2.0500" in said
     (version,) = client(finished).search_model_versions("name = 'gpt'")
     with opened_in(finished) as registry:
@@ -208,9 +209,7 @@ def test_champion_of_another_text_is_measured_on_the_new_one(finished: Path) -> 
     found["model"] = found["baseline"]
     with opened_in(finished) as opened:
         opened.note(opened.version(1), measured_file(found["text_sha256"]), json.dumps(found))
-    said = (
-        "version 2 is the new champion: its 2.0200 bits per byte beat the nanoGPT baseline's 2.1000 by 0.0800 to 0.0800"
-    )
+    said = "version 2 is the new champion: its 2.0200 bits per byte beat the baseline's 2.1000 by 0.0800 to 0.0800"
     assert f"{said} (95 %) and its 2.0200 bits per byte beat version 1's 2.1000" in train_gpt()
 
 

@@ -19,6 +19,8 @@ def test_the_figures_hang_together(tmp_path: Path) -> None:
     assert found.tokens_per_second == TRAIN["batch_tokens"] / found.step_seconds
     assert 0 < found.flops_per_second < found.matmul_flops_per_second
     assert abs(sum(each.share for each in found.operations) - 1) < 1e-6
+    assert abs(sum(each.share for each in found.parts) - 1) < 1e-6
+    assert all(each.seconds_per_step > 0 for each in found.parts)  # torch's names for them have not changed
     shares = [each.share for each in found.operations]
     assert shares == sorted(shares, reverse=True)
     assert any("mm" in each.name for each in found.operations)

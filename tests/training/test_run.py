@@ -186,6 +186,7 @@ def test_baseline_gets_the_models_token_budget_and_evaluate_compares(tmp_path: P
     difference = metrics["model"]["bits_per_byte"] - metrics["baseline"]["bits_per_byte"]
     assert metrics["difference"]["bits_per_byte"] == pytest.approx(difference)
     assert metrics["baseline_loss_reached"]["steps"] <= 120  # the modern recipe reaches it
+    assert metrics["at_equal_time"]["seconds"] == min(metrics[each]["seconds"] for each in ("model", "baseline"))
     assert all((root / f"data/evaluation/{each}.png").read_bytes()[:4] == b"\x89PNG" for each in ("loss", "position"))
     with (root / "data/evaluation/position.csv").open() as file:
         assert sum(int(row["tokens"]) for row in csv.DictReader(file)) == val["tokens"] - 1

@@ -73,13 +73,23 @@ def test_a_cpus_micro_batch_is_what_half_its_memory_takes(monkeypatch: pytest.Mo
     assert halves(12) == [12, 6, 3, 2, 1]
 
 
+def test_a_new_run_on_a_cpu_takes_no_more_at_once_than_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gptcore.training.micro_batch.TOKENS_PER_THREAD", 32)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    new, resumed = new_state(GPT2), new_state(GPT2)
+    resumed.step = 1
+    for state in (new, resumed):
+        make_ready(state)
+    assert new.micro_batch == 32 * 2 // 16 < SEQUENCES and resumed.micro_batch == SEQUENCES
+
+
 def test_the_estimate_counts_what_is_kept() -> None:
-    """Scores only where attention stores them, and little of a block that is recomputed."""
+    """A byte for each score that may be dropped, and little of a block that is recomputed."""
     plain, dropping, recomputing = (
         activation_bytes_per_sequence(new_state({**GPT2, **changes}))
         for changes in ({}, {"dropout": 0.1}, {"activation_checkpointing": True, "n_layer": 32})
     )
-    assert dropping - plain == 4 * 16 * 2 * (2 * 16)  # bytes, tokens, blocks, scores
+    assert dropping - plain == 16 * 2 * (2 * 16)  # tokens, blocks, scores
     assert recomputing < 2 * plain
 
 

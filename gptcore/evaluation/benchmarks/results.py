@@ -58,16 +58,22 @@ def _config(benchmark: Benchmark) -> dict[str, Any]:
     }
 
 
-def write(folder: Path, found: dict[str, Any], runs: Runs, with_samples: bool) -> None:
-    """A new folder with results.json, and a samples_*.jsonl for each task if asked for."""
+def write(folder: Path, found: dict[str, Any], runs: Runs, continued: list[dict[str, Any]], with_samples: bool) -> None:
+    """A new folder with results.json, and a samples_*.jsonl for each task and for `continued` if asked for."""
+    logged = {name: _samples(*each) for name, each in runs.items()} | (
+        {"continuations": continued} if continued else {}
+    )
     with atomic_path(folder) as temporary:
         temporary.mkdir(parents=True)
         write_json(temporary / "results.json", found)
-        for name, (benchmark, samples) in runs.items() if with_samples else ():
-            asked = zip(benchmark.rows, samples, strict=False)  # not all rows have been asked
-            logged = (_logged(number, row, sample) for number, (row, sample) in enumerate(asked))
-            text = "".join(f"{json.dumps(each, ensure_ascii=False, default=repr)}\n" for each in logged)
+        for name, lines in logged.items() if with_samples else ():
+            text = "".join(f"{json.dumps(each, ensure_ascii=False, default=repr)}\n" for each in lines)
             (temporary / f"samples_{name.replace('/', '_')}.jsonl").write_text(text, encoding="utf-8")
+
+
+def _samples(benchmark: Benchmark, samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    asked = zip(benchmark.rows, samples, strict=False)  # not all rows have been asked
+    return [_logged(number, row, sample) for number, (row, sample) in enumerate(asked)]
 
 
 def _logged(doc_id: int, row: dict[str, Any], sample: Sample) -> dict[str, Any]:

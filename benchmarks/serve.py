@@ -1,0 +1,166 @@
+"""Tokens per second and waiting times of `python -m serving` at 1, 8 and 32 streams, closed and open loop.
+
+Closed: each stream asks again when it has its answer. Open: requests come at random moments, on average at a share of
+the closed loop's rate, whether others are done or not. The model has random weights, the end of a text is never drawn,
+so that every request has the same length. With `--llama URL`, the address of llama.cpp's server with any model, that
+one is asked the same. The last line is one JSON object.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import quantiles
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+from generation import SETTINGS as SIZES
+from generation import our_model
+from load import require_free
+
+from gptcore.model.folder import save_export
+from gptcore.tokens.make_tokenizer import byte_tokenizer
+
+STREAMS = (1, 8, 32)
+START_SECONDS = 120.0
+NEVER = {"256": -100_000.0}  # the end of a text
+
+
+@dataclass
+class Times:
+    """Seconds to the first piece of a text, and between two, of all requests."""
+
+    first: list[float] = field(default_factory=list)
+    between: list[float] = field(default_factory=list)
+    tokens: int = 0
+
+
+async def ask(client: httpx.AsyncClient, number: int, new: int, times: Times) -> None:
+    prompt = "".join(random.Random(number).choices("abcdefgh ", k=32))
+    body = {"prompt": prompt, "max_tokens": new, "stream": True, "stream_options": {"include_usage": True},
+            "temperature": 0.8, "seed": number, "logit_bias": NEVER}  # fmt: skip
+    began, first, last = time.perf_counter(), 0.0, 0.0
+    async with client.stream("POST", "/v1/completions", json=body) as answer:
+        if answer.status_code != 200:
+            await answer.aread()
+            raise SystemExit(f"the server answers {answer.status_code}: {answer.text[:200]}")
+        async for line in answer.aiter_lines():
+            if not line.startswith("data: {"):
+                continue
+            chunk = json.loads(line[6:])
+            last = time.perf_counter()
+            first = first or last
+            made = (chunk.get("usage") or {}).get("completion_tokens")
+            times.tokens += made or 0
+            if made and made > 1:
+                times.between.append((last - first) / (made - 1))
+    times.first.append(first - began)
+
+
+async def closed(client: httpx.AsyncClient, streams: int, requests: int, new: int) -> dict[str, float]:
+    times, began = Times(), time.perf_counter()
+    numbers = iter(range(max(requests, streams)))
+
+    async def stream() -> None:
+        for number in numbers:
+            await ask(client, number, new, times)
+
+    await asyncio.gather(*(stream() for _ in range(streams)))
+    return figures(times, time.perf_counter() - began)
+
+
+async def opened(client: httpx.AsyncClient, rate: float, requests: int, new: int) -> dict[str, float]:
+    times, began, draw = Times(), time.perf_counter(), random.Random(0)
+    async with asyncio.TaskGroup() as group:
+        for number in range(requests):
+            group.create_task(ask(client, number, new, times))
+            await asyncio.sleep(draw.expovariate(rate))
+    return figures(times, time.perf_counter() - began)
+
+
+def figures(times: Times, seconds: float) -> dict[str, float]:
+    found = {"tokens_per_second": times.tokens / seconds, "requests_per_second": len(times.first) / seconds}
+    for name, values in (("ttft", times.first), ("per_token", times.between)):
+        cuts = quantiles(values, n=100, method="inclusive") if len(values) > 1 else values * 99
+        found |= {f"{name}_p50": cuts[49], f"{name}_p99": cuts[98]}
+    return {name: round(value, 5) for name, value in found.items()}
+
+
+@contextmanager
+def server(size: str, slots: int) -> Iterator[str]:
+    """The address of a server of a model with random weights."""
+    with TemporaryDirectory(prefix="gptcore-benchmark-") as folder:
+        export = Path(folder) / "model"
+        save_export(export, our_model(SIZES[size]), byte_tokenizer())
+        command = [sys.executable, "-m", "serving", "--model", str(export), "--port", "0", "--slots", str(slots)]
+        with (Path(folder) / "log").open("w+") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[1])
+            try:
+                yield _address(process, Path(log.name))
+            finally:
+                process.terminate()
+                process.wait()
+
+
+def _address(process: "subprocess.Popen[bytes]", log: Path) -> str:
+    give_up = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < give_up:
+        _, found, rest = log.read_text().partition(" serves at ")
+        if found and "\n" in rest:
+            return rest.split()[0]
+        time.sleep(0.1)
+    raise SystemExit(f"the server did not start:\n{log.read_text()}")
+
+
+async def measure(address: str, given: argparse.Namespace) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=address, timeout=600, limits=limits) as client:
+        await ask(client, 0, 4, Times())
+        for streams in given.streams:
+            found[f"closed-{streams}"] = await closed(client, streams, given.requests, given.new)
+            print(f"closed, {streams} streams: {found[f'closed-{streams}']}", flush=True)
+        rate = given.load * max(each["requests_per_second"] for each in found.values())
+        found["open"] = await opened(client, rate, given.requests, given.new)
+        print(f"open, {rate:.2f} requests/s: {found['open']}", flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--size", choices=["4x128", "124m"], default="4x128")
+    parser.add_argument("--streams", type=int, nargs="+", default=STREAMS)
+    parser.add_argument("--requests", type=int, default=64, help="of each measurement (default 64)")
+    parser.add_argument("--new", type=int, default=128, help="tokens of each (default 128)")
+    parser.add_argument("--slots", type=int, default=32)
+    parser.add_argument("--load", type=float, default=0.7, help="the open loop's share of the closed one's rate")
+    parser.add_argument("--llama", metavar="URL", help="also ask llama.cpp's server, which is running there")
+    parser.add_argument("--under-load", action="store_true", help="measure on a busy machine all the same")
+    given = parser.parse_args()
+    require_free(given.under_load)
+    result: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count(),
+                              "size": given.size}  # fmt: skip
+    with server(f"{given.size}-1", given.slots) as address:
+        result["gptcore"] = asyncio.run(measure(address, given))
+    if given.llama:
+        result["llama.cpp"] = asyncio.run(measure(given.llama, given))
+    ours = result["gptcore"]
+    least, most = (
+        ours[f"closed-{streams}"]["tokens_per_second"] for streams in (min(given.streams), max(given.streams))
+    )
+    result["ratio"] = round(most / least, 2)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

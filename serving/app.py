@@ -1,0 +1,224 @@
+"""The routes. None of them computes: they check, hand over to the worker, and write down what it tells."""
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.security import HTTPBearer
+from starlette.responses import PlainTextResponse, Response
+
+from gptcore.generation.complete import Wish
+from gptcore.generation.sampling import check_prompt
+from serving import refusals, shapes
+from serving.answers import Choice, joined, usage
+from serving.body import BodyLimit
+from serving.door import Door
+from serving.follow import Follower
+from serving.keys import Guard
+from serving.model import Served
+from serving.refusals import Error, Json, Refusal
+from serving.requests import CompletionRequest, DetokenizeRequest, GenerateRequest, TokenizeRequest
+from serving.service import Service, prepared, text_of
+from serving.stream import EventStream, Vanished, while_connected
+from serving.worker import Job
+
+SLACK_SECONDS = 30.0  # in which a client reads the end of a stream
+CLOSED = 499  # nginx's word for a client that has gone; nobody reads it
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Error, "description": what}
+    for status, what in {
+        400: "A field is wrong", 401: "No key of this server", 408: "The body does not come",
+        413: "The body is too large", 429: "Too many requests; see Retry-After", 500: "The model or the server fails",
+        504: "Not done in time",
+    }.items()
+}  # fmt: skip
+COMPLETION = {"model": shapes.Completion, "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+
+
+def make_app(service: Service, guard: Guard, follower: Follower | None = None) -> FastAPI:
+    @asynccontextmanager
+    async def running(app: FastAPI) -> AsyncIterator[None]:
+        service.worker.start()
+        if follower:
+            follower.start(service)
+        yield
+        if follower:
+            follower.stop()
+        service.worker.stop()
+
+    app = FastAPI(
+        title="gptcore", version="1", lifespan=running, default_response_class=Json,
+        dependencies=[Depends(HTTPBearer(auto_error=False))] if guard.hashes else [],  # the Door asks for it
+    )  # fmt: skip
+    app.state.service = service
+    refusals.install(app)
+    _completions(app, service)
+    _tokens(app, service)
+    _state(app, service, follower)
+    app.add_middleware(BodyLimit, most=service.options.body_bytes)
+    app.add_middleware(Door, guard=guard, metrics=service.metrics)
+    return app
+
+
+def headers(served: Served) -> dict[str, str]:
+    return {"X-Gptcore-Version": str(served.number), "X-Gptcore-SHA256": served.sha256}
+
+
+def _completions(app: FastAPI, service: Service) -> None:
+    @app.post("/v1/completions", responses={200: COMPLETION, **ERRORS})
+    async def completions(body: CompletionRequest, request: Request) -> Response:
+        """Continue prompts: OpenAI's completions."""
+        if "stream_options" in body.model_fields_set and not body.stream:
+            raise Refusal(400, "stream_options: only with stream", "invalid_value", "stream_options")
+        job = await begun(body.model, body.prompts(), body.wish())
+        frame = {
+            "id": f"cmpl-{secrets.token_hex(12)}", "object": "text_completion", "created": int(time.time()),
+            "model": job.lane.served.name, "system_fingerprint": job.lane.served.fingerprint,
+        }  # fmt: skip
+        choices = [Choice(number, job.prompts[number // body.n], job) for number in range(job.size)]
+        if body.stream:
+            events = _events(service, job, choices, frame, body)
+            seconds = service.options.deadline_seconds + SLACK_SECONDS
+            return EventStream(events, headers(job.lane.served), lambda how: service.close(job, how), seconds)
+        parts: dict[int, list[dict[str, Any]]] = {each.index: [] for each in choices}
+
+        async def whole() -> None:
+            async for update in service.updates(job, body.timeout):
+                number = update.completion.number
+                parts[number].append(choices[number].add(update))
+
+        if not await finished(job, request, whole()):
+            return Response(status_code=CLOSED)
+        shown = [
+            each.shown(each.text, joined([part["logprobs"] for part in parts[each.index]]) if each.tokens else None)
+            for each in choices
+        ]
+        return Json({**frame, "choices": shown, "usage": usage(job, choices)}, headers=headers(job.lane.served))
+
+    @app.post("/v1/chat/completions", include_in_schema=False)
+    async def chat() -> Response:
+        """Not of this model: it has no chat template."""
+        served = service.served
+        said = f"{served.title} has no chat template; use /v1/completions"
+        raise Refusal(400, said, "no_chat_template")
+
+    @app.post("/generate", responses={200: {"model": shapes.Generated}, **ERRORS})
+    async def generate(body: GenerateRequest, request: Request) -> Response:
+        """A text in, the text with its continuation out."""
+        job = await begun("", [body.text], body.wish())
+        (choice,) = [Choice(0, job.prompts[0], job)]
+
+        async def whole() -> None:
+            async for update in service.updates(job):
+                choice.add(update)
+
+        if not await finished(job, request, whole()):
+            return Response(status_code=CLOSED)
+        served = job.lane.served
+        values = {"text": body.text + choice.text, "new_tokens": choice.ids, "finish_reason": choice.finish}
+        return Json({**values, "model": served.name, "system_fingerprint": served.fingerprint}, headers=headers(served))
+
+    async def begun(model: str, prompts: Sequence[str | list[int]], wish: Wish) -> Job:
+        if model and model not in service.names():
+            said = f"there is no model {model}; there are {', '.join(service.names())}"
+            raise Refusal(404, said, "model_not_found", "model")
+        lane = service.lane
+        return service.begin(lane, await asyncio.to_thread(prepared, lane.served, prompts, wish), wish)
+
+    async def finished(job: Job, request: Request, work: Coroutine[Any, Any, None]) -> bool:
+        """Whether the client is still there when it is done."""
+        how = "vanished"
+        try:
+            await while_connected(request.receive, work)
+            how = "done"
+        except Vanished:
+            return False
+        finally:
+            service.close(job, how)
+        return True
+
+
+async def _events(
+    service: Service, job: Job, choices: list[Choice], frame: dict[str, Any], body: CompletionRequest
+) -> AsyncGenerator[str, None]:
+    with_usage = {"usage": None} if body.stream_options.include_usage else {}
+    try:
+        async for update in service.updates(job, body.timeout):
+            shown = choices[update.completion.number].add(update)
+            if shown["text"] or shown["finish_reason"] or (shown["logprobs"] or {}).get("tokens"):
+                yield _event({**frame, "choices": [shown], **with_usage})
+    except Refusal as error:
+        yield _event(error.body())
+        return
+    if with_usage:
+        yield _event({**frame, "choices": [], "usage": usage(job, choices)})
+    yield "data: [DONE]\n\n"
+
+
+def _event(value: Any) -> str:
+    return f"data: {json.dumps(value, allow_nan=False, separators=(',', ':'))}\n\n"
+
+
+def _tokens(app: FastAPI, service: Service) -> None:
+    @app.post("/tokenize", responses={200: {"model": shapes.Tokens}, **ERRORS})
+    async def tokenize(body: TokenizeRequest) -> Response:
+        """The ids of a text."""
+        served = service.served
+        ids = await asyncio.to_thread(_ids, served, body.prompt)
+        most = served.gpt.config.block_size
+        return Json({"tokens": ids, "count": len(ids), "max_model_len": most}, headers=headers(served))
+
+    @app.post("/detokenize", responses={200: {"model": shapes.Text}, **ERRORS})
+    async def detokenize(body: DetokenizeRequest) -> Response:
+        """The text of ids."""
+        served = service.served
+        text = await asyncio.to_thread(text_of, served, body.tokens)
+        return Json({"prompt": text}, headers=headers(served))
+
+
+def _ids(served: Served, text: str) -> list[int]:
+    check_prompt(text, 1)
+    ids: list[int] = served.tokenizer.encode(text).tolist()
+    return ids
+
+
+def _state(app: FastAPI, service: Service, follower: Follower | None) -> None:
+    @app.get("/v1/models", responses={200: {"model": shapes.Models}, 401: ERRORS[401], 429: ERRORS[429]})
+    async def models() -> Response:
+        """What is served."""
+        served = service.served
+        values = {
+            "object": "model", "created": service.created, "owned_by": "gptcore", "version": served.number,
+            "sha256": served.sha256, "max_model_len": served.gpt.config.block_size,
+        }  # fmt: skip
+        data = [{"id": name, **values} for name in service.names()]
+        return Json({"object": "list", "data": data}, headers=headers(served))
+
+    @app.get("/health", responses={key: {"model": shapes.Health} for key in (200, 503)})
+    async def health() -> Response:
+        """Whether the server works at all; with 503, restart it."""
+        is_well = service.worker.thread.is_alive()
+        return Json({"status": "ok" if is_well else "failed"}, 200 if is_well else 503)
+
+    @app.get("/ready", responses={key: {"model": shapes.Ready} for key in (200, 503)})
+    async def ready() -> Response:
+        """Whether requests may come, what serves, and what was refused; with 503, send them elsewhere."""
+        served, refused = service.served, service.refused
+        is_ready = service.worker.thread.is_alive()
+        values = {
+            "ready": is_ready, "model": served.name, "version": served.number, "sha256": served.sha256,
+            "follows": follower.alias if follower else None,
+            "refused": {"version": refused.number, "why": refused.why} if refused.number else None,
+            "registry_error": service.registry_error or None,
+        }  # fmt: skip
+        return Json(values, 200 if is_ready else 503, headers(served))
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        """For Prometheus."""
+        return PlainTextResponse(service.metrics.text(), media_type="text/plain; version=0.0.4")

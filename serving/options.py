@@ -1,0 +1,17 @@
+"""How the server runs."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Options:
+    """`queue` sequences wait for a slot before others are refused. Seconds, bytes, requests per minute (0: any)."""
+
+    model: str = "gpt@champion"
+    slots: int = 16
+    queue: int = 64
+    deadline_seconds: float = 600.0
+    poll_seconds: float = 5.0
+    body_bytes: int = 1 << 20
+    requests_per_minute: int = 0
+    precision: str = "float32"

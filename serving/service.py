@@ -1,0 +1,151 @@
+"""What the routes share: which model new requests get, how many may wait, and what is counted."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+
+from gptcore.errors import UserError
+from gptcore.generation.complete import Wish, prompt_ids, requested
+from gptcore.generation.sampling import check_prompt
+from serving.metrics import Metrics
+from serving.model import Served
+from serving.options import Options
+from serving.refusals import Refusal
+from serving.worker import Job, Lane, Prompt, Update, Worker
+
+log = logging.getLogger(__name__)
+RETRY_SECONDS = 1
+MOST_STOPS = 16
+
+
+@dataclass
+class Candidate:
+    """A version that has the alias and cannot be served, and why; number 0 is none."""
+
+    number: int = 0
+    why: str = ""
+
+
+@dataclass
+class Service:
+    options: Options
+    served: Served
+    metrics: Metrics = field(default_factory=Metrics)
+    worker: Worker = field(default_factory=Worker)
+    refused: Candidate = field(default_factory=Candidate)
+    registry_error: str = ""
+    jobs: dict[Job, None] = field(default_factory=dict)
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def __post_init__(self) -> None:
+        self.swap(self.served)
+        metrics, worker = self.metrics, self.worker
+        metrics.slots.set(self.options.slots)
+        metrics.busy.set_function(lambda: worker.busy_slots)
+        metrics.waiting.set_function(lambda: worker.waiting)
+        metrics.steps.set_function(lambda: worker.steps)
+        metrics.open.set_function(lambda: self.open)
+
+    @property
+    def open(self) -> int:
+        return sum(each.size for each in self.jobs)
+
+    def swap(self, served: Served) -> None:
+        """From now on, requests get this one."""
+        self.lane, self.served = Lane(served, self.options.slots, self.options.precision), served
+        self.metrics.version.clear()
+        self.metrics.version.labels(str(served.number), served.sha256).set(1)
+
+    def names(self) -> list[str]:
+        """What `model` of a request may be."""
+        name, number = self.served.name, self.served.number
+        return list(dict.fromkeys((name, self.options.model, *([f"{name}@{number}"] if number else []))))
+
+    def begin(self, lane: Lane, prompts: Sequence[Prompt], wish: Wish) -> Job:
+        """Raises Refusal if too many wait. Whoever begins a job closes it."""
+        job, most = Job(lane, prompts, wish), self.options.slots + self.options.queue
+        if job.size > most:
+            raise Refusal(400, f"{job.size:,} texts in one request; this server takes {most:,}", "invalid_value", "n")
+        if self.open + job.size > most:
+            headers = {"Retry-After": str(RETRY_SECONDS)}
+            raise Refusal(429, f"{self.open:,} texts are being made or wait", "queue_full", headers=headers)
+        self.jobs[job] = None
+        self.worker.submit(job)
+        return job
+
+    def close(self, job: Job, how: str) -> None:
+        """Free what it has. Only the first call counts."""
+        if job in self.jobs:
+            del self.jobs[job]
+            self.worker.cancel(job)
+            self.metrics.ended.labels(how).inc()
+            seconds, tokens = time.perf_counter() - job.began, sum(len(each.ids) for each in job.prompts)
+            version = job.lane.served.number
+            log.info("%s: version %d, %d texts, %d prompt tokens, %.3f s", how, version, job.size, tokens, seconds)
+
+    async def updates(self, job: Job, seconds: float | None = None) -> AsyncGenerator[Update, None]:
+        """Until all its texts have ended. Raises Refusal if that takes too long, or if the model fails."""
+        limit = min(seconds or self.options.deadline_seconds, self.options.deadline_seconds)
+        give_up = asyncio.get_running_loop().time() + limit - (time.perf_counter() - job.began)
+        left, seen, first = job.size, dict[int, int](), dict[int, float]()
+        while left:
+            try:
+                async with asyncio.timeout_at(give_up):
+                    update = await job.updates.get()
+            except TimeoutError:
+                self.close(job, "deadline")
+                raise Refusal(504, f"it was not done after {limit:g} s", "timeout") from None
+            if update is None or update.finish == "error":
+                self.close(job, "error")
+                what = "the model computes NaN or infinity" if update else "the server has failed; its log says how"
+                raise Refusal(500, what, "internal_error")
+            self._count(job, update, seen, first)
+            left -= update.finish is not None
+            yield update
+
+    def _count(self, job: Job, update: Update, seen: dict[int, int], first: dict[int, float]) -> None:
+        metrics, number = self.metrics, update.completion.number
+        if number not in first:
+            first[number] = update.seconds
+            metrics.first.observe(update.seconds)
+            metrics.prefill.inc(len(job.prompts[number // job.wish.n].ids))
+        if update.finish and update.ids > 1:
+            metrics.token.observe((update.seconds - first[number]) / (update.ids - 1))
+        metrics.decode.inc(update.ids - seen.get(number, 0))
+        seen[number] = update.ids
+
+
+def prepared(served: Served, given: Sequence[str | Sequence[int]], wish: Wish) -> list[Prompt]:
+    """Texts with their ids, ids with their text. Raises Refusal, UserError."""
+    if not given:
+        raise Refusal(400, "prompt: the list is empty", "invalid_value", "prompt")
+    if "" in wish.stop or len(wish.stop) > MOST_STOPS:
+        raise Refusal(400, f"stop: at most {MOST_STOPS} texts, none of them empty", "invalid_value", "stop")
+    return [_prompt(served, each, place, wish) for place, each in enumerate(given, start=1)]
+
+
+def _prompt(served: Served, given: str | Sequence[int], place: int, wish: Wish) -> Prompt:
+    tokenizer, most = served.tokenizer, served.gpt.config.block_size
+    try:
+        if isinstance(given, str):
+            check_prompt(given, place)
+            prompt = Prompt(given, prompt_ids(tokenizer, given))
+        else:
+            prompt = Prompt(text_of(served, given), given)
+    except UserError as error:
+        raise Refusal(400, str(error), "invalid_value", "prompt") from None
+    if len(prompt.ids) > most:
+        said = f"the prompt has {len(prompt.ids):,} tokens, the model's context {most:,}"
+        raise Refusal(400, said, "context_length_exceeded", "prompt")
+    requested(tokenizer, prompt.ids, wish).check(served.gpt.vocab_size, most)
+    return prompt
+
+
+def text_of(served: Served, ids: Sequence[int]) -> str:
+    """Raises UserError for an id that has no text."""
+    most = min(served.tokenizer.n_vocab, served.gpt.vocab_size)
+    if wrong := [each for each in ids if not 0 <= each < most]:
+        raise UserError(f"{wrong[0]} is no id of the model; its ids are 0 to {most - 1:,}")
+    return served.tokenizer.decode(ids)

@@ -1,0 +1,89 @@
+"""The forms of the answers, for the OpenAPI document alone."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+
+class Logprobs(BaseModel):
+    """Of the model's own distribution. `text_offset` counts characters of the choice's text."""
+
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
+    text_offset: list[int]
+
+
+class Choice(BaseModel):
+    index: int
+    text: str
+    logprobs: Logprobs | None
+    finish_reason: Literal["stop", "length"] | None
+
+
+class Usage(BaseModel):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class Completion(BaseModel):
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    system_fingerprint: str = Field(description="Number of the version and sha256 of its weights")
+    choices: list[Choice]
+    usage: Usage | None = None
+
+
+class Generated(BaseModel):
+    text: str
+    new_tokens: int
+    finish_reason: Literal["stop", "length"]
+    model: str
+    system_fingerprint: str
+
+
+class Tokens(BaseModel):
+    tokens: list[int]
+    count: int
+    max_model_len: int
+
+
+class Text(BaseModel):
+    prompt: str
+
+
+class Model(BaseModel):
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    version: int
+    sha256: str
+    max_model_len: int
+
+
+class Models(BaseModel):
+    object: Literal["list"]
+    data: list[Model]
+
+
+class Health(BaseModel):
+    status: Literal["ok", "failed"]
+
+
+class Refused(BaseModel):
+    version: int
+    why: str
+
+
+class Ready(BaseModel):
+    ready: bool
+    model: str
+    version: int
+    sha256: str
+    follows: str | None
+    refused: Refused | None
+    registry_error: str | None
