@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from flows.rebuild_gpt import rebuild_gpt
+from gptcore.config.params import read_params
 from gptcore.errors import UserError
-from gptcore.evaluation.rebuilt import Made, compared, first_difference
+from gptcore.evaluation.rebuilt import TIMED, Made, compared, first_difference
 from gptcore.registry.tracking import opened_in
 from tests.support import scratch
 
@@ -55,6 +56,11 @@ def test_what_counts_as_the_same(now: Made, low: float, high: float, is_same: bo
 
 def test_weights_count_even_if_dvc_says_nothing() -> None:
     assert "the weights alone" in first_difference({}, made(), Made(OUTPUTS, "other", "2.05", "abacus"))
+
+
+def test_outputs_that_tell_the_time_are_those_of_dvc_yaml() -> None:
+    stages = read_params(scratch.CHECKOUT / "dvc.yaml")["stages"].values()
+    assert set(TIMED) <= {path for each in stages for path in [*each["outs"], *each.get("metrics", [])]}
 
 
 def tag(project: Path) -> Any:
