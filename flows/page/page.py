@@ -88,9 +88,10 @@ def _tiles(metrics: Mapping[str, Any]) -> str:
     if theirs["seconds"] is None:  # it was not trained here
         tiles.append((f"{ours['seconds']:,.0f} s", "of training"))
     else:
-        reaches = (f"{sooner:.1f}×", "as fast to the baseline's final loss")
         tiles += [
-            reaches if sooner else ("never", "at the baseline's final loss"),
+            (f"{sooner:.1f}×", "as fast to the baseline's final loss")
+            if sooner
+            else ("never", "at the baseline's loss"),
             (f"{ours['seconds']:,.0f} s", f"of training, against {theirs['seconds']:,.0f} s"),
         ]
     return f'<div class="tiles">{"".join(f"<div><b>{a}</b><span>{b}</span></div>" for a, b in tiles)}</div>'

@@ -2,22 +2,40 @@
 
 import os
 import sys
+import time
 from pathlib import Path
+from threading import Thread
 
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # the sender asks again by itself
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # it would come at the end
-
-from gptcore.registry.address import sqlite_file, tracking_uri
-from gptcore.tracking.trackers import follow, open_tracker
+LOOK_SECONDS = 0.3
+MLFLOW = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the sender asks again by itself
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it would come at the end
+}
 
 
 def main() -> None:
+    Thread(target=_fall_silent_alone, args=(os.getppid(),), daemon=True).start()
+    for variable, value in MLFLOW.items():
+        os.environ.setdefault(variable, value)
+    # seconds of imports, in which the trainer may end
+    from gptcore.registry.address import sqlite_file, tracking_uri
+    from gptcore.tracking.trackers import follow, open_tracker
+
     name, outbox = sys.argv[1], Path(sys.argv[2])
     uri = tracking_uri(Path.cwd())
     database = sqlite_file(uri)  # its artifacts are beside it: this folder may be a flow run's workspace
     artifacts = (database.resolve().parent if database else Path.cwd()) / "mlartifacts"
     follow(name, open_tracker(name, outbox.parent.parent, uri, artifacts), outbox)
+
+
+def _fall_silent_alone(trainer: int) -> None:
+    """When the trainer has gone, let go of its output: whoever reads that, such as `| tee`, waits for its end."""
+    while os.getppid() == trainer:
+        time.sleep(LOOK_SECONDS)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(nowhere, descriptor)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from gptcore.model.config import ModelConfig
 from gptcore.training.config import OptimConfig, TrainConfig
 from tests.support.forked import Forked
 
+# by its client in a test process, of the registry that it asked last; a training would be tracked there
+LEFT_BY_MLFLOW = "MLFLOW_TRACKING_URI"
 REPOSITORY = Path(__file__).parents[2]
 SIZE: dict[str, Any] = {"n_layer": 2, "n_head": 2, "n_embd": 32, "block_size": 16, "dropout": 0.0}
 GPT2: dict[str, Any] = {
@@ -122,7 +124,9 @@ def train(root: Path, **environment: str) -> tuple[int, str]:
 
 
 def _environment(environment: dict[str, str]) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "GPTCORE_CHECKPOINT_SECONDS": "0.1", **environment}
+    ours = {**os.environ, "PYTHONPATH": str(REPOSITORY), "GPTCORE_CHECKPOINT_SECONDS": "0.1"}
+    ours.pop(LEFT_BY_MLFLOW, None)
+    return ours | environment
 
 
 def run_stage(stage: str, root: Path, **environment: str) -> tuple[int, str]:
@@ -135,7 +139,8 @@ def run_stage(stage: str, root: Path, **environment: str) -> tuple[int, str]:
 def run_stage_here(stage: str, root: Path) -> int:
     """Run the stage in this process, which saves importing torch; return its exit code."""
     function = getattr(importlib.import_module(f"gptcore.stages.{stage}"), stage)
-    with contextlib.chdir(root), patch.object(sys, "argv", [stage]):
+    with contextlib.chdir(root), patch.object(sys, "argv", [stage]), patch.dict(os.environ):
+        os.environ.pop(LEFT_BY_MLFLOW, None)
         try:
             gptcore.stages.run_stage.run_stage(function)
         except SystemExit as end:

@@ -2,7 +2,11 @@
 
 import fcntl
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ from gptcore.errors import UserError
 from gptcore.tracking.mlflow import Mlflow
 from gptcore.tracking.sending import Sending
 from gptcore.tracking.trackers import follow, send_left
+from tests.support.engine import REPOSITORY
 from tests.support.faulty_proxy import Fault, Plan, faulty_proxy
 from tests.support.mlflow_server import mlflow_server
 
@@ -152,3 +157,17 @@ def test_an_outbox_that_is_written_stays(proxied: tuple[str, Plan], box: Path, t
         assert [each.path for each in client.list_artifacts(run.info.run_id, "samples")] == [
             "samples/step-000000002.txt"
         ]
+
+
+def test_a_sender_whose_trainer_was_killed_lets_go_of_its_output(tmp_path: Path) -> None:
+    """Whoever reads the trainer's output, such as `| tee`, waits until nobody can write there any more."""
+    began = "import sys, time; from pathlib import Path; from gptcore.tracking.outbox import Outbox"
+    script = f"{began}; box = Outbox('mlflow', Path('outbox')); print('began', flush=True); time.sleep(60)"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}
+    trainer = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert trainer.stdout and trainer.stdout.readline() == "began\n"
+    trainer.kill()
+    assert trainer.communicate(timeout=20) == ("", None)
+    assert trainer.returncode == -signal.SIGKILL
