@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import quantiles
 from tempfile import TemporaryDirectory
@@ -101,7 +101,8 @@ def server(size: str, slots: int) -> Iterator[str]:
     """The address of a server of a model with random weights."""
     with TemporaryDirectory(prefix="gptcore-benchmark-") as folder:
         export = Path(folder) / "model"
-        save_export(export, our_model(SIZES[size]), byte_tokenizer())
+        tokenizer = byte_tokenizer()
+        save_export(export, our_model(replace(SIZES[size], vocab_size=tokenizer.n_vocab)), tokenizer)
         command = [sys.executable, "-m", "serving", "--model", str(export), "--port", "0", "--slots", str(slots)]
         with (Path(folder) / "log").open("w+") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[1])
