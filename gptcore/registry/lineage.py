@@ -1,5 +1,6 @@
 """What a version is made of, and who made it: its tags as links, each with the command that shows or restores it."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from shlex import quote
@@ -32,7 +33,7 @@ def named(versions: "Sequence[tuple[Version, tuple[str, ...]]]", reference: str)
 
     Raises UserError if it is none of them, or names several.
     """
-    bare = reference.removeprefix("models:/gpt/").removeprefix("models:/gpt@")
+    bare = re.sub(r"^(models:/)?gpt[@/]", "", reference)
     direct = [each for each in versions if bare in (str(each[0].number), *each[1])]
     found = direct or [each for each in versions if _is_of(each[0], reference)]
     if len(found) == 1:

@@ -19,8 +19,8 @@ VERSIONS = [
 @pytest.mark.parametrize(
     ("reference", "number"),
     [
-        ("2", 2), ("champion", 2), ("models:/gpt/2", 2), ("models:/gpt@best", 2), ("run2", 2), ("0e1c-1", 1),
-        ("a 100%?", 2), ("a-100", 2), ("big-cat", 1), ("1234", 1234),
+        ("2", 2), ("champion", 2), ("models:/gpt/2", 2), ("models:/gpt@best", 2), ("gpt@best", 2),
+        ("gpt/2", 2), ("run2", 2), ("0e1c-1", 1), ("a 100%?", 2), ("a-100", 2), ("big-cat", 1), ("1234", 1234),
     ],
 )  # fmt: skip
 def test_what_names_a_version(reference: str, number: int) -> None:
