@@ -46,8 +46,6 @@ class Follower:
         except Exception as error:
             log.exception("the registry was not read")
             self._note(service, f"{type(error).__name__}: {error}")
-        service.metrics.registry_up.set(not service.registry_error)
-        service.metrics.refused.set(service.refused.number)
 
     def _try(self, number: int, service: Service) -> None:
         self.tried = time.monotonic()

@@ -35,7 +35,6 @@ class Metrics:
         self.refused = Gauge("gptcore_candidate_refused", "The version that has the alias and cannot be served, or 0",
                              registry=own)  # fmt: skip
         self.registry_up = Gauge("gptcore_registry_up", "Whether the registry answered the last time", registry=own)
-        self.registry_up.set(1)
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

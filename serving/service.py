@@ -47,6 +47,8 @@ class Service:
         metrics.waiting.set_function(lambda: worker.waiting)
         metrics.steps.set_function(lambda: worker.steps)
         metrics.open.set_function(lambda: self.open)
+        metrics.refused.set_function(lambda: self.refused.number)
+        metrics.registry_up.set_function(lambda: not self.registry_error)
 
     @property
     def open(self) -> int:
