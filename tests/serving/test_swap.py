@@ -27,6 +27,9 @@ STREAMS = 16
 REFUSED = {3: "damaged", 4: "not those that its tag", 5: "files of gpt version 5 are gone"}
 BODY = {"max_tokens": 20, "seed": 5, "stream": True}
 
+# a server closes a connection that is idle for long, as while a registry is slow, just when a client uses it again
+FRESH = httpx.Limits(max_keepalive_connections=0)
+
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
@@ -103,7 +106,7 @@ def test_a_champion_changes_under_open_streams(registry: mlflow.MlflowClient) ->
         gate = Gate(service.lane)
         async with (
             listening(service, Follower("champion")) as (_, address),
-            httpx.AsyncClient(base_url=address, timeout=60) as client,
+            httpx.AsyncClient(base_url=address, timeout=60, limits=FRESH) as client,
         ):
 
             async def all_of(number: int) -> None:
@@ -149,7 +152,7 @@ def test_a_client_that_vanishes_frees_its_slot_within_a_step_and_an_open_stream_
         gate = Gate(service.lane, 1)
         async with (
             listening(service) as (server, address),
-            httpx.AsyncClient(base_url=address, timeout=60) as client,
+            httpx.AsyncClient(base_url=address, timeout=60, limits=FRESH) as client,
             httpx.AsyncClient() as other,
         ):
             begun = asyncio.Event()
