@@ -168,3 +168,14 @@ def settle(root: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PYTHONPATH", str(scratch.CHECKOUT))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # MLflow sets it for child processes
     return root
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Equal bytes of generation are promised for one thread."""
+    import torch  # takes seconds, which not every test process needs
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

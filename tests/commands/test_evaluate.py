@@ -1,18 +1,17 @@
 """`gptcore evaluate` asks models in every form the same, and writes lm-eval's layout."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gptcore.cli import main
 from gptcore.model.folder import save_export
 from gptcore.tokens.make_tokenizer import byte_tokenizer, char_tokenizer
 from gptcore.weights.huggingface import write_hugging_face
 from tests.support.benchmarks import LAMBADA, QUESTION, benchmarks_in, write_rows
+from tests.support.command import run_command
 from tests.support.engine import GPT2
 from tests.support.weights import nanogpt_checkpoint, random_model
 
@@ -28,12 +27,7 @@ def gptcore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., in
     benchmarks_in(tmp_path, n=6)
 
     def run(*words: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["gptcore", "evaluate", *words])
-        try:
-            main()
-        except SystemExit as end:
-            return int(end.code or 0)
-        return 0
+        return run_command(monkeypatch, "evaluate", *words)
 
     return run
 

@@ -1,7 +1,6 @@
 """The engine against the model without a cache, and a request against itself among others."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,13 +27,7 @@ architectures = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """What the promise of equal bytes is for."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def model_of(values: dict[str, Any], size: float = 0.3) -> GPT:

@@ -3,12 +3,10 @@
 import asyncio
 import json
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-import torch
 
 from gptcore.errors import UserError
 from gptcore.generation.complete import Completion, Wish, complete, engine_for
@@ -21,12 +19,7 @@ from tests.support.serving import CONTEXT, served, serving
 GREEDY = Sampling(temperature=0)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def alone(prompts: list[str], wish: Wish) -> list[Completion]:

@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import mlflow
 import pytest
-import torch
 
 from gptcore.files import sha256_file
 from gptcore.generation.complete import Wish, complete, engine_for
@@ -31,12 +30,7 @@ BODY = {"max_tokens": 20, "seed": 5, "stream": True}
 FRESH = httpx.Limits(max_keepalive_connections=0)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from gptcore.cli import main
 from gptcore.model.folder import load_export
 from gptcore.tokens.make_tokenizer import byte_tokenizer, train_bpe
 from gptcore.weights.huggingface import write_hugging_face
 from gptcore.weights.pretrained import read_pretrained
 from tests.support.closure import ROOT
+from tests.support.command import run_command
 from tests.support.engine import GPT2
 from tests.support.hub import serve_hub
 from tests.support.weights import TEXT, VOCAB, assert_same, nanogpt_checkpoint, random_model
@@ -26,12 +26,7 @@ def gptcore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., in
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["gptcore", *words])
-        try:
-            main()
-        except SystemExit as end:
-            return int(end.code or 0)
-        return 0
+        return run_command(monkeypatch, *words)
 
     return run
 
