@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from gptcore.config.paths import Paths
 from gptcore.config.settings import settings
@@ -22,7 +21,7 @@ from gptcore.evaluation.config import (
 )
 from gptcore.evaluation.curves import draw_curves, read_curve
 from gptcore.evaluation.intervals import Units, intervals, units
-from gptcore.evaluation.losses import products_in, score, standard_error
+from gptcore.evaluation.losses import score, standard_error
 from gptcore.evaluation.measure import tokens_for
 from gptcore.evaluation.measured import Measured, joined, measured, paired
 from gptcore.evaluation.positions import write_positions
@@ -120,12 +119,9 @@ def _tally(paths: Paths, folder: Path, config: EvaluateConfig, meta: TokensMeta)
         )
     tokens, starts = tokens_for(tokenizer, paths.tokens, meta)
     windows = len(window_starts(len(tokens), config.block_size, config.stride))
-    device = model.wte.weight.device
-    dtype = products_in(device)
     if settings().compiles():
         model.compile_blocks()
-    autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
-    with Progress(f"evaluate {folder.name}", windows, "window") as progress, autocast:
+    with Progress(f"evaluate {folder.name}", windows, "window") as progress:
         losses = tally(model, tokens, starts, config.block_size, config.stride, progress)
     return losses, model.parameter_count(), tokenizer
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from gptcore.errors import UserError
 from gptcore.evaluation.benchmarks.rows import read_rows
-from gptcore.evaluation.benchmarks.schemas import Text
+from gptcore.evaluation.benchmarks.schemas import Text, checked
 from gptcore.evaluation.overlap import longest_overlap
 from gptcore.generation.complete import Completion, Wish, engine_for
 from gptcore.model.gpt import GPT
@@ -48,11 +48,9 @@ def read_prompts(path: Path) -> list[Row]:
     found = []
     for where, row in read_rows(str(path)):
         try:
-            found.append(Row.model_validate(row))
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"]))
-            raise UserError(f"{where}: {field}: {first['msg']}; a row has prompt and references") from None
+            found.append(checked(Row, row, where))
+        except UserError as error:
+            raise UserError(f"{error}; a row has prompt and references") from None
     if not found:
         raise UserError(f"{path}: there is no row in it")
     return found

@@ -42,7 +42,7 @@ def window_losses(
 def products_in(device: torch.device) -> torch.dtype:
     """The dtype of matrix products where whole splits are evaluated: bfloat16 on GPUs that have it, else float32.
 
-    It moves the mean loss of a trained model by 1e-4 nats (benchmarks/results/gpu.txt).
+    It moves the mean loss of a trained model by 1e-4 nats (benchmarks/results/gpu.txt): what is compared shares it.
     """
     has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if has_bfloat16 else torch.float32

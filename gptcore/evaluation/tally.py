@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gptcore.evaluation.losses import each_batch
+from gptcore.evaluation.losses import each_batch, products_in
 from gptcore.model.gpt import GPT
 from gptcore.progress import Progress
 from gptcore.tokens.token_files import Tokens
@@ -64,5 +64,8 @@ def tally(
         documents.losses[here] += np.bincount(owners - here.start, losses.numpy()[counted])
         documents.tokens[here] += np.bincount(owners - here.start)
 
-    each_batch(model, tokens, window_starts(len(tokens), block_size, stride), block_size, add, progress)
+    device = model.wte.weight.device
+    dtype = products_in(device)
+    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        each_batch(model, tokens, window_starts(len(tokens), block_size, stride), block_size, add, progress)
     return Tally(Sums(np.concatenate(window_losses), np.concatenate(window_tokens)), documents, positions)

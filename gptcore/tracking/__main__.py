@@ -6,7 +6,9 @@ import time
 from pathlib import Path
 from threading import Thread
 
-LOOK_SECONDS = 0.3
+from gptcore.registry.address import sqlite_file, tracking_uri
+from gptcore.tracking.trackers import LOOK_SECONDS, follow, open_tracker
+
 MLFLOW = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the sender asks again by itself
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -18,10 +20,6 @@ def main() -> None:
     Thread(target=_fall_silent_alone, args=(os.getppid(),), daemon=True).start()
     for variable, value in MLFLOW.items():
         os.environ.setdefault(variable, value)
-    # seconds of imports, in which the trainer may end
-    from gptcore.registry.address import sqlite_file, tracking_uri
-    from gptcore.tracking.trackers import follow, open_tracker
-
     name, outbox = sys.argv[1], Path(sys.argv[2])
     uri = tracking_uri(Path.cwd())
     database = sqlite_file(uri)  # its artifacts are beside it: this folder may be a flow run's workspace

@@ -1,13 +1,15 @@
 """The fields of published rows, and what lm-eval makes of them."""
 
 import re
-from typing import Annotated, Any, Literal, Self
+from abc import ABC, abstractmethod
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gptcore.errors import UserError
 from gptcore.evaluation.benchmarks.items import Choices, Cloze, Item, Page
 
+Fields = TypeVar("Fields", bound=BaseModel)
 OutputType = Literal["multiple_choice", "loglikelihood", "loglikelihood_rolling"]  # lm-eval's
 # WikiText has spaces around punctuation and numbers. These undo it, in this order (Megatron-LM's, by way of lm-eval)
 DETOKENIZED = (
@@ -30,11 +32,12 @@ def _whole(text: str) -> str:
 Text = Annotated[str, AfterValidator(_whole)]
 
 
-class Row(BaseModel):
+class Row(BaseModel, ABC):
     model_config = ConfigDict(frozen=True)
 
+    @abstractmethod
     def item(self) -> Item:
-        raise NotImplementedError
+        """What the row asks."""
 
 
 class HellaSwag(Row):
@@ -113,8 +116,13 @@ def recognized(row: dict[str, Any], where: str) -> type[Row]:
 
 def read_item(schema: type[Row], row: dict[str, Any], where: str) -> Item:
     """Raises UserError if a field is missing or wrong."""
+    return checked(schema, row, where).item()
+
+
+def checked(schema: type[Fields], row: dict[str, Any], where: str) -> Fields:
+    """The row's fields. Raises UserError if one is missing or wrong."""
     try:
-        return schema.model_validate(row).item()
+        return schema.model_validate(row)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
