@@ -147,7 +147,7 @@ def test_a_client_that_vanishes_frees_its_slot_within_a_step_and_an_open_stream_
         async with (
             listening(service) as (server, address),
             httpx.AsyncClient(base_url=address, timeout=60, limits=FRESH) as client,
-            httpx.AsyncClient() as other,
+            httpx.AsyncClient(limits=FRESH) as other,
         ):
             begun = asyncio.Event()
             streaming = asyncio.create_task(stream(client, "a", begun))
