@@ -46,7 +46,7 @@ MUON: dict[str, Any] = {
     "cooldown_fraction": 0.5, "muon_momentum_warmup_steps": 20,
 }  # fmt: skip
 TRAIN: dict[str, Any] = {
-    "seed": 7, "steps": 120, "batch_tokens": 128, "order": "epochs", "precision": "float32", "target_loss": 0.0,
+    "start": "", "start_sha256": "", "seed": 7, "steps": 120, "batch_tokens": 128, "order": "epochs", "precision": "float32", "target_loss": 0.0,
     "spike_nats": 0.0, "skipped_batches_limit": 2, "samples": 2,
     "sample_prompt": "", "sample_tokens": 8,
 }  # fmt: skip
@@ -61,6 +61,9 @@ TOKENIZE: dict[str, Any] = {
     "sentencepiece_sha256": "", "val_fraction": 0.25, "test_fraction": 0.0, "val_split": "documents", "seed": 1,
 }  # fmt: skip
 TEXT = "To be, or not to be, that is the question: whether 'tis nobler in the mind to suffer. " * 40
+
+
+NOTHING_RETAINED: dict[str, Any] = {"text_sha256": "", "data": None, "tokenize": None}
 
 
 def model_config(values: dict[str, Any], **changes: Any) -> ModelConfig:
@@ -83,6 +86,7 @@ def some_tokens(n: int = 4000, vocab_size: int = 50, seed: int = 0) -> np.ndarra
 def make_workspace(root: Path, **params: Any) -> Path:
     """A folder with params.yaml and byte-level data/tokens, ready for the stages train, baseline and evaluate."""
     from gptcore.config.paths import Paths
+    from gptcore.stages.start import RetainedConfig, StartChoice, start
     from gptcore.stages.tokenize import TokenizeConfig, tokenize
 
     (root / "data/raw").mkdir(parents=True)
@@ -91,8 +95,10 @@ def make_workspace(root: Path, **params: Any) -> Path:
     ]
     (root / "data/raw/documents.jsonl").write_text("\n".join(documents) + "\n")
     tokenize(tokenize=TokenizeConfig(**TOKENIZE), paths=Paths(root))
+    start(StartChoice(start="", start_sha256=""), RetainedConfig(**NOTHING_RETAINED), Paths(root))
     recipe = {"seed": 7, "batch_tokens": 64, "precision": "float32", "model": GPT2, "optim": ADAMW}
     sections = {
+        "retained": NOTHING_RETAINED,
         "model": MODERN,
         "optim": MUON,
         "train": TRAIN,
