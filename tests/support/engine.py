@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import numpy as np
@@ -17,6 +17,10 @@ from gptcore.files import write_json
 from gptcore.model.config import ModelConfig
 from gptcore.training.config import OptimConfig, TrainConfig
 from tests.support.forked import Forked
+
+if TYPE_CHECKING:  # torch takes 2 s
+    from gptcore.model.gpt import GPT
+    from gptcore.tokens.tokenizer import Tokenizer
 
 # by its client in a test process, of the registry that it asked last; a training would be tracked there
 LEFT_BY_MLFLOW = "MLFLOW_TRACKING_URI"
@@ -46,7 +50,8 @@ MUON: dict[str, Any] = {
     "cooldown_fraction": 0.5, "muon_momentum_warmup_steps": 20,
 }  # fmt: skip
 TRAIN: dict[str, Any] = {
-    "start": "", "start_sha256": "", "seed": 7, "steps": 120, "batch_tokens": 128, "order": "epochs", "precision": "float32", "target_loss": 0.0,
+    "start": "", "start_sha256": "",
+    "seed": 7, "steps": 120, "batch_tokens": 128, "order": "epochs", "precision": "float32", "target_loss": 0.0,
     "spike_nats": 0.0, "skipped_batches_limit": 2, "samples": 2,
     "sample_prompt": "", "sample_tokens": 8,
 }  # fmt: skip
@@ -107,6 +112,21 @@ def make_workspace(root: Path, **params: Any) -> Path:
         "evaluate": {"block_size": 16, "stride": 16},
     }
     write_json(root / "params.yaml", {**sections, **params})  # JSON is YAML
+    return root
+
+
+def begin_with(root: Path, model: "GPT", tokenizer: "Tokenizer | None" = None, **retained: Any) -> Path:
+    """Let the training of a workspace go on from `model`, whose folder is `from` there; bring it to data/start."""
+    from gptcore.files import read_sums
+    from gptcore.model.folder import save_export
+    from gptcore.tokens.make_tokenizer import byte_tokenizer
+
+    save_export(root / "from", model, tokenizer or byte_tokenizer())
+    values = json.loads((root / "params.yaml").read_text())
+    values["train"] |= {"start": "from", "start_sha256": read_sums(root / "from")["model.safetensors"]}
+    values["retained"] = {**NOTHING_RETAINED, **retained}
+    write_json(root / "params.yaml", values)
+    assert run_stage_here("start", root) == 0
     return root
 
 
