@@ -64,7 +64,9 @@ def _unknown(values: dict[str, Any]) -> list[str]:
     if not start or values["retained"]["data"] is not None:
         return []
     said = f"nothing is known of the text of {redacted(start)}, so what is forgotten of it is not measured"
-    return [f"retained        {said}; docs/finetune.md"]
+    asked = any(each["against"] == "retained" for each in values["gate"]["conditions"])
+    remedy = "; the gate asks for it: fill in `retained`, or take gate=default" if asked else ""
+    return [f"retained        {said}{remedy}; docs/finetune.md"]
 
 
 def _columns(rows: Iterable[tuple[str, str]]) -> list[str]:
