@@ -23,7 +23,7 @@ DEPLOYMENTS = (
     "train-gpt/train-local", "train-gpt/train-gpu", "train-gpt/train-docker", "train-gpt/train-kubernetes",
     "run-stage/gpu", "run-stage/gpu-docker", "run-stage/gpu-kubernetes",
     "sweep-gpt/sweep-local", "refresh-data/refresh-local", "rollback-gpt/rollback-local",
-    "rebuild-gpt/rebuild-local", "complete-prompts/complete-local",
+    "rebuild-gpt/rebuild-local", "evaluate-checkpoints/checkpoints-local", "complete-prompts/complete-local",
 )  # fmt: skip
 POOLS = ("cpu", "gpu", "gpu-docker", "gpu-kubernetes", "control")
 
