@@ -58,7 +58,7 @@ def test_a_busy_machine_is_refused() -> None:
 
 
 def test_the_interval_over_seeds_is_students() -> None:
-    from headline import interval
+    from cells import interval
 
     assert interval([1.0, 2.0, 3.0]) == pytest.approx(
         4.30265 / math.sqrt(3), rel=1e-5
