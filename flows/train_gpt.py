@@ -41,9 +41,9 @@ STAGES = {  # each with those whose outputs it reads, as in dvc.yaml: the edges 
 @flow(name="train-gpt")
 def train_gpt(
     overrides: Sequence[str] = (),
-    model: ModelPreset | None = None,
-    data: DataPreset | None = None,
-    optim: OptimPreset | None = None,
+    model: ModelPreset = "params.yaml",
+    data: DataPreset = "params.yaml",
+    optim: OptimPreset = "params.yaml",
     steps: Steps | None = None,
     seed: Seed | None = None,
     promotion: bool = True,
@@ -56,11 +56,12 @@ def train_gpt(
     Args:
         overrides: Changes to params.yaml for this run alone, such as `train.steps=200` or `model=baby`. With overrides,
             or when started from a deployment, the run gets its own workspace; otherwise it works in the checkout.
-        model: The override `model=...`: a preset of sizes. Empty here and below: as in params.yaml.
-        data: The override `data=...`: a corpus.
-        optim: The override `optim=...`: an optimizer and its schedule.
-        steps: The override `train.steps=...`.
-        seed: The override `train.seed=...`.
+        model: A preset of sizes, as the override `model=baby` gives it. A preset composes everything anew from presets;
+            with `params.yaml` here and below, all is as in that file.
+        data: A preset of a corpus.
+        optim: A preset of an optimizer and its schedule.
+        steps: The override `train.steps=...`; None is as in params.yaml.
+        seed: The override `train.seed=...`; likewise.
         promotion: Whether to register the model, which may then become champion.
         gpu_pool: A work pool with GPUs for `train` and `baseline`, if they must run; the other stages run here. Data
             travels through the DVC remote.

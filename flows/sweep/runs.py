@@ -124,5 +124,5 @@ def _under_way(client: SyncPrefectClient, deployment: DeploymentResponse, order:
 
 
 def _set(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Those that are not empty, as the fields of a form are that nobody has filled in."""
-    return {name: value for name, value in parameters.items() if value is not None}
+    """Those that somebody has set: a form sends all of its fields."""
+    return {name: value for name, value in parameters.items() if value not in (None, "params.yaml")}

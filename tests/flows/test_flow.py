@@ -118,16 +118,15 @@ def test_form_in_the_ui_has_the_presets_as_choices() -> None:
     """And the ranges of the numbers; all may stay empty."""
     fields = train_gpt.parameters.model_dump()["properties"]
     for group in ("model", "data", "optim"):
-        choices, empty = fields[group]["anyOf"]
-        assert choices["enum"] == list(groups(scratch.CHECKOUT / "conf")[group]), "flows/choices.py lists them"
-        assert empty == {"type": "null"}
+        presets = groups(scratch.CHECKOUT / "conf")[group]
+        assert fields[group]["enum"] == [fields[group]["default"], *presets], "flows/choices.py lists them"
     assert fields["steps"]["anyOf"][0] == {"type": "integer", "exclusiveMinimum": 0, "maximum": 999_999_999}
 
 
 def test_fields_are_overrides() -> None:
-    assert with_fields(["train.steps=3", "gate.alpha=0.1"], {"model": "gpt2-124m", "train.steps": 3, "data": None}) == [
-        "model=gpt2-124m", "train.steps=3", "gate.alpha=0.1",
-    ]  # fmt: skip
+    fields = {"model": "gpt2-124m", "data": "params.yaml", "train.steps": 3, "train.seed": None}
+    given = ["train.steps=3", "gate.alpha=0.1"]
+    assert with_fields(given, fields) == ["model=gpt2-124m", *given]
     said = "train.steps is set twice, `train.steps=4` by its field and `train.steps=3` by an override; keep one"
     with pytest.raises(UserError, match=f"^{said}$"):
         with_fields(["train.steps=3"], {"train.steps": 4})
