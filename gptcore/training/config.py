@@ -75,4 +75,5 @@ class TrainMetrics(Metrics):
     steps: int
     tokens: int
     skipped_batches: int
+    records_left_out: int  # of prompts and responses: those whose responses begin after the window
     parameters: int

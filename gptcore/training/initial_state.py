@@ -8,11 +8,12 @@ import torch
 from gptcore.config.paths import STREAM, Paths
 from gptcore.config.settings import settings
 from gptcore.model.config import ModelConfig
-from gptcore.tokens.token_files import document_starts, open_tokens, read_meta
+from gptcore.tokens.token_files import PairTokens, document_starts, open_tokens, read_meta
 from gptcore.tokens.tokenizer import Tokenizer
 from gptcore.training import distributed
 from gptcore.training.config import OptimConfig, TrainConfig
 from gptcore.training.micro_batch import largest_micro_batch, require_memory, useful_micro_batch
+from gptcore.training.pair_batches import pair_batches
 from gptcore.training.stream_batches import StreamBatches
 from gptcore.training.train import TrainState
 
@@ -28,7 +29,11 @@ def new_state(model: ModelConfig, optim: OptimConfig, train: TrainConfig, paths:
     vocab_size = read_meta(tokens).vocab_size
     require_memory(model, vocab_size, device)
     compiler = "inductor" if settings().compiles() else None
-    state = TrainState(model, optim, train, open_tokens(tokens, "train"), vocab_size, device, documents, compiler)
+    found = open_tokens(tokens, "train")
+    state = TrainState(model, optim, train, found, vocab_size, device, documents, compiler)
+    if isinstance(found, PairTokens):
+        batch_size = state.batches.batch_size
+        state.batches = pair_batches(found, paths, model.block_size, batch_size, train.order, train.seed)
     if (tokens / STREAM).exists():
         # imported by name, so that training on token files does not depend on the stream's code; stream.json records
         # which code reads it

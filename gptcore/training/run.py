@@ -209,6 +209,7 @@ class Run:
             steps=self.progressed.step,
             tokens=self.progressed.step * self.train.batch_tokens,
             skipped_batches=len(self.state.guard.skipped),
+            records_left_out=self.state.batches.left_out,
             parameters=self.state.model.parameter_count(),
         )
 
