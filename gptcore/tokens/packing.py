@@ -83,13 +83,13 @@ class PackedWindows:
                 places[row, at:after], starts[row, at:after] = np.arange(begin, end), at
                 at = after
             starts[row, at:] = at
-        filled = places >= 0
-        last, here = len(self.tokens) - 1, np.maximum(places, 0)
+        filled, last, here = places >= 0, len(self.tokens) - 1, np.maximum(places, 0)
+        ids, after = (self.tokens[each].astype(np.int64) for each in (here, np.minimum(here + 1, last)))
         # the last record of the split ends as the others do, though no other follows
-        after = np.where(here < last, self.tokens[np.minimum(here + 1, last)], self.tokens.eot_id)
+        after = np.where(here < last, after, self.tokens.eot_id)
         counted = filled & (self.tokens.mask[here] == 1)
-        ids = np.where(filled, self.tokens[here], self.tokens.eot_id)
-        return Rows(ids.astype(np.int64), np.where(counted, after, UNCOUNTED).astype(np.int64), starts, places)
+        targets = np.where(counted, after, UNCOUNTED)
+        return Rows(np.where(filled, ids, self.tokens.eot_id), targets, starts, places)
 
 
 def whole_windows(tokens: PairTokens, block_size: int) -> PackedWindows:
