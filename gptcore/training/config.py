@@ -55,7 +55,7 @@ class TrainConfig(Section):
         description="Batches left out for a spike or a loss that is no number; one more ends the run",
     )
     samples: int = Field(ge=0, le=10_000, description="How often in the run text is sampled, evenly spaced")
-    sample_prompt: str = Field(description="What the samples go on from; empty starts a document")
+    sample_prompt: str = Field(description="What the samples go on from, or answer; empty starts a document")
     sample_tokens: int = Field(ge=0, le=1_000_000, description="Tokens per sample")
 
 
