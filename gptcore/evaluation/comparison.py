@@ -29,7 +29,7 @@ from gptcore.evaluation.tally import Sums, Tally, tally, window_starts
 from gptcore.files import write_json
 from gptcore.model.folder import load_export
 from gptcore.progress import Progress
-from gptcore.tokens.token_files import INDEX, TokensMeta, read_index, verify_tokens
+from gptcore.tokens.token_files import INDEX, TokensMeta, open_tokens, prompt_tokens, read_index, verify_tokens
 from gptcore.tokens.tokenizer import Tokenizer, require_tokenizer
 
 
@@ -69,6 +69,7 @@ def compare(paths: Paths, config: EvaluateConfig) -> EvaluateMetrics:
             tokens=int(ours.windows.tokens.sum()),
             bytes=n_bytes,
             documents=len(index),
+            prompt_tokens=prompt_tokens(open_tokens(paths.tokens, "val")),
         ),
     )
 

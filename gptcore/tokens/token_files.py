@@ -146,6 +146,11 @@ def open_tokens(folder: Path, split: Split) -> Tokens:
     return PairTokens(ids, mask, document_starts(folder, split), meta.eot_id)
 
 
+def prompt_tokens(tokens: Tokens) -> int:
+    """How many ids are not learned."""
+    return int((tokens.mask == 0).sum()) if isinstance(tokens, PairTokens) else 0
+
+
 def mask_name(split: Split) -> str:
     return f"{split}.mask.bin"
 
