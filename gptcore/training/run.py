@@ -3,7 +3,7 @@
 import gc
 import time
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from gptcore.config.paths import Paths
 from gptcore.config.settings import settings
 from gptcore.errors import Stopped, UserError
 from gptcore.evaluation.losses import window_losses
+from gptcore.generation.chat import Chat, answers
 from gptcore.generation.complete import Wish, complete, engine_for
 from gptcore.generation.sampling import Sampling
 from gptcore.model.config import ModelConfig
@@ -190,8 +191,14 @@ class Run:
     def _sample(self, model: GPT, step: int) -> None:
         wish = Wish(self.train.sample_tokens, Sampling(top_k=50, seed=self.train.seed), slides=True)
         engine = engine_for(model, self.tokenizer, 1)
-        (done,) = complete(engine, self.tokenizer, [self.train.sample_prompt], wish)
-        self.progressed.samples.append({"step": step, "text": done.prompt + done.text})
+        said = self.train.sample_prompt
+        if self.tokenizer.chat_template:
+            (answer,) = answers(Chat(engine, self.tokenizer, replace(wish, slides=False)), [said])
+            text = f"> {said}\n{answer}"
+        else:
+            (done,) = complete(engine, self.tokenizer, [said], wish)
+            text = done.prompt + done.text
+        self.progressed.samples.append({"step": step, "text": text})
 
     def _end_resume_state(self) -> None:
         if settings().finished_states:  # it may be needed again until the result is recorded
@@ -216,6 +223,7 @@ class Run:
             steps=self.progressed.step,
             tokens=self.progressed.step * self.train.batch_tokens,
             skipped_batches=len(self.state.guard.skipped),
+            records_left_out=self.state.batches.left_out,
             parameters=self.state.model.parameter_count(),
         )
 

@@ -182,7 +182,7 @@ def test_baseline_gets_the_models_token_budget_and_evaluate_compares(tmp_path: P
     metrics = json.loads((root / "data/evaluation/metrics.json").read_text())
     assert metrics["model"]["tokens"] == metrics["baseline"]["tokens"] == 120 * 128
     val = json.loads((root / "data/tokens/meta.json").read_text())["val"]
-    counted = {"tokens": val["tokens"] - 1, "bytes": val["bytes"], "documents": 2}
+    counted = {"tokens": val["tokens"] - 1, "bytes": val["bytes"], "documents": 2, "prompt_tokens": 0}
     assert metrics["validation"] == counted
     intervals = json.loads((root / "data/evaluation/intervals.json").read_text())
     assert intervals["windows_per_block"] == 8  # two documents are too few to resample
