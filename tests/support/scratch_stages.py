@@ -143,7 +143,7 @@ def evaluate(params: dict, folder: Path) -> dict:
     (folder / "measured.json").write_text(json.dumps(measured(meta["val"]["text_sha256"], ours, theirs)))
     (folder / "retained.json").write_text("null")
     fair = {"baseline_loss_reached": reached, "at_equal_time": {"seconds": 1.0, "model": 1.5, "baseline": 1.5}}
-    return {**losses, "difference": difference, **fair, "validation": text}
+    return {**losses, "difference": difference, **fair, "validation": text, "retained": None}
 
 
 def measured(text_sha256: str, ours: float, theirs: float) -> dict:
