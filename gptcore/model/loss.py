@@ -112,6 +112,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 kernel(logits, v, targets[chunk], softcap, losses[chunk], with_gradient)
                 if x_grad is not None:
                     torch.mm(logits, weight_low, out=x_grad[chunk])
+                if with_gradient and ctx.needs_input_grad[1]:  # not of a frozen head
                     weight_grad = _plus_product(weight_grad, logits.T, x_low[chunk], weight.dtype)
         ctx.x_dtype = x.dtype
         ctx.save_for_backward(x_grad, None if weight_grad is None else weight_grad[:v])
@@ -121,7 +122,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x_grad, weight_grad = ctx.saved_tensors
         gradient = gradients[0] / len(x_grad)  # only here: before the scaler's factor, float16 would underflow
-        return x_grad.to(ctx.x_dtype) * gradient, weight_grad * gradient, None, None, None, None, None
+        weight_grad = None if weight_grad is None else weight_grad * gradient
+        return x_grad.to(ctx.x_dtype) * gradient, weight_grad, None, None, None, None, None
 
 
 def _chunk_rows(n: int, columns: int, device: str) -> int:

@@ -8,6 +8,7 @@ import torch
 from gptcore.config.paths import STREAM, Paths
 from gptcore.config.settings import settings
 from gptcore.model.config import ModelConfig
+from gptcore.model.lora_config import LoraConfig
 from gptcore.tokens.token_files import document_starts, open_tokens, read_meta
 from gptcore.tokens.tokenizer import Tokenizer
 from gptcore.training import distributed
@@ -17,7 +18,9 @@ from gptcore.training.stream_batches import StreamBatches
 from gptcore.training.train import TrainState
 
 
-def new_state(model: ModelConfig, optim: OptimConfig, train: TrainConfig, paths: Paths) -> TrainState:
+def new_state(
+    model: ModelConfig, optim: OptimConfig, train: TrainConfig, paths: Paths, lora: LoraConfig | None = None
+) -> TrainState:
     """A state at step 0, on the training split of data/tokens or the stream it describes. Raises UserError."""
     tokens = paths.tokens
     device = settings().torch_device()
@@ -26,9 +29,11 @@ def new_state(model: ModelConfig, optim: OptimConfig, train: TrainConfig, paths:
         os.environ["TORCHINDUCTOR_DETERMINISTIC"] = "1"  # the compiler reads it when it is imported
     documents = document_starts(tokens, "train") if train.order == "documents" else None
     vocab_size = read_meta(tokens).vocab_size
-    require_memory(model, vocab_size, device)
+    require_memory(model, vocab_size, device, frozen=lora is not None)
     compiler = "inductor" if settings().compiles() else None
-    state = TrainState(model, optim, train, open_tokens(tokens, "train"), vocab_size, device, documents, compiler)
+    state = TrainState(
+        model, optim, train, open_tokens(tokens, "train"), vocab_size, device, documents, compiler, lora=lora
+    )
     if (tokens / STREAM).exists():
         # imported by name, so that training on token files does not depend on the stream's code; stream.json records
         # which code reads it

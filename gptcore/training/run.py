@@ -16,7 +16,10 @@ from gptcore.evaluation.losses import window_losses
 from gptcore.generation.complete import Wish, complete, engine_for
 from gptcore.generation.sampling import Sampling
 from gptcore.model.config import ModelConfig
+from gptcore.model.counts import counts
 from gptcore.model.gpt import GPT
+from gptcore.model.lora import merged, trained
+from gptcore.model.lora_config import LoraConfig
 from gptcore.progress import Progress
 from gptcore.tokens.token_files import open_tokens, read_meta, stream_sha256, verify_tokens
 from gptcore.tokens.tokenizer import Tokenizer
@@ -43,6 +46,7 @@ class Run:
     curve: CurveConfig
     paths: Paths
     folder: Path
+    lora: LoraConfig | None = None
     progressed: Progressed = field(init=False)
     points: Points = field(init=False)
 
@@ -69,6 +73,7 @@ class Run:
             },
             "code": code_sha256("gptcore.training.run"),
             "torch": torch.__version__,
+            **({"lora": self.lora.model_dump(mode="json")} if self.lora else {}),
         }
         theirs = distributed.from_first(self.identity)
         if differing := [name for name, value in self.identity.items() if theirs[name] != value]:
@@ -76,7 +81,7 @@ class Run:
                 f"not the same here as on rank 0's machine: {', '.join(differing)}; "
                 "bring code, params.yaml and data/tokens to one state"
             )
-        self.state = new_state(self.model, self.optim, self.train, self.paths)
+        self.state = new_state(self.model, self.optim, self.train, self.paths, self.lora)
         where = settings().checkpoints or self.paths.scratch
         place = open_state_store(f"{where}/{self.name}/{fingerprint(self.identity)}")
         self.checkpoints = Checkpoints(place, self.identity)
@@ -170,7 +175,7 @@ class Run:
         })  # fmt: skip
         here.loss_sum = 0.0
         if model:
-            self.checkpoints.keep_best(report.step, here.rows[-1]["val_loss"], dict(model.named_parameters()))
+            self.checkpoints.keep_best(report.step, here.rows[-1]["val_loss"], trained(model))
 
     def _reached_target(self) -> bool:
         """Checked before a checkpoint is written, so that no run resumes from a step that reached the target."""
@@ -184,7 +189,7 @@ class Run:
 
     def _sample(self, model: GPT, step: int) -> None:
         wish = Wish(self.train.sample_tokens, Sampling(top_k=50, seed=self.train.seed), slides=True)
-        engine = engine_for(model, self.tokenizer, 1)
+        engine = engine_for(merged(model), self.tokenizer, 1)
         (done,) = complete(engine, self.tokenizer, [self.train.sample_prompt], wish)
         self.progressed.samples.append({"step": step, "text": done.prompt + done.text})
 
@@ -199,7 +204,10 @@ class Run:
         model = self.state.model_on_first()
         if model:
             best = self.checkpoints.best
-            write_results(self.folder, model, best.weights if best else None, self.tokenizer, self.progressed)
+            weights = best.weights if best else None
+            write_results(
+                self.folder, model, weights, self.tokenizer, self.progressed, self.lora, self.state.base_sha256
+            )
             self._end_resume_state()
         distributed.wait_for_all()
         rows = self.progressed.rows
@@ -209,7 +217,7 @@ class Run:
             steps=self.progressed.step,
             tokens=self.progressed.step * self.train.batch_tokens,
             skipped_batches=len(self.state.guard.skipped),
-            parameters=self.state.model.parameter_count(),
+            parameters=counts(self.model, self.state.model.vocab_size).parameters,
         )
 
 
