@@ -20,6 +20,7 @@ from tasks.promote import promote
 from tasks.push import push
 from tasks.show import tag_run
 from tasks.stage import UP_TO_DATE
+from tasks.start import start
 from tasks.stop import unless_stopped
 from tasks.tokenize import tokenize
 from tasks.train import train
@@ -28,10 +29,11 @@ from tasks.workspace.workspace import is_deployed, open_workspace
 GpuPool = Literal["gpu", "gpu-docker", "gpu-kubernetes"]
 STAGES = {  # each with those whose outputs it reads, as in dvc.yaml: the edges of Prefect's graph of a run
     download: (),
-    tokenize: (download,),
-    train: (tokenize,),
-    baseline: (tokenize,),
-    evaluate: (tokenize, train, baseline),
+    start: (),
+    tokenize: (download, start),
+    train: (start, tokenize),
+    baseline: (start, tokenize),
+    evaluate: (start, tokenize, train, baseline),
 }
 
 

@@ -35,6 +35,14 @@ class LoraConfig(Section):
             raise ValueError("base nf4 cannot be trained itself: set a rank, or base=float32")
         return self
 
+    def require_start(self, start: str) -> None:
+        """Raises UserError."""
+        if not start:
+            raise UserError(
+                f"params.yaml: lora.rank {self.rank} trains an adapter of train.start, and there is none: name one, "
+                "such as train.start=gpt@champion, or set lora.rank=0 to train all weights"
+            )
+
     def require_fits(self, model: ModelConfig) -> None:
         """Raises UserError."""
         if self.rank > model.n_embd:

@@ -82,6 +82,9 @@ class Run:
                 "bring code, params.yaml and data/tokens to one state"
             )
         self.state = new_state(self.model, self.optim, self.train, self.paths, self.lora)
+        if self.lora and distributed.is_first():
+            count = sum(each.numel() for each in trained(self.state.model).values())
+            print(f"{self.name}: {count:,} parameters are trained, an adapter of {self.parameters():,}", flush=True)
         where = settings().checkpoints or self.paths.scratch
         place = open_state_store(f"{where}/{self.name}/{fingerprint(self.identity)}")
         self.checkpoints = Checkpoints(place, self.identity)
@@ -204,10 +207,8 @@ class Run:
         model = self.state.model_on_first()
         if model:
             best = self.checkpoints.best
-            weights = best.weights if best else None
-            write_results(
-                self.folder, model, weights, self.tokenizer, self.progressed, self.lora, self.state.base_sha256
-            )
+            weights, base_sha256 = best.weights if best else None, self.train.start_sha256
+            write_results(self.folder, model, weights, self.tokenizer, self.progressed, self.lora, base_sha256)
             self._end_resume_state()
         distributed.wait_for_all()
         rows = self.progressed.rows
@@ -217,8 +218,12 @@ class Run:
             steps=self.progressed.step,
             tokens=self.progressed.step * self.train.batch_tokens,
             skipped_batches=len(self.state.guard.skipped),
-            parameters=counts(self.model, self.state.model.vocab_size).parameters,
+            parameters=self.parameters(),
         )
+
+    def parameters(self) -> int:
+        """Of the model, its adapter merged."""
+        return counts(self.model, self.state.model.vocab_size).parameters
 
 
 def _is_due(step: int, steps: int, times: int) -> bool:

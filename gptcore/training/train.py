@@ -12,7 +12,6 @@ from torch.amp import GradScaler
 
 from gptcore.errors import UserError
 from gptcore.model.config import ModelConfig
-from gptcore.model.folder import weights_sha256
 from gptcore.model.gpt import GPT
 from gptcore.model.lora import adapt, trained
 from gptcore.model.lora_config import LoraConfig
@@ -49,9 +48,10 @@ class TrainState:
         documents: NDArray[np.int64] | None = None, compiler: str | None = None,
         start: GPT | None = None, lora: LoraConfig | None = None,
     ) -> None:  # fmt: skip
-        """`compiler` is a backend of torch.compile; None compiles nothing. The model is `start`, or a random one.
+        """`compiler` is a backend of torch.compile; None compiles nothing. Raises UserError.
 
-        With `lora`, an adapter of it is trained, and the model is frozen. Raises UserError.
+        `start` has the weights to begin with; without it they are drawn from the seed. With `lora` they are frozen, and
+        an adapter of them is trained.
         """
         batch_size, rest = divmod(train.batch_tokens, model.block_size)
         if rest:
@@ -64,7 +64,6 @@ class TrainState:
         if len(tokens) <= 2 * model.block_size:
             raise UserError(f"block_size {model.block_size} is too long for {len(tokens):,} training tokens")
         self.device, self.steps, self.step, self.seed = device, train.steps, 0, train.seed
-        self.base_sha256 = ""
         self.model = start or GPT(model, vocab_size, train.seed)
         if lora:
             self._adapt(lora)
@@ -85,7 +84,6 @@ class TrainState:
                 "an adapter is too small to be split over ranks, and its base stays whole: set GPTCORE_SHARDING=ddp, "
                 "or lora.rank=0 to train all weights"
             )
-        self.base_sha256 = weights_sha256(dict(self.model.named_parameters()))
         adapt(self.model, lora, self.seed)
 
     def autocast(self) -> AbstractContextManager[object]:
