@@ -19,7 +19,7 @@ from flows.train_gpt import train_gpt
 print(train_gpt())
 print({"torch", "mlflow"} & set(sys.modules))
 """
-STAGES = ["download", "tokenize", "train", "baseline", "evaluate"]
+STAGES = ["download", "start", "tokenize", "train", "baseline", "evaluate"]
 
 
 def verdicts(report: str) -> list[str]:

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from gptcore.config.settings import settings
 from gptcore.errors import UserError
+from gptcore.model.gpt import GPT
 from gptcore.training import distributed, sharding
 from gptcore.training.guard import Copy
 from gptcore.training.optim import Muon
@@ -27,6 +28,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, int]] = {
     "modern-fsdp": (MODERN, MUON, "fsdp", 3),
     "modern-hsdp": (MODERN, MUON, "hsdp", 1),
 }
+BEGUN = ("gpt2-ddp", "modern-fsdp")  # with the weights of another model
 STEPS, ROWS = 6, 3  # rows divide unevenly over two ranks
 # what wraps the blocks: sharding, recomputed activations, the sliding window, a compiler that needs none of C++
 Wrapping = tuple[str, bool, int, str | None]
@@ -41,7 +43,9 @@ def state_of(case: str, rows: int = ROWS) -> TrainState:
     # with this large eps, a gradient of pure rounding error moves nothing
     optim = {**optim, "adam_eps": 1e-3}
     recipe = train_config(steps=STEPS, batch_tokens=rows * 16)
-    state = TrainState(model_config(model), optim_config(optim), recipe, some_tokens(), 50, torch.device("cpu"))
+    config, device = model_config(model), torch.device("cpu")
+    start = GPT(config, 50, seed=3) if case in BEGUN else None
+    state = TrainState(config, optim_config(optim), recipe, some_tokens(), 50, device, start=start)
     state.micro_batch = micro_batch
     for each in state.optimizer.optimizers:
         if isinstance(each, Muon):

@@ -16,7 +16,7 @@ from tasks.stage import is_worth_a_retry
 from tests.support import scratch
 from tests.support.s3 import BUCKET, S3Server, s3_server
 
-STAGES = ["download", "tokenize", "train", "baseline", "evaluate"]
+STAGES = ["download", "start", "tokenize", "train", "baseline", "evaluate"]
 
 
 @pytest.fixture

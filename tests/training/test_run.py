@@ -217,7 +217,7 @@ def test_a_baseline_of_too_many_steps_gets_one_line(tmp_path: Path, capsys: pyte
 
 
 BAD_PARAMS = {
-    "train.stpes is unknown; known are seed, steps": {"train": {**TRAIN, "stpes": 3}},
+    "train.stpes is unknown; known are start, start_sha256, seed, steps": {"train": {**TRAIN, "stpes": 3}},
     "model.n_layr is unknown; known are n_layer, n_head": {"model": {**GPT2, "n_layr": 3}},
     "train.steps: input should be a valid integer": {"train": {**TRAIN, "steps": "many"}},
     "batch_tokens 100 is not a multiple of block_size 16": {"train": {**TRAIN, "batch_tokens": 100}},
