@@ -35,6 +35,10 @@ class LoraConfig(Section):
             raise ValueError("base nf4 cannot be trained itself: set a rank, or base=float32")
         return self
 
+    def if_any(self) -> Self | None:
+        """None where all weights are trained."""
+        return self if self.rank else None
+
     def require_start(self, start: str) -> None:
         """Raises UserError."""
         if not start:

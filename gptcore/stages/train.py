@@ -12,8 +12,7 @@ def train(
 ) -> TrainMetrics:
     from gptcore.training.run import Run
 
-    adapter = lora if lora.rank else None
-    return Run("train", model, optim, train, curve, paths, paths.model, adapter).to_the_end()
+    return Run("train", model, optim, train, curve, paths, paths.model, lora.if_any()).to_the_end()
 
 
 if __name__ == "__main__":

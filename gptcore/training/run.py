@@ -84,7 +84,10 @@ class Run:
         self.state = new_state(self.model, self.optim, self.train, self.paths, self.lora)
         if self.lora and distributed.is_first():
             count = sum(each.numel() for each in trained(self.state.model).values())
-            print(f"{self.name}: {count:,} parameters are trained, an adapter of {self.parameters():,}", flush=True)
+            print(
+                f"{self.name}: {count:,} parameters are trained, an adapter of a model of {self.parameters():,}",
+                flush=True,
+            )
         where = settings().checkpoints or self.paths.scratch
         place = open_state_store(f"{where}/{self.name}/{fingerprint(self.identity)}")
         self.checkpoints = Checkpoints(place, self.identity)

@@ -56,7 +56,7 @@ def write_adapter(model: GPT, tensors: dict[str, Tensor], config: LoraConfig, ba
     for name, (a, b, _) in found.items():
         for letter, each in (("A", a), ("B", b)):
             written[f"{PREFIX}{name}.lora_{letter}.weight"] = each.detach().cpu().contiguous()
-    save_file(written, folder / WEIGHTS, metadata={"format": "pt", "base": config.base})
+    save_file(written, folder / WEIGHTS, metadata={"base": config.base})  # safetensors writes several in any order
     write_json(folder / CONFIG, values)
 
 

@@ -13,7 +13,7 @@ from gptcore.training.run import Run
 def train(
     model: ModelConfig, lora: LoraConfig, optim: OptimConfig, train: TrainConfig, curve: CurveConfig, paths: Paths
 ) -> TrainMetrics:
-    run = Run("train", model, optim, train, curve, paths, paths.model, lora if lora.rank else None)
+    run = Run("train", model, optim, train, curve, paths, paths.model, lora.if_any())
     metrics = run.to_the_end()
     save_file(run.state.tensors(), paths.root / "final.safetensors")
     return metrics
