@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="gpt@champion", metavar="MODEL",
         help="gpt@champion, gpt@3, a folder, a ckpt.pt, gpt2, gpt2-medium ..; %(default)s if not given")  # fmt: skip
     parser.add_argument("--tokenizer", type=Path, help="the tokenizer.json of a checkpoint; else its own, or GPT-2's")
+    parser.add_argument("--adapter", type=Path, metavar="FOLDER", help="an adapter of that model, added to it")
     parser.add_argument("--max-new-tokens", type=int, default=200, metavar="N", help="%(default)s if not given")
     parser.add_argument("-n", type=int, default=1, metavar="N", help="texts for each prompt")
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help=r"ends a text; knows \n, \t")
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
     from gptcore.weights.open_model import open_model
 
     wish = _wish(arguments)
-    model, tokenizer = open_model(arguments.model, arguments.tokenizer)
+    model, tokenizer = open_model(arguments.model, arguments.tokenizer, arguments.adapter)
     model.to(settings().torch_device())
     asks = arguments.prompt is None and sys.stdin.isatty()
     is_one = asks or arguments.prompt not in (None, "-")
