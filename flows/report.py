@@ -52,8 +52,8 @@ def report(
     better, sure = verdict(intervals["difference"]), how_sure(metrics, intervals)
     facts = Facts(
         sentence=str(promotion.message), verdict=better, how_sure=sure, reached=reached, rows=rows,
-        run=str(flow_run.name), commit=workspace.commit(), experiment=experiment,
-        counted=counted(metrics), version=promotion.result().version if promotion.data else 0, outputs=_outputs(workspace),
+        counted=counted(metrics), run=str(flow_run.name), commit=workspace.commit(), experiment=experiment,
+        version=promotion.result().version if promotion.data else 0, outputs=_outputs(workspace),
     )  # fmt: skip
     page = write_page(workspace.paths.root / "data", facts)
     if promotion.data and promotion.name != "Cached":
