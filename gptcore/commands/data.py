@@ -60,7 +60,8 @@ def _inspect(paths: Paths, windows: int, tokens: int, seed: int) -> None:
             places = np.arange(start, min(start + tokens, len(ids)))
             print(f"\n{split} from token {start:,}:\n{tokenizer.decode(ids[places])}")
             if isinstance(ids, PairTokens):
-                print(f"learned of it:\n{tokenizer.decode(ids[places[ids.mask[places] == 1]])}")
+                after = places[1:][ids.mask[places[:-1]] == 1]
+                print(f"learned of it:\n{tokenizer.decode(ids[after])}")
 
 
 def _verify(paths: Paths) -> None:
