@@ -23,6 +23,8 @@ from gptcore.evaluation.tally import tally
 from gptcore.files import write_json
 from gptcore.model.gpt import GPT
 from gptcore.stages.tokenize import TokenizeConfig, tokenize
+from gptcore.tokens.encode import encode
+from gptcore.tokens.make_tokenizer import byte_tokenizer
 from gptcore.tokens.packing import UNCOUNTED, packed, whole_windows
 from gptcore.tokens.token_files import PairTokens, open_tokens, read_index, read_meta, verify_tokens
 from gptcore.tokens.tokenizer import Tokenizer
@@ -257,3 +259,12 @@ def test_the_command_data_shows_what_is_learned(workspace: Path, capsys: pytest.
     lines = read_index(workspace / "data/tokens", "train")[:, 2]
     expected = "<|endoftext|>".join(turn for line in lines for turn in CONVERSATIONS[line][1::2])
     assert shown == expected, "of the last, no end follows in the split"
+
+
+def test_a_conversation_is_in_one_split() -> None:
+    talk = document("askanswer", "qa.jsonl: record 7", (3, 6))
+    for whole in ([9, 9], [0, 9], [0, 0]):
+        found = encode(byte_tokenizer(), [talk], np.array([whole]))
+        assert sorted(len(each.ids) for each in found.values()) == [0, 0, 11]
+    with pytest.raises(UserError, match=r"^qa.jsonl: record 7: would be cut: .* need tokenize.val_split=documents$"):
+        encode(byte_tokenizer(), [talk], np.array([[5, 9]]))
