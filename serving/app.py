@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from gptcore.generation.complete import Wish
 from gptcore.generation.sampling import check_prompt
-from serving import refusals, shapes
+from serving import batches, refusals, shapes
 from serving.answers import Choice, joined, usage
 from serving.body import BodyLimit
 from serving.chat import CHAT, TEXT, ChatRequest, Form, prepared_chat
@@ -22,22 +22,15 @@ from serving.door import Door
 from serving.follow import Follower
 from serving.keys import Guard
 from serving.model import Served
-from serving.refusals import Error, Json, Refusal
+from serving.refusals import Json, Refusal
 from serving.requests import Asked, CompletionRequest, DetokenizeRequest, GenerateRequest, TokenizeRequest
 from serving.service import Service, prepared, text_of
+from serving.shapes import ERRORS
 from serving.stream import EventStream, Vanished, while_connected
 from serving.worker import Job, Prompt
 
 SLACK_SECONDS = 30.0  # in which a client reads the end of a stream
 CLOSED = 499  # nginx's word for a client that has gone; nobody reads it
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Error, "description": what}
-    for status, what in {
-        400: "A field is wrong", 401: "No key of this server", 408: "The body does not come",
-        413: "The body is too large", 429: "Too many requests; see Retry-After", 500: "The model or the server fails",
-        504: "Not done in time",
-    }.items()
-}  # fmt: skip
 STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
 COMPLETION = {"model": shapes.Completion, "content": STREAM}
 CHAT_COMPLETION = {"model": shapes.ChatCompletion, "content": STREAM}
@@ -63,6 +56,7 @@ def make_app(service: Service, guard: Guard, follower: Follower | None = None) -
     _completions(app, service)
     _tokens(app, service)
     _state(app, service, follower)
+    batches.install(app)
     app.add_middleware(BodyLimit, most=service.options.body_bytes)
     app.add_middleware(Door, guard=guard, metrics=service.metrics)
     return app

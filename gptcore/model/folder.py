@@ -41,6 +41,9 @@ def load_export(folder: Path, device: torch.device | str = "cpu") -> tuple[GPT, 
         vocab_size = values.pop("vocab_size")
         file = folder / "model.safetensors"
         model = fill(GPT(ModelConfig(**values), vocab_size, seed=None), load_file(file), file)
+        tokenizer = Tokenizer.load(folder / "tokenizer.json")
+        if tokenizer.n_vocab != vocab_size:
+            raise ValueError(f"its model has {vocab_size:,} ids and its tokenizer {tokenizer.n_vocab:,}")
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{folder} holds no model that can be read: {error}") from None
-    return model.to(device), Tokenizer.load(folder / "tokenizer.json")
+    return model.to(device), tokenizer

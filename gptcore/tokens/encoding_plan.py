@@ -19,6 +19,7 @@ from gptcore.tokens.make_tokenizer import (
     byte_tokenizer,
     char_tokenizer,
     sentencepiece_tokenizer,
+    start_tokenizer,
     tiktoken_tokenizer,
     train_bpe,
 )
@@ -55,7 +56,7 @@ def make_plan(config: TokenizeConfig, paths: Paths) -> Plan:
     sizes, draws = np.concatenate([seen.sizes for seen in looks]), np.concatenate([seen.draws for seen in looks])
     ends = np.cumsum([len(seen.sizes) for seen in looks])
     points = np.split(split_points(sizes, draws, config).astype(np.int32), ends[:-1])
-    tokenizer = _make_tokenizer(config, paths.raw, looks, _training_text(corpus, parts, points, config.sample_bytes))
+    tokenizer = _make_tokenizer(config, paths, looks, _training_text(corpus, parts, points, config.sample_bytes))
     if any(seen.has_turns for seen in looks):
         tokenizer = replace(tokenizer, chat_template=TEMPLATE)
     folder = paths.scratch / "tokenize" / _identity(tokenizer, [sizes, draws, *points])
@@ -74,18 +75,20 @@ def _training_text(corpus: Path, parts: list[Piece], points: list[Int32s], at_mo
                 yield text.decode(errors="ignore")
 
 
-def _make_tokenizer(config: TokenizeConfig, raw: Path, looks: list[Look], training_text: Iterator[str]) -> Tokenizer:
+def _make_tokenizer(config: TokenizeConfig, paths: Paths, looks: list[Look], training_text: Iterator[str]) -> Tokenizer:
     match config.tokenizer:
         case "byte":
             return byte_tokenizer()
         case "char":
             return char_tokenizer(seen.characters for seen in looks)
         case "gpt2" | "cl100k_base" | "o200k_base":
-            return tiktoken_tokenizer(config.tokenizer, raw / f"{config.tokenizer}.tiktoken")
+            return tiktoken_tokenizer(config.tokenizer, paths.raw / f"{config.tokenizer}.tiktoken")
         case "sentencepiece":
-            return sentencepiece_tokenizer(raw / "sentencepiece.model")
+            return sentencepiece_tokenizer(paths.raw / "sentencepiece.model")
         case "bpe":
             return train_bpe(training_text, config.vocab_size)
+        case "start":
+            return start_tokenizer(paths.start / "model")
 
 
 def _identity(tokenizer: Tokenizer, texts: list[npt.NDArray[Any]]) -> str:

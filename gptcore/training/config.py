@@ -37,6 +37,12 @@ class OptimConfig(Section):
 
 
 class TrainConfig(Section):
+    start: str = Field(
+        description="The model to go on from: a folder, a ckpt.pt, gpt2, models:/gpt/3; empty: random weights"
+    )
+    start_sha256: str = Field(
+        pattern="^([0-9a-f]{64})?$", description="Of the start's weights; `gptcore configure` fills it in"
+    )
     seed: Seed = Field(description="Of weights, data order and dropout")
     steps: Steps = Field(description="Optimizer steps")
     batch_tokens: BatchTokens = Field(description="Tokens per step, over all devices; a multiple of model.block_size")

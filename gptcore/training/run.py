@@ -17,6 +17,7 @@ from gptcore.generation.chat import Chat, answers
 from gptcore.generation.complete import Wish, complete, engine_for
 from gptcore.generation.sampling import Sampling
 from gptcore.model.config import ModelConfig
+from gptcore.model.folder import save_export
 from gptcore.model.gpt import GPT
 from gptcore.progress import Progress
 from gptcore.tokens.token_files import open_tokens, read_meta, stream_sha256, verify_tokens
@@ -80,6 +81,7 @@ class Run:
         self.state = new_state(self.model, self.optim, self.train, self.paths)
         where = settings().checkpoints or self.paths.scratch
         place = open_state_store(f"{where}/{self.name}/{fingerprint(self.identity)}")
+        self.kept = self.paths.scratch / "models" / self.name / fingerprint(self.identity)
         self.checkpoints = Checkpoints(place, self.identity)
         self._resume()
         make_ready(self.state)
@@ -142,12 +144,15 @@ class Run:
         here.step, here.seconds, here.loss_sum = report.step, here.seconds + seconds, here.loss_sum + report.loss
         evaluates = _is_due(report.step, self.train.steps, self.curve.points)
         samples = _is_due(report.step, self.train.steps, self.train.samples)
-        model = self.state.model_on_first() if evaluates or samples else None
+        keeps = _is_due(report.step, self.train.steps, settings().kept_models)
+        model = self.state.model_on_first() if evaluates or samples or keeps else None
         if evaluates:
             gc.collect()
             self._evaluate(model, report)
         if model and samples:
             self._sample(model, report.step)
+        if model and keeps:
+            save_export(self.kept / f"step-{report.step}", model, self.tokenizer)
         row = (
             {name: value for name, value in here.rows[-1].items() if name not in ("step", "seconds")}
             if evaluates
@@ -208,6 +213,8 @@ class Run:
             best = self.checkpoints.best
             write_results(self.folder, model, best.weights if best else None, self.tokenizer, self.progressed)
             self._end_resume_state()
+            if settings().kept_models:
+                print(f"{self.name}: kept {settings().kept_models} models in {self.kept}", flush=True)
         distributed.wait_for_all()
         rows = self.progressed.rows
         return TrainMetrics(

@@ -43,9 +43,12 @@ class TrainState:
     def __init__(
         self, model: ModelConfig, optim: OptimConfig, train: TrainConfig,
         tokens: Tokens, vocab_size: int, device: torch.device,
-        documents: NDArray[np.int64] | None = None, compiler: str | None = None,
+        documents: NDArray[np.int64] | None = None, compiler: str | None = None, start: GPT | None = None,
     ) -> None:  # fmt: skip
-        """`compiler` is a backend of torch.compile; None compiles nothing. Raises UserError."""
+        """`compiler` is a backend of torch.compile; None compiles nothing. Raises UserError.
+
+        `start` has the weights to begin with; without it they are drawn from the seed.
+        """
         batch_size, rest = divmod(train.batch_tokens, model.block_size)
         if rest:
             raise UserError(f"batch_tokens {train.batch_tokens} is not a multiple of block_size {model.block_size}")
@@ -57,7 +60,7 @@ class TrainState:
         if len(tokens) <= 2 * model.block_size:
             raise UserError(f"block_size {model.block_size} is too long for {len(tokens):,} training tokens")
         self.device, self.steps, self.step, self.seed = device, train.steps, 0, train.seed
-        self.model = GPT(model, vocab_size, train.seed).to(device)
+        self.model = (start or GPT(model, vocab_size, train.seed)).to(device)
         self.dtype = matrix_dtype(train.precision, device)
         self.spread = sharding.wrap(self.model, device, compiler, self.dtype)
         self.optimizer = Optimizer(optim, self.model, train.steps, self.dtype)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from flows.report import counted, fairness, how_sure, verdict, whole_words
+from flows.report import counted, fairness, forgotten, how_sure, verdict, whole_words
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,10 @@ def test_it_never_compares_unequal_sizes_without_a_word() -> None:
     said = fairness(metrics, "train")
     assert said.endswith("At equal time the two cannot be compared. Both have about as many parameters.")
     assert fairness(metrics, "models:/gpt/3").startswith("The baseline is models:/gpt/3, which was not trained here")
+
+
+def test_it_says_what_was_forgotten_or_that_nobody_knows() -> None:
+    assert forgotten("", None, None) == ""
+    assert "Nothing is known of the text of its start, gpt2" in forgotten("gpt2", None, None)
+    said = forgotten("models:/gpt/3", {"model": {}}, {"difference": difference(0.01, 0.02)})
+    assert said.endswith("models:/gpt/3: The model is worse than the start by 0.0100 to 0.0200 bits per byte (95 %).")

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from gptcore.config.settings import settings
 from gptcore.errors import UserError
+from gptcore.model.gpt import GPT
 from gptcore.tokens.packing import PackedWindows, beginnings
 from gptcore.tokens.token_files import PairTokens
 from gptcore.training import distributed, sharding
@@ -32,6 +33,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, int]] = {
     "modern-hsdp": (MODERN, MUON, "hsdp", 1),
     "modern-ddp-pairs": (MODERN, MUON, "ddp", 1),
 }
+BEGUN = ("gpt2-ddp", "modern-fsdp")  # with the weights of another model
 STEPS, ROWS = 6, 3  # rows divide unevenly over two ranks
 # what wraps the blocks: sharding, recomputed activations, the sliding window, a compiler that needs none of C++
 Wrapping = tuple[str, bool, int, str | None]
@@ -46,7 +48,9 @@ def state_of(case: str, rows: int = ROWS) -> TrainState:
     # with this large eps, a gradient of pure rounding error moves nothing
     optim = {**optim, "adam_eps": 1e-3}
     recipe = train_config(steps=STEPS, batch_tokens=rows * 16)
-    state = TrainState(model_config(model), optim_config(optim), recipe, some_tokens(), 50, torch.device("cpu"))
+    config, device = model_config(model), torch.device("cpu")
+    start = GPT(config, 50, seed=3) if case in BEGUN else None
+    state = TrainState(config, optim_config(optim), recipe, some_tokens(), 50, device, start=start)
     state.micro_batch = micro_batch
     if case.endswith("pairs"):
         state.batches = PairBatches(windows(), rows, "epochs", 7)

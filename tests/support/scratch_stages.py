@@ -1,4 +1,4 @@
-"""Miniatures of the five stages, for the tests of tasks/ and flows/: same files, same exit codes, no torch.
+"""Miniatures of the stages, for the tests of tasks/ and flows/: same files, same exit codes, no torch.
 
 `python stages.py train`. The file `trouble-train`, not a dependency, names a fault that happens once; `steps-train`
 logs the steps actually taken. Both stay in the checkout, even for runs in a clone of it.
@@ -29,7 +29,8 @@ with lock_repo(Repo()):
 HERE = Path(__file__).parent
 SCRATCH = HERE / "data" / "scratch" / "train"
 CHECKOUT = SCRATCH.resolve().parents[2]  # clones link to its scratch folders
-FOLDERS = {"download": "raw", "tokenize": "tokens", "train": "model", "baseline": "baseline", "evaluate": "evaluation"}
+FOLDERS = {"download": "raw", "start": "start", "tokenize": "tokens", "train": "model", "baseline": "baseline",
+           "evaluate": "evaluation"}  # fmt: skip
 
 
 def main(stage: str) -> None:
@@ -45,6 +46,13 @@ def main(stage: str) -> None:
 def download(params: dict, folder: Path) -> dict:
     (folder / "documents.jsonl").write_text("To be\n")
     return {"documents": 1}
+
+
+def start(params: dict, folder: Path) -> dict:
+    for each in ("model", "retained"):
+        (folder / each).mkdir(exist_ok=True)
+        (folder / each / "none.txt").write_text(f"{params['train']['start']}\n")
+    return {"documents": 0}
 
 
 def tokenize(params: dict, folder: Path) -> dict:
@@ -133,8 +141,9 @@ def evaluate(params: dict, folder: Path) -> dict:
     (folder / "intervals.json").write_text(json.dumps(intervals))
     meta = json.loads((HERE / "data/tokens/meta.json").read_text())
     (folder / "measured.json").write_text(json.dumps(measured(meta["val"]["text_sha256"], ours, theirs)))
+    (folder / "retained.json").write_text("null")
     fair = {"baseline_loss_reached": reached, "at_equal_time": {"seconds": 1.0, "model": 1.5, "baseline": 1.5}}
-    return {**losses, "difference": difference, **fair, "validation": text}
+    return {**losses, "difference": difference, **fair, "validation": text, "retained": None}
 
 
 def measured(text_sha256: str, ours: float, theirs: float) -> dict:

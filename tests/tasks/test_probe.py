@@ -12,7 +12,7 @@ from tasks.dvc.repository import _kept, kept_open
 from tasks.dvc.restore import restore
 from tests.support import scratch
 
-STAGES = ["download", "tokenize", "train", "baseline", "evaluate"]
+STAGES = ["download", "start", "tokenize", "train", "baseline", "evaluate"]
 
 
 def test_before_any_run_everything_is_to_do(project: Path) -> None:

@@ -13,9 +13,11 @@ import mlflow
 import pytest
 
 from flows.rollback_gpt import rollback_gpt
+from flows.sweep.grid import choose
 from flows.train_gpt import train_gpt
 from gptcore.commands import lineage
 from gptcore.commands import registry as command
+from gptcore.config.params import read_params
 from gptcore.config.presets import compose
 from gptcore.errors import Unavailable, UserError
 from gptcore.registry.judge import standing
@@ -129,6 +131,14 @@ def test_pages_of_mlflow_say_what_a_version_is(finished: Path) -> None:
     assert set(COLUMNS) <= set(only_run(finished).data.metrics)
     baseline = compose(["baseline.source=models:/gpt@champion"], Path("params.yaml"))["baseline"]
     assert (baseline["source"], baseline["sha256"]) == ("models:/gpt/1", version.tags["model_sha256"])
+    (member,) = choose({"train.start": ["gpt@champion"]}, None, 0, Path("params.yaml"))
+    assert member.overrides == ["train.start='models:/gpt/1'"]  # so that an alias that moves changes no member
+    values = compose(member.overrides, Path("params.yaml"))
+    params = read_params(Path("params.yaml"))
+    assert values["train"]["start_sha256"] == version.tags["model_sha256"]
+    assert values["retained"] == {  # the corpus of that version, of which MLflow keeps strings
+        "text_sha256": version.tags["validation_text_sha256"], "data": params["data"], "tokenize": params["tokenize"],
+    }  # fmt: skip
     experiment = client(finished).get_experiment_by_name("train-gpt")
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
 

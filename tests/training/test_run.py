@@ -15,6 +15,7 @@ import torch
 
 from gptcore.config.paths import Paths
 from gptcore.config.settings import settings
+from gptcore.evaluation.checkpoints import checkpoints
 from gptcore.evaluation.config import EvaluateConfig
 from gptcore.evaluation.measure import measure
 from gptcore.evaluation.measured import Measured
@@ -65,10 +66,14 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_its_state_stays_until_the_result_is_recorded(tmp_path: Path, uninterrupted: dict[str, str]) -> None:
     root, finished = workspace(tmp_path / "kept"), tmp_path / "finished"
     for resumes in (False, True):
-        code, output = train(root, GPTCORE_CHECKPOINT_SECONDS="0.1", GPTCORE_FINISHED_STATES=str(finished))
+        how = {"GPTCORE_CHECKPOINT_SECONDS": "0.1", "GPTCORE_KEPT_MODELS": "2"}
+        code, output = train(root, **how, GPTCORE_FINISHED_STATES=str(finished))
         assert code == 0, output
         assert ("train: resumed at step " in output) == resumes
         assert hashes(root) == uninterrupted
+    (kept,) = (root / "data/scratch/models/train").iterdir()
+    assert [each.step for each in checkpoints(kept)] == [125, 250]
+    assert checkpoints(kept)[-1].model_sha256 == uninterrupted["export/model.safetensors"]
     clear_state_stores(finished)
     assert list((root / "data/scratch/train").iterdir()) == []
 
@@ -217,7 +222,7 @@ def test_a_baseline_of_too_many_steps_gets_one_line(tmp_path: Path, capsys: pyte
 
 
 BAD_PARAMS = {
-    "train.stpes is unknown; known are seed, steps": {"train": {**TRAIN, "stpes": 3}},
+    "train.stpes is unknown; known are start, start_sha256, seed, steps": {"train": {**TRAIN, "stpes": 3}},
     "model.n_layr is unknown; known are n_layer, n_head": {"model": {**GPT2, "n_layr": 3}},
     "train.steps: input should be a valid integer": {"train": {**TRAIN, "steps": "many"}},
     "batch_tokens 100 is not a multiple of block_size 16": {"train": {**TRAIN, "batch_tokens": 100}},
