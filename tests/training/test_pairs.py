@@ -1,6 +1,8 @@
 """Prompts and responses: only responses are learned, with their ends, and records in a window do not see each other."""
 
+import contextlib
 import math
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from gptcore.commands import data
 from gptcore.config.paths import Paths
 from gptcore.corpus.documents import document, write_documents
 from gptcore.errors import UserError
 from gptcore.evaluation.losses import window_losses
 from gptcore.evaluation.measure import tokens_for
 from gptcore.evaluation.tally import tally
+from gptcore.files import write_json
 from gptcore.model.gpt import GPT
 from gptcore.stages.tokenize import TokenizeConfig, tokenize
+from gptcore.tokens.encode import encode
+from gptcore.tokens.make_tokenizer import byte_tokenizer
 from gptcore.tokens.packing import UNCOUNTED, packed, whole_windows
 from gptcore.tokens.token_files import PairTokens, open_tokens, read_index, read_meta, verify_tokens
 from gptcore.tokens.tokenizer import Tokenizer
@@ -240,3 +246,25 @@ def test_the_least_loss_takes_records_one_by_one() -> None:
     targets = torch.full_like(ids, UNCOUNTED)
     targets[0, 1], targets[0, 3], targets[1, 1], targets[1, 3] = 5, 6, 5, 7  # after 9 1: 5, 6, 5; after 9 2: 7
     assert least_loss(ids, targets, starts) == pytest.approx((2 * math.log(3 / 2) + math.log(3)) / 4)
+
+
+def test_the_command_data_shows_what_is_learned(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_json(workspace / "data/raw/sources.json", {"text_sha256": "0" * 64, "files": []})
+    with contextlib.chdir(workspace):
+        data.run(Namespace(what="inspect", windows=1, tokens=10_000, seed=1))
+    said = capsys.readouterr().out
+    tokens = pair_tokens(workspace)
+    assert f"of which {int(tokens.mask.sum()):,} tokens of responses are learned" in said
+    shown = said.partition("learned of it:\n")[2].splitlines()[0]
+    lines = read_index(workspace / "data/tokens", "train")[:, 2]
+    expected = "<|endoftext|>".join(turn for line in lines for turn in CONVERSATIONS[line][1::2])
+    assert shown == expected, "of the last, no end follows in the split"
+
+
+def test_a_conversation_is_in_one_split() -> None:
+    talk = document("askanswer", "qa.jsonl: record 7", (3, 6))
+    for whole in ([9, 9], [0, 9], [0, 0]):
+        found = encode(byte_tokenizer(), [talk], np.array([whole]))
+        assert sorted(len(each.ids) for each in found.values()) == [0, 0, 11]
+    with pytest.raises(UserError, match=r"^qa.jsonl: record 7: would be cut: .* need tokenize.val_split=documents$"):
+        encode(byte_tokenizer(), [talk], np.array([[5, 9]]))
