@@ -49,7 +49,7 @@ def report(
     baseline = start if source == START else source
     stages = _table(["stage", "state", ""], ([name, state.name, state.message] for name, state in states.items()))
     rows = list(_comparison(metrics, intervals))
-    comparison = _table(["on every validation token", "model", "baseline", "difference", "95 % interval"], rows)
+    comparison = _table([f"on every {counted(metrics)}", "model", "baseline", "difference", "95 % interval"], rows)
     old = metrics["retained"]
     reached = " ".join(filter(None, (fairness(metrics, baseline), forgotten(start, old, intervals.get("retained")))))
     if old:
@@ -59,7 +59,8 @@ def report(
     facts = Facts(
         sentence=str(promotion.message), verdict=better, how_sure=sure, reached=reached, rows=rows,
         run=str(flow_run.name), commit=workspace.commit(), experiment=experiment,
-        version=promotion.result().version if promotion.data else 0, outputs=_outputs(workspace),
+        counted=counted(metrics), version=promotion.result().version if promotion.data else 0,
+        outputs=_outputs(workspace),
     )  # fmt: skip
     page = write_page(workspace.paths.root / "data", facts)
     if promotion.data and promotion.name != "Cached":
@@ -76,6 +77,14 @@ def report(
             markdown="\n\n".join([*results, *images, sample, stages, links]),
         )
     return "\n\n".join([stages, *results, sample, "\n".join(f"- {what}: {how}" for what, how in ways)])
+
+
+def counted(metrics: Mapping[str, Any]) -> str:
+    """What the losses are means over."""
+    validation = metrics["validation"]
+    if prompts := validation.get("prompt_tokens", 0):
+        return f"token of the validation responses ({validation['tokens']:,}; of the prompts {prompts:,} do not count)"
+    return "validation token"
 
 
 def _outputs(workspace: Workspace) -> dict[str, str]:

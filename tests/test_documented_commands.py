@@ -39,9 +39,12 @@ class Taken(Exception):
 
 
 def commands() -> Iterator[Any]:
-    """The commands of all console blocks: no comments, continued lines joined."""
+    """The commands of all console blocks, no comments, continued lines joined; and those in the README's sentences."""
     for page in PAGES:
-        for block in re.findall(r"```(?:console|sh)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        text = page.read_text(encoding="utf-8")
+        blocks = re.findall(r"```(?:console|sh)\n(.*?)```", text, re.DOTALL)
+        blocks += re.findall(r"`((?:make|gptcore|dvc|python) [^`]+)`", text) if page.name == "README.md" else []
+        for block in blocks:
             for line in block.replace("\\\n", " ").splitlines():
                 if words := shlex.split(line, comments=True):
                     yield pytest.param(words, id=f"{page.relative_to(ROOT)}: {' '.join(words)}")

@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gptcore.errors import UserError
-from gptcore.files import write_json
+from gptcore.files import write_json, write_text
 from gptcore.tokens.tokenizer import GPT2_PATTERN, Tokenizer, character_of_byte
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Theirs
 
+CHAT_TEMPLATE = "chat_template.jinja"
+
 
 def write_hugging_face_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
-    """Write tokenizer.json and tokenizer_config.json. Unlike here, they read <|endoftext|> as the special token.
+    """Write tokenizer.json, tokenizer_config.json, and chat_template.jinja if there is a template.
+
+    Unlike here, they read <|endoftext|> as the special token.
 
     Raises UserError for sentencepiece, whose models Hugging Face's library converts itself.
     """
@@ -29,6 +33,8 @@ def write_hugging_face_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
     # clean-up of spaces would make decoding lossy
     plain = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
     write_json(folder / "tokenizer_config.json", {**plain, **special})
+    if tokenizer.chat_template:
+        write_text(folder / CHAT_TEMPLATE, tokenizer.chat_template)
 
 
 def _converted(tokenizer: Tokenizer) -> "Theirs":

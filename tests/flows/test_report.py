@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from flows.report import fairness, forgotten, how_sure, verdict, whole_words
+from flows.report import counted, fairness, forgotten, how_sure, verdict, whole_words
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,12 @@ def test_a_sample_ends_with_a_word(sample: str, shown: str) -> None:
 
 
 METRICS = {"difference": {"loss_standard_error": 0.0048}, "validation": {"documents": 1234}}
+
+
+def test_what_losses_are_means_over_is_said() -> None:
+    assert counted({"validation": {"tokens": 5, "prompt_tokens": 0}}) == "validation token"
+    said = counted({"validation": {"tokens": 5000, "prompt_tokens": 7000}})
+    assert said == "token of the validation responses (5,000; of the prompts 7,000 do not count)"
 
 
 def difference(low: float, high: float) -> dict[str, dict[str, float]]:
