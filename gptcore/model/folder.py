@@ -15,6 +15,7 @@ from gptcore.files import SUMS, atomic_path, read_json, sha256sums, verify_sums,
 from gptcore.model.config import ModelConfig
 from gptcore.model.fill import fill
 from gptcore.model.gpt import GPT
+from gptcore.model.int8 import unpacked
 from gptcore.tokens.tokenizer import Tokenizer
 
 
@@ -40,7 +41,7 @@ def load_export(folder: Path, device: torch.device | str = "cpu") -> tuple[GPT, 
         values = read_json(folder / "config.json")
         vocab_size = values.pop("vocab_size")
         file = folder / "model.safetensors"
-        model = fill(GPT(ModelConfig(**values), vocab_size, seed=None), load_file(file), file)
+        model = fill(GPT(ModelConfig(**values), vocab_size, seed=None), unpacked(load_file(file)), file)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{folder} holds no model that can be read: {error}") from None
     return model.to(device), Tokenizer.load(folder / "tokenizer.json")

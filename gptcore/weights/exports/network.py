@@ -138,8 +138,8 @@ class Network(nn.Module):
             x = x + self.wbe(self._bigrams(ids, previous, positions))
         x = x0 = normalize(x) if self.config.embedding_norm else x
         rotary = self._rotary(positions, x) if self.config.position == "rope" else None
-        key = torch.arange(keys, device=ids.device)
-        distance = key[keys - ids.shape[1] :, None] - key
+        query = torch.arange(keys - ids.shape[1], keys, device=ids.device)
+        distance = query[:, None] - torch.arange(keys, device=ids.device)
         seen = distance >= 0
         if real is not None:  # padding sees itself: a softmax over nothing is NaN
             seen = (seen & real[:, None, None, :]) | (distance == 0)
@@ -159,6 +159,6 @@ class Network(nn.Module):
 
     def _bigrams(self, ids: Tensor, previous: Tensor, positions: Tensor) -> Tensor:
         """The bucket of each (previous id, id); bucket 0 at position 0."""
-        before = torch.cat((previous, ids[:, :-1]), dim=1)
+        before = torch.cat((previous, ids), dim=1)[:, :-1]
         hashed = ((before * 36313) ^ (ids * 27191)) % (self.config.bigram_buckets - 1) + 1
         return torch.where(positions == 0, torch.zeros_like(hashed), hashed)
