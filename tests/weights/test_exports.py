@@ -1,6 +1,7 @@
 """`gptcore export`: the program that reads a result computes what the model does, or nothing is kept."""
 
 import json
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,16 @@ import pytest
 import torch
 
 from gptcore.files import sha256_file
-from gptcore.model.folder import save_export
+from gptcore.model.folder import load_export, save_export
 from gptcore.model.gpt import GPT
+from gptcore.model.int8 import packed
 from gptcore.tokens.make_tokenizer import byte_tokenizer, char_tokenizer, train_bpe
 from gptcore.tokens.tokenizer import PATTERNS, Tokenizer
 from gptcore.weights.exports.gguf import write_gguf
 from gptcore.weights.exports.llama_cpp import LlamaCpp
 from gptcore.weights.pretrained import own_tokenizer
 from tests.support.command import run_command
-from tests.support.engine import GPT2, MODERN
+from tests.support.engine import GPT2, MODERN, REPOSITORY
 from tests.support.weights import TEXT, random_model
 
 WORDS = ["sun", "SUN", "Sun's", "we'LL", " ", "  ", "\n", "\r\n", ".\n\n", "\t", "12345", "é", "仁義", "!?/", "　", "'"]
@@ -37,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def export(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+def export(folder: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Callable[..., int]:
     """Run `gptcore export MODEL --to TO OUT` in this process, in that folder; return its exit code."""
     monkeypatch.chdir(folder)
     monkeypatch.setattr("gptcore.weights.exports.text.WINDOWS", 4)
@@ -111,6 +113,44 @@ def test_llama_cpp_splits_text_as_we_do(tmp_path: Path) -> None:
         for text in ("".join(WORDS), "".join(reversed(WORDS)), "".join(f"{a} {b}" for a in WORDS[:4] for b in WORDS)):
             assert theirs.encode(text) == tokenizer.encode(text).tolist(), tokenizer.kind
         theirs.close()
+
+
+def greedy(model: GPT, ids: list[int], new: int) -> list[int]:
+    """The model itself, without a cache."""
+    for _ in range(new):
+        ids = [*ids, int(model(torch.tensor([ids]))[0, -1].argmax())]
+    return ids
+
+
+def test_onnxruntime_computes_every_field(export: Callable[..., int], tmp_path: Path) -> None:
+    """And the example in the documentation generates with it what the model does."""
+    assert export("modern", "onnx", tmp_path / "out") == 0
+    assert max(parity(tmp_path / "out")["differences"].values()) < 1e-5
+    content = (tmp_path / "out/model.onnx").read_bytes()
+    assert str(REPOSITORY).encode() not in content
+    example = runpy.run_path(str(REPOSITORY / "docs/onnx_generate.py"))
+    ids = [9, 99, 200]
+    assert example["generate"](tmp_path / "out/model.onnx", ids, 20) == greedy(random_model(ALL_FIELDS), ids, 20)
+
+
+def test_torch_runs_the_program_without_gptcore(export: Callable[..., int], tmp_path: Path) -> None:
+    assert export("modern", "pt2", tmp_path / "out") == 0
+    found = parity(tmp_path / "out")
+    assert (
+        max(found["differences"].values()) < 1e-5 and "the same logits in a process without gptcore" in found["checks"]
+    )
+    assert str(REPOSITORY).encode() not in (tmp_path / "out/model.pt2").read_bytes()
+
+
+def test_weights_in_8_bits(export: Callable[..., int], folder: Path, tmp_path: Path) -> None:
+    """The folder is a model folder, and rounding it again gives the same text as rounding the model itself."""
+    assert export("modern", "int8", tmp_path / "out") == 0
+    size = (folder / "modern/model.safetensors").stat().st_size
+    assert parity(tmp_path / "out")["bytes"] - 3000 < size / 3  # config, tokenizer and the names take the 3,000
+    assert 1e-4 < max(parity(tmp_path / "out")["differences"].values()) < 0.5
+    rounded, _ = load_export(tmp_path / "out")
+    for name, each in packed(random_model(ALL_FIELDS)).items():
+        assert torch.equal(each, packed(rounded)[name]), name
 
 
 def outlier(model: GPT) -> GPT:

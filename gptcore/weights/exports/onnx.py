@@ -41,6 +41,8 @@ def _write(folder: Path, model: GPT, tokenizer: Tokenizer) -> None:
             output_names=["logits", *cache_names(model, "present")],
         )  # fmt: skip
     assert program is not None
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()  # where on this machine each operation came from, in most of the file's bytes
     program.save(folder / FILE)
     write_hugging_face_tokenizer(folder, tokenizer)
 

@@ -41,6 +41,8 @@ def _write(folder: Path, model: GPT, tokenizer: Tokenizer) -> None:
     inputs, sizes = example(model, any_size, any_size, any_size)
     with quiet():
         program = torch.export.export(Traced(model), (), inputs, dynamic_shapes=sizes)
+        for node in program.graph.nodes:
+            node.meta.pop("stack_trace", None)  # where on this machine each operation came from
         torch.export.save(program, folder / FILE)
     tokenizer.save(folder / "tokenizer.json")
 
