@@ -6,7 +6,7 @@ UI_PORT ?= 5000
 POOL ?= cpu
 # Two test processes more than cores, as some always wait for a server or a worker
 TESTERS ?= $(shell $(PYTHON) -c 'import os; print(min(6, os.cpu_count() + 2))')
-.PHONY: help train test check ui serve deploy worker lock clean
+.PHONY: help train test check ui lab serve deploy worker lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 12
@@ -25,6 +25,9 @@ check: $(READY) ## lint, formatting, types, and which layer may import which
 
 ui: $(READY) ## Prefect, MLflow and a worker on this machine, until Ctrl-C
 	@UI_PORT=$(UI_PORT) $(BIN)/python -m flows.services.ui
+
+lab: $(READY) ## run, watch, compare, talk and promote in the browser, until Ctrl-C; ARGS='--port 8080', see --help
+	@UI_PORT=$(UI_PORT) $(BIN)/python -m lab $(ARGS)
 
 serve: $(READY) ## answer requests in OpenAI's form with gpt@champion; ARGS='--port 8080 --slots 32', see --help
 	@$(BIN)/python -m serving $(ARGS)

@@ -26,11 +26,7 @@ class Rollback:
 
 def rollback(registry: "Registry", to: int | None, why: str) -> Rollback:
     """Give `champion` to version `to`, or to the champion before. Raises UserError, with nothing moved."""
-    why = " ".join(why.split())
-    if not why:
-        raise UserError("`--why` is empty; say in a few words what is wrong with the champion")
-    if len(why) > LONGEST_REASON:
-        raise UserError(f"`--why` has {len(why)} characters; {LONGEST_REASON} are the most")
+    why = _reason(why, "what is wrong with the champion")
     registry.moves.notice("champion")
     was = registry.aliases().get("champion")
     versions = {each.number: each for each, _ in registry.versions()}
@@ -46,6 +42,34 @@ def rollback(registry: "Registry", to: int | None, why: str) -> Rollback:
         registry.describe(was, f"gpt version {was} was rolled back to version {number}: {why}.")
     registry.describe(number, f"gpt version {number} is the champion again: {why}.")
     return Rollback(was, number)
+
+
+def promote(registry: "Registry", number: int, why: str) -> None:
+    """Give `champion` to version `number` because a person says so. Raises UserError, with nothing moved.
+
+    The version that loses the alias is not withdrawn: the next run is compared with the new champion alone.
+    """
+    why = _reason(why, "why this version should be champion")
+    registry.moves.notice("champion")
+    was = registry.aliases().get("champion")
+    versions = {each.number: each for each, _ in registry.versions()}
+    version = versions[_chosen(number, was, list(versions))]
+    if damage := damages(registry, version):
+        raise UserError(f"{damage}; nothing was moved")
+    if version.tags.get(WITHDRAWN):
+        registry.tag(number, {WITHDRAWN: ""})
+    registry.moves.move("champion", number, f"by hand: {why}", only_from=was)
+    registry.describe(number, f"gpt version {number} was made champion by hand: {why}.")
+
+
+def _reason(why: str, what: str) -> str:
+    """In one line. Raises UserError if it is empty or too long for the journal."""
+    why = " ".join(why.split())
+    if not why:
+        raise UserError(f"`--why` is empty; say in a few words {what}")
+    if len(why) > LONGEST_REASON:
+        raise UserError(f"`--why` has {len(why)} characters; {LONGEST_REASON} are the most")
+    return why
 
 
 def _chosen(number: int | None, champion: int | None, versions: list[int]) -> int:

@@ -1,0 +1,14 @@
+"""The pages of the lab and the way between them. `python -m lab` serves it."""
+
+import streamlit as st
+
+PAGES = (
+    st.Page("page/launch.py", title="Launch", icon=":material/rocket_launch:", url_path="launch", default=True),
+    st.Page("page/run.py", title="Run", icon=":material/show_chart:", url_path="run"),
+    st.Page("page/compare.py", title="Compare", icon=":material/table_chart:", url_path="compare"),
+    st.Page("page/playground.py", title="Playground", icon=":material/forum:", url_path="playground"),
+    st.Page("page/registry.py", title="Registry", icon=":material/inventory_2:", url_path="registry"),
+)
+
+st.set_page_config(page_title="gptcore lab", page_icon=":material/science:", layout="wide")
+st.navigation(PAGES, position="top").run()
