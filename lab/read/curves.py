@@ -59,6 +59,11 @@ def tracked(registry: "Registry", run: str) -> pd.DataFrame:
     return pd.DataFrame(columns, columns=[*TRACKED], dtype=float).rename_axis("step").sort_index().reset_index()
 
 
+def nothing() -> pd.DataFrame:
+    """What `tracked` gives of a run that MLflow has not heard of."""
+    return pd.DataFrame(columns=["step", *TRACKED], dtype=float)
+
+
 def thinned(table: pd.DataFrame, most: int = MOST) -> pd.DataFrame:
     """At most about so many rows, evenly spaced, the last among them."""
     if len(table) <= most:
