@@ -10,5 +10,5 @@ PAGES = (
     st.Page("page/registry.py", title="Registry", icon=":material/inventory_2:", url_path="registry"),
 )
 
-st.set_page_config(page_title="gptcore lab", page_icon=":material/science:", layout="wide")
+st.set_page_config(page_title="gptcore lab", layout="wide")
 st.navigation(PAGES, position="top").run()

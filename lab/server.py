@@ -69,7 +69,7 @@ def main() -> None:
     given = parser.parse_args()
     check_environment()
     app = make_app(os.environ.get("GPTCORE_LAB_TOKEN", ""))
-    uvicorn.run(app, host=given.host, port=given.port, log_level="warning", timeout_graceful_shutdown=1)
+    uvicorn.run(app, host=given.host, port=given.port, log_config=None, access_log=False, timeout_graceful_shutdown=1)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """All runs as a table, their curves over each other, and what a sweep has found."""
 
+from pathlib import Path
+
 import pandas as pd
 import streamlit as st
 
 from gptcore.evaluation.runs import varied
 from lab.page import charts
 from lab.page.parts import (
-    CHECKOUT,
     empty,
     flow_runs,
     known_experiments,
@@ -36,7 +37,7 @@ def show() -> None:
     st.title("Compare")
     with told():
         known = known_experiments()
-        table = experiments.table(known, flow_runs(), versions.registered(known_versions()), CHECKOUT)
+        table = experiments.table(known, flow_runs(), versions.registered(known_versions()), Path.cwd())
         if table.empty:
             empty("There is no run to compare.", "A sweep makes many.", "launch", "Launch a training")
             return
@@ -90,7 +91,7 @@ def _overlaid(known: dict[str, Experiment]) -> None:
 
 @st.cache_data(max_entries=256, show_spinner=False)
 def _curve(name: str, _experiment: Experiment) -> pd.DataFrame | None:
-    found = curves.of_experiment(_experiment, "model", CHECKOUT)
+    found = curves.of_experiment(_experiment, "model", Path.cwd())
     if found is None:
         return None
     one = cost.flops(_experiment.params, 1) or float("nan")

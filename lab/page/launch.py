@@ -7,11 +7,11 @@ import streamlit as st
 
 from gptcore.addresses import redacted
 from gptcore.config.presets import groups
-from lab.page.parts import CHECKOUT, deployments, duration, empty, known_experiments, prefect, told
+from lab.page.parts import deployments, duration, empty, known_experiments, prefect, told
 from lab.read import cost, experiments
 from lab.read.form import Field, Form, read_form, sections
 
-PARAMS = CHECKOUT / "params.yaml"
+PARAMS = Path("params.yaml")  # of the current folder, which is the checkout
 OVERRIDE = "o"  # of the page's address, one for each override
 
 
@@ -142,7 +142,7 @@ def _cost(form: Form) -> None:
 
 @st.cache_data(ttl=60, max_entries=64, show_spinner=False)
 def _same(values: dict[str, Any], known: tuple[str, ...]) -> str | None:
-    return experiments.same(values, CHECKOUT) if known else None
+    return experiments.same(values, Path.cwd()) if known else None
 
 
 def _start(form: Form) -> None:

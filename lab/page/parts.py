@@ -17,8 +17,7 @@ from lab.read.prefect import Deployment, Prefect, Run
 from lab.read.versions import Known
 from tasks.dvc.experiments import Experiment
 
-POLL_SECONDS = 2.0
-CHECKOUT = Path.cwd()
+POLL_SECONDS = 3.0
 STATES = {
     "Completed": "green", "Cached": "green", "Running": "orange", "Failed": "red", "Crashed": "red",
     "Cancelled": "gray", "Cancelling": "orange", "Pending": "blue", "Scheduled": "blue", "Late": "blue",
@@ -43,17 +42,17 @@ def deployments() -> list[Deployment]:
 
 @st.cache_data(ttl=POLL_SECONDS, show_spinner=False)
 def known_versions() -> list[Known]:
-    return versions.versions(CHECKOUT)
+    return versions.versions(Path.cwd())
 
 
 @st.cache_data(max_entries=2, show_spinner="Reading experiments")
 def _experiments(references: str) -> dict[str, Experiment]:
-    return experiments.all_experiments(CHECKOUT)
+    return experiments.all_experiments(Path.cwd())
 
 
 def known_experiments() -> dict[str, Experiment]:
     """Read anew only when there is another one."""
-    return _experiments(experiments.references(CHECKOUT))
+    return _experiments(experiments.references(Path.cwd()))
 
 
 @contextmanager
@@ -98,7 +97,7 @@ def systems() -> Mapping[str, str]:
 
 def mlflow_address() -> str:
     """Of an MLflow server: that of the registry, or the one of `make ui` over the checkout's own."""
-    uri = tracking_uri(CHECKOUT)
+    uri = tracking_uri(Path.cwd())
     if uri.startswith("http"):
         return redacted(uri).rstrip("/")
     port = int(os.environ.get("UI_PORT", "5000"))

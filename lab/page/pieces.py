@@ -1,12 +1,13 @@
 """Pieces of the page of a run."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
 from gptcore.errors import Unavailable, UserError
-from lab.page.parts import CHECKOUT, POLL_SECONDS, duration, known_experiments, state
+from lab.page.parts import POLL_SECONDS, duration, known_experiments, state
 from lab.read import curves, texts, versions
 from lab.read.log import Log, Point
 from lab.read.prefect import Run, Step
@@ -29,7 +30,7 @@ def heard(run: str, is_final: bool) -> pd.DataFrame:
 
 @st.cache_data(ttl=2 * POLL_SECONDS, max_entries=32, show_spinner=False)
 def _heard(run: str, is_final: bool) -> pd.DataFrame:
-    with versions.registry(CHECKOUT) as found:
+    with versions.registry(Path.cwd()) as found:
         return curves.tracked(found, run) if found else curves.nothing()
 
 
@@ -72,7 +73,7 @@ def events(log: Log) -> None:
 
 
 def samples(run: Run, tracked: pd.DataFrame) -> None:
-    found = texts.samples(CHECKOUT, plain_name(run.name), known_experiments().get(plain_name(run.name)))
+    found = texts.samples(Path.cwd(), plain_name(run.name), known_experiments().get(plain_name(run.name)))
     if found:
         st.subheader("Its text")
         for place, (title, text) in enumerate(reversed(found)):

@@ -1,5 +1,7 @@
 """Versions of the model: what the gate says of one, what it is made of; promote, roll back, rebuild; history."""
 
+from pathlib import Path
+
 import pandas as pd
 import streamlit as st
 
@@ -8,7 +10,7 @@ from gptcore.errors import UserError
 from gptcore.evaluation.verdict import Verdict
 from gptcore.registry.history import shown
 from gptcore.registry.judge import WITHDRAWN
-from lab.page.parts import CHECKOUT, empty, known_versions, prefect, told
+from lab.page.parts import empty, known_versions, prefect, told
 from lab.read import versions
 from lab.read.versions import Known
 
@@ -52,7 +54,7 @@ def _version(version: Known, champion: int) -> None:
         st.markdown(sentence)
     left, right = st.columns([3, 2], gap="large")
     with left:
-        verdict = versions.verdict(CHECKOUT, version.number)
+        verdict = versions.verdict(Path.cwd(), version.number)
         _verdict(verdict, champion)
         _actions(version, champion, verdict)
     with right:
@@ -105,7 +107,7 @@ def _promote(version: Known, verdict: Verdict | None) -> None:
         st.warning(f"The gate refused it: {verdict.because}")
     why = st.text_input("Why", key=f"why-{version.number}", help="The journal keeps it", max_chars=1000)
     if st.button(f"Make version {version.number} champion", type="primary", disabled=not why.strip()):
-        versions.promote(CHECKOUT, version.number, why)
+        versions.promote(Path.cwd(), version.number, why)
         _moved(version.number, f"by hand: {why}")
 
 
@@ -113,7 +115,7 @@ def _roll_back(version: Known) -> None:
     st.markdown("The champion before gets the alias, after a check of its files. This one is withdrawn for good.")
     why = st.text_input("What is wrong with it", key=f"back-{version.number}", max_chars=1000)
     if st.button(f"Withdraw version {version.number}", type="primary", disabled=not why.strip()):
-        _moved(versions.roll_back(CHECKOUT, None, why), f"rollback: {why}")
+        _moved(versions.roll_back(Path.cwd(), None, why), f"rollback: {why}")
 
 
 def _moved(number: int, because: str) -> None:
@@ -128,7 +130,7 @@ def _moved(number: int, because: str) -> None:
 
 def _history() -> None:
     st.subheader("History")
-    lines = versions.history(CHECKOUT)
+    lines = versions.history(Path.cwd())
     rows = [(shown(each.when), each.alias, each.was, each.to, each.why, each.who) for each in lines]
     table = pd.DataFrame(rows, columns=["when", "alias", "from", "to", "why", "who"]).astype(
         {"from": "Int64", "to": "Int64"}

@@ -1,12 +1,13 @@
 """Watch a run: its stages and why they ran, both losses, what it logs; cancel it, start it again."""
 
+from pathlib import Path
+
 import pandas as pd
 import streamlit as st
 
 from gptcore.addresses import redacted
 from lab.page import charts
 from lab.page.parts import (
-    CHECKOUT,
     POLL_SECONDS,
     duration,
     empty,
@@ -107,13 +108,13 @@ def _progress(steps: list[Step], log: Log, run: Run) -> None:
 def _curves(run: Run, steps: list[Step], log: Log) -> None:
     known = known_experiments()
     name = plain_name(run.name)
-    values = params.of_run(run, {each.name: each.params for each in known.values()}, CHECKOUT)
+    values = params.of_run(run, {each.name: each.params for each in known.values()}, Path.cwd())
     tracked = heard(name, run.is_final)
     tables = []
     for side, stage in curves.STAGES.items():
-        finished = curves.of_workspace(CHECKOUT, name, side)
+        finished = curves.of_workspace(Path.cwd(), name, side)
         if finished is None and name in known:
-            finished = curves.of_experiment(known[name], side, CHECKOUT)
+            finished = curves.of_experiment(known[name], side, Path.cwd())
         points = [point for step in steps if step.name == stage for point in log.points.get(step.id, [])]
         section = "train" if side == "model" else "baseline"
         batch = values.get(f"{section}.batch_tokens")

@@ -4,13 +4,14 @@ import re
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 
 from lab.read.prefect import Line, Prefect
 
 PROGRESS = re.compile(r"^\s*(\d+)% \|.*?\| (\w+) ([\d,]+)/([\d,]+)(.*?)(?:  (\d+):(\d\d) left)?$")
 FIGURE = re.compile(r"(?:(loss|val) ([\d.]+|nan|inf))|(?:([\d,]+) (tokens)/s)")
 EVENT = re.compile(r"went back to step|out of memory|resumed at step|was asked to stop|warning:")
-SHOWN = 200  # lines that are kept to be read
+SHOWN = 400  # lines that are kept to be read, more than come at once
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,17 @@ class Log:
     points: dict[str, list[Point]] = field(default_factory=dict)  # by the id of the step
     events: list[Line] = field(default_factory=list)
     last: deque[Line] = field(default_factory=lambda: deque(maxlen=SHOWN))
+    lock: Lock = field(default_factory=Lock)
 
     def update(self, prefect: Prefect) -> None:
-        while lines := prefect.lines(self.run, self.after):
-            self.add(lines)
+        with self.lock:
+            while lines := self._new(prefect.lines(self.run, self.after)):
+                self.add(lines)
+
+    def _new(self, lines: list[Line]) -> list[Line]:
+        """Without those of the last moment that are known already."""
+        known = {each.id for each in self.last if each.when == self.after}
+        return [each for each in lines if each.id not in known]
 
     def add(self, lines: Iterable[Line]) -> None:
         for line in lines:

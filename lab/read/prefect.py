@@ -55,6 +55,7 @@ class Step:
 class Line:
     """A line of a log."""
 
+    id: str
     when: str
     level: int
     text: str
@@ -110,11 +111,14 @@ class Prefect:
         return {str(each["key"]): str(each["data"]) for each in reversed(found)}
 
     def lines(self, run: str, after: str = "") -> list[Line]:
-        """Of a run's log, the oldest first: at most AT_ONCE that are later than `after`."""
+        """Of a run's log, the oldest first: at most AT_ONCE of those from `after` on, that moment included."""
         since = {"timestamp": {"after_": after}} if after else {}
         wanted = {"logs": {"flow_run_id": {"any_": [run]}, **since}, "sort": "TIMESTAMP_ASC", "limit": AT_ONCE}
         found = self._ask("POST", "/logs/filter", wanted)
-        return [Line(each["timestamp"], each["level"], each["message"], each.get("task_run_id")) for each in found]
+        return [
+            Line(each["id"], each["timestamp"], each["level"], each["message"], each.get("task_run_id"))
+            for each in found
+        ]
 
     def deployments(self) -> list[Deployment]:
         """Of the flow train-gpt; those first that a worker serves."""
