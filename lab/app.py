@@ -11,4 +11,5 @@ PAGES = (
 )
 
 st.set_page_config(page_title="gptcore lab", layout="wide")
+st.html("<style>.stMainBlockContainer { padding-top: 4.5rem; }</style>")
 st.navigation(PAGES, position="top").run()

@@ -19,7 +19,7 @@ from lab.read import cost, curves, experiments, versions
 from lab.read.experiments import BITS
 from tasks.dvc.experiments import Experiment
 
-AXES = ("tokens", "seconds", "tera_flops")
+AXES = ("tokens", "seconds", "TFLOPs")
 MOST = 12  # curves in one chart
 FIGURES = {
     BITS: st.column_config.NumberColumn("bits per byte", format="%.4f"),
@@ -95,7 +95,7 @@ def _curve(name: str, _experiment: Experiment) -> pd.DataFrame | None:
     if found is None:
         return None
     one = cost.flops(_experiment.params, 1) or float("nan")
-    return curves.thinned(found).assign(name=name, tera_flops=lambda of: of["tokens"] * one / 1e12)
+    return curves.thinned(found).assign(name=name, TFLOPs=lambda of: of["tokens"] * one / 1e12)
 
 
 def _parallel(table: pd.DataFrame, differing: list[str]) -> None:

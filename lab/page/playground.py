@@ -16,7 +16,7 @@ from lab.read.served import Child, Piece, Text, ready
 
 LOGS = Path("data/scratch/ui")
 LOOK_SECONDS = 0.4
-CHAMPION = "gpt@champion"
+CHAMPION, NOTHING = "gpt@champion", "nothing"
 STYLE = """<style>
 .said { white-space: pre-wrap; overflow-wrap: anywhere; font: 15px/1.7 ui-monospace, monospace; }
 .said span { border-radius: 3px; cursor: help; }
@@ -28,22 +28,19 @@ def show() -> None:
     st.title("Playground")
     with told():
         known = known_versions()
-        if not any("champion" in each.aliases for each in known):
-            how = "The first run that passes the gate makes one."
-            empty("There is no champion to talk to.", how, "launch", "Launch a training")
+        if not known:
+            how = "A run registers the model that it has trained."
+            empty("There is no model to talk to.", how, "launch", "Launch a training")
             return
-        numbers = [each.number for each in known]
+        is_led = any("champion" in each.aliases for each in known)
+        models = [*([CHAMPION] if is_led else []), *(f"gpt@{each.number}" for each in known)]
         body = _controls()
-        left, right = st.columns(2, gap="medium")
-        with left:
-            _side(CHAMPION, body, "Champion")
-        with right:
-            other = st.selectbox(
-                "Beside it", ["nothing", *map(str, numbers)], key="beside", bind="query-params",
-                format_func=lambda each: each if each == "nothing" else f"version {each}",
-            )  # fmt: skip
-            if other != "nothing":
-                _side(f"gpt@{other}", body, "")
+        sides = {"Model": models, "Beside it": [NOTHING, *models]}
+        for column, (name, choices) in zip(st.columns(2, gap="medium"), sides.items(), strict=True):
+            with column:
+                model = st.selectbox(name, choices, key=name.lower().replace(" ", "-"), bind="query-params")
+                if model != NOTHING:
+                    _side(model, body)
 
 
 def _controls() -> dict[str, Any]:
@@ -73,9 +70,7 @@ def _digest(body: Mapping[str, Any]) -> str:
     return sha256(json.dumps(body).encode()).hexdigest()[:12]
 
 
-def _side(model: str, body: Mapping[str, Any], title: str) -> None:
-    if title:
-        st.markdown(f"**{title}**")
+def _side(model: str, body: Mapping[str, Any]) -> None:
     if st.query_params.get("made") != _digest(body):
         st.caption("Press Generate.")
         return

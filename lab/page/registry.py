@@ -14,12 +14,10 @@ from lab.page.parts import empty, known_versions, prefect, told
 from lab.read import versions
 from lab.read.versions import Known
 
-STYLE = """<style>
-.lineage { max-width: 460px; width: 100%; color: inherit; }
-.lineage rect { fill: none; stroke: #a8a29e; }
-.lineage text { font: 12px sans-serif; fill: currentColor; text-anchor: middle; }
-.lineage text.hash { font: 11.5px monospace; opacity: .75; }
-.lineage .arrow { stroke: #a8a29e; fill: none; stroke-width: 1.5; } .lineage marker path { fill: #a8a29e; }
+DRAWING = """<style>
+rect { fill: none; stroke: #a8a29e; } text { font: 12px sans-serif; fill: INK; text-anchor: middle; }
+text.hash { font: 11.5px monospace; opacity: .8; }
+.arrow { stroke: #a8a29e; fill: none; stroke-width: 1.5; } marker path { fill: #a8a29e; }
 </style>"""
 
 
@@ -56,14 +54,22 @@ def _version(version: Known, champion: int) -> None:
     with left:
         verdict = versions.verdict(Path.cwd(), version.number)
         _verdict(verdict, champion)
-        _actions(version, champion, verdict)
+        _actions(version, verdict)
     with right:
         st.subheader("What it is made of")
-        st.html(STYLE + picture(version.outputs, version.tags.get("git_commit", ""), f"gpt version {version.number}"))
+        st.image(_lineage(version), width="stretch")
         with st.expander("How to get each of it"):
             for link in version.links:
                 st.caption(f"{link.what} `{link.name[:16]}`")
                 st.code(link.command, language="sh", wrap_lines=True)
+
+
+def _lineage(version: Known) -> str:
+    """The picture of the report page, as an image of its own, whose style must be in it."""
+    ink = "#fafaf9" if st.context.theme.type == "dark" else "#1c1917"
+    drawn = picture(version.outputs, version.tags.get("git_commit", ""), f"gpt version {version.number}")
+    head, _, rest = drawn.partition(">")
+    return f'{head} xmlns="http://www.w3.org/2000/svg">{DRAWING.replace("INK", ink)}{rest}'
 
 
 def _verdict(verdict: Verdict | None, champion: int) -> None:
@@ -79,22 +85,23 @@ def _verdict(verdict: Verdict | None, champion: int) -> None:
         st.caption(f"It was compared with {f'version {was}' if was else 'no champion'}; now version {champion} is it.")
 
 
-def _actions(version: Known, champion: int, verdict: Verdict | None) -> None:
+def _actions(version: Known, verdict: Verdict | None) -> None:
     st.subheader("Change")
-    if version.number != champion or "champion" not in version.aliases:
-        with st.popover("Promote", icon=":material/trophy:"):
-            _promote(version, verdict)
-    else:
-        with st.popover("Roll back", icon=":material/undo:"):
-            _roll_back(version)
-    with st.popover("Rebuild", icon=":material/build:"):
-        st.markdown("A run makes it again from its commit, parameters and data, and compares the two.")
-        if st.button("Start the rebuild"):
-            run = prefect().start("rebuild-gpt/rebuild-local", {"version": version.number})
-            st.switch_page("page/run.py", query_params={"run": run.id})
-    with st.popover("Export", icon=":material/download:"):
-        made = next((link.command for link in version.links if link.what == "model"), "")
-        st.code(f"{made}\ngptcore export --help", language="sh", wrap_lines=True)
+    with st.container(horizontal=True):
+        if "champion" in version.aliases:
+            with st.popover("Roll back", icon=":material/undo:", key=f"roll-back-{version.number}"):
+                _roll_back(version)
+        else:
+            with st.popover("Promote", icon=":material/trophy:", key=f"promote-{version.number}"):
+                _promote(version, verdict)
+        with st.popover("Rebuild", icon=":material/build:"):
+            st.markdown("A run makes it again from its commit, parameters and data, and compares the two.")
+            if st.button("Start the rebuild"):
+                run = prefect().start("rebuild-gpt/rebuild-local", {"version": version.number})
+                st.switch_page("page/run.py", query_params={"run": run.id})
+        with st.popover("Export", icon=":material/download:"):
+            made = next((link.command for link in version.links if link.what == "model"), "")
+            st.code(f"{made}\ngptcore export --help", language="sh", wrap_lines=True)
 
 
 def _promote(version: Known, verdict: Verdict | None) -> None:
@@ -112,7 +119,7 @@ def _promote(version: Known, verdict: Verdict | None) -> None:
 
 
 def _roll_back(version: Known) -> None:
-    st.markdown("The champion before gets the alias, after a check of its files. This one is withdrawn for good.")
+    st.markdown("The champion before gets the alias, after a check of its files. No run makes this one champion again.")
     why = st.text_input("What is wrong with it", key=f"back-{version.number}", max_chars=1000)
     if st.button(f"Withdraw version {version.number}", type="primary", disabled=not why.strip()):
         _moved(versions.roll_back(Path.cwd(), None, why), f"rollback: {why}")
