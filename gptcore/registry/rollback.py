@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gptcore.registry.journal import Line
     from gptcore.registry.tracking import Registry
 
+BY_HAND = "by hand: "  # begins the reason of a promotion by a person, which leads forward even to an earlier version
+
 
 @dataclass(frozen=True)
 class Rollback:
@@ -58,7 +60,7 @@ def promote(registry: "Registry", number: int, why: str) -> None:
         raise UserError(f"{damage}; nothing was moved")
     if version.tags.get(WITHDRAWN):
         registry.tag(number, {WITHDRAWN: ""})
-    registry.moves.move("champion", number, f"by hand: {why}", only_from=was)
+    registry.moves.move("champion", number, f"{BY_HAND}{why}", only_from=was)
     registry.describe(number, f"gpt version {number} was made champion by hand: {why}.")
 
 
@@ -88,8 +90,9 @@ def earlier(lines: "Sequence[Line]", champion: int | None) -> int | None:
     """The version that was champion before `champion`, leaving out those that were rolled back themselves."""
     held: list[int] = []
     for line in lines:
-        if line.alias == "champion" and line.to in held:
-            del held[held.index(line.to) + 1 :]
+        if line.alias == "champion" and line.to in held and not line.why.startswith(BY_HAND):
+            while held[-1] != line.to:
+                held.pop()
         elif line.alias == "champion" and line.to is not None:
             held.append(line.to)
     return next((each for each in reversed(held) if each != champion), None)

@@ -10,6 +10,7 @@ from lab.page import charts
 from lab.page.parts import (
     empty,
     flow_runs,
+    known_bounds,
     known_experiments,
     known_versions,
     systems,
@@ -37,7 +38,7 @@ def show() -> None:
     st.title("Compare")
     with told():
         known = known_experiments()
-        table = experiments.table(known, flow_runs(), versions.registered(known_versions()), Path.cwd())
+        table = experiments.table(known, known_bounds(), flow_runs(), versions.registered(known_versions()))
         if table.empty:
             empty("There is no run to compare.", "A sweep makes many.", "launch", "Launch a training")
             return

@@ -55,6 +55,15 @@ def known_experiments() -> dict[str, Experiment]:
     return _experiments(experiments.references(Path.cwd()))
 
 
+@st.cache_data(max_entries=2, show_spinner=False)
+def _bounds(references: str) -> dict[str, tuple[float, float]]:
+    return experiments.all_bounds(_experiments(references), Path.cwd())
+
+
+def known_bounds() -> dict[str, tuple[float, float]]:
+    return _bounds(experiments.references(Path.cwd()))
+
+
 @contextmanager
 def told() -> Iterator[None]:
     """What goes wrong in the block is one line on the page; what is away now is asked again by whoever polls."""
@@ -88,7 +97,7 @@ def duration(seconds: float) -> str:
 
 def systems() -> Mapping[str, str]:
     """The other pages that there are, by name: Prefect's, MLflow's, the server's."""
-    found = {"Prefect": prefect().address.removesuffix("/api")}
+    found = {"Prefect": prefect().start_page()}
     if address := mlflow_address():
         found["MLflow"] = address
     found["API"] = f"{serving_address()}/docs"

@@ -7,19 +7,18 @@ from typing import Any
 
 import pandas as pd
 
-from gptcore.config.paths import Paths
-from gptcore.errors import UserError
 from gptcore.evaluation.runs import Measured, Registered, Started, runs
 from gptcore.files import read_json
 from lab.read import cost
 from lab.read.prefect import Run
 from tasks.dvc.experiments import Experiment, experiments, find
-from tasks.runs import cached
+from tasks.dvc.repository import cache_folder
 from tasks.workspace.clone import git
 from tasks.workspace.workspace import plain_name
 
 BITS = "model.bits_per_byte"
 INTERVALS = "data/evaluation/intervals.json"
+Bounds = tuple[float, float]
 
 
 def references(checkout: Path) -> str:
@@ -41,13 +40,15 @@ def same(values: Mapping[str, Any], checkout: Path) -> str | None:
 
 
 def table(
-    known: Mapping[str, Experiment], flow_runs: Sequence[Run], versions: Mapping[str, Registered], checkout: Path
+    known: Mapping[str, Experiment],
+    bounds: Mapping[str, Bounds],
+    flow_runs: Sequence[Run],
+    versions: Mapping[str, Registered],
 ) -> pd.DataFrame:
     """As `gptcore.evaluation.runs`, with intervals against the baseline, the distance to the champion, and FLOPs."""
     measured = {name: Measured(each.params, each.metrics) for name, each in known.items()}
     started = {plain_name(run.name): Started(run.id, run.state, run.seconds) for run in reversed(flow_runs)}
     found = runs(measured, started, versions)
-    bounds = {name: _bounds(each, checkout) for name, each in known.items()}
     found["baseline_low"] = [bounds.get(name, (None, None))[0] for name in found.index]
     found["baseline_high"] = [bounds.get(name, (None, None))[1] for name in found.index]
     champion = found.loc[found["is_champion"], BITS]
@@ -57,14 +58,12 @@ def table(
     return found.astype(dict.fromkeys(("baseline_low", "baseline_high", "tera_flops"), float))
 
 
-def _bounds(experiment: Experiment, checkout: Path) -> tuple[float | None, float | None]:
-    """Of bits per byte less the baseline's, at 95 %."""
-    with suppress(UserError, KeyError, TypeError, OSError, ValueError):
-        difference = read_json(cached(experiment, INTERVALS, checkout))["difference"]["bits_per_byte"]
-        return float(difference["low"]), float(difference["high"])
-    return None, None
-
-
-def workspace_is_kept(checkout: Path, run: str) -> bool:
-    """Whether the files of a run that has failed are still there."""
-    return (Paths(checkout).scratch / "workspaces" / plain_name(run)).is_dir()
+def all_bounds(known: Mapping[str, Experiment], checkout: Path) -> dict[str, Bounds]:
+    """Of bits per byte less the baseline's, at 95 %, by name; without those whose file is not in DVC's cache."""
+    files, found = cache_folder(checkout) / "files" / "md5", {}
+    for name, experiment in known.items():
+        with suppress(KeyError, TypeError, OSError, ValueError):
+            md5 = experiment.outputs[INTERVALS]
+            difference = read_json(files / md5[:2] / md5[2:])["difference"]["bits_per_byte"]
+            found[name] = float(difference["low"]), float(difference["high"])
+    return found

@@ -88,7 +88,11 @@ class Prefect:
 
     def page(self, run: str) -> str:
         """Of a run, in Prefect's own UI."""
-        return f"{self.address.removesuffix('/api')}/runs/flow-run/{run}"
+        return f"{self.start_page()}/runs/flow-run/{run}"
+
+    def start_page(self) -> str:
+        """As a browser finds it, which may know the server by another name than this process."""
+        return (os.environ.get("PREFECT_UI_URL") or self.address.removesuffix("/api")).rstrip("/")
 
     def runs(self, limit: int = AT_ONCE) -> list[Run]:
         """Of the flow train-gpt, the newest first."""

@@ -20,7 +20,7 @@ from gptcore.errors import Unavailable, UserError
 LIKELIEST = 4  # other ids whose probabilities are told
 FEW_SLOTS = "4"
 START_SECONDS, STOP_SECONDS = 120.0, 5.0
-HEADERS = {"Authorization": f"Bearer {os.environ['OPENAI_API_KEY']}"} if os.environ.get("OPENAI_API_KEY") else {}
+KEY = "GPTCORE_SERVING_KEY"
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def streamed(address: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     whole = {**body, "stream": True, "logprobs": LIKELIEST}
     url = f"{address}/v1/completions"
     try:
-        with httpx.stream("POST", url, json=whole, headers=HEADERS, timeout=60.0, trust_env=False) as answer:
+        with httpx.stream("POST", url, json=whole, headers=_headers(), timeout=60.0, trust_env=False) as answer:
             if answer.is_error:
                 answer.read()
                 raise UserError(_said(answer.text))
@@ -136,6 +136,11 @@ def pieces(choice: Mapping[str, Any]) -> Iterator[Piece]:
         return
     for token, logprob, others in zip(tokens, told["token_logprobs"], told["top_logprobs"], strict=True):
         yield Piece(token, logprob, others or {})
+
+
+def _headers() -> dict[str, str]:
+    key = os.environ.get(KEY)
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def _said(text: str) -> str:
