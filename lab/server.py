@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import threading
+from contextlib import suppress
 from http.cookies import SimpleCookie
 from pathlib import Path
 from secrets import compare_digest
@@ -15,6 +17,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gptcore.config.environment import check_environment
+from gptcore.errors import UserError
 
 COOKIE, TOKEN = "gptcore-lab", "token"
 OPEN = "/_stcore/health"  # for those who ask whether the server is up
@@ -62,6 +65,14 @@ def make_app(token: str) -> streamlit.App:
     return app
 
 
+def _look_once() -> None:
+    """DVC keeps what it reads of an experiment (0.2 s each the first time), so the first page need not wait for it."""
+    from lab.read.experiments import all_experiments
+
+    with suppress(UserError):
+        all_experiments(Path.cwd())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lab.server", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
@@ -69,6 +80,7 @@ def main() -> None:
     given = parser.parse_args()
     check_environment()
     app = make_app(os.environ.get("GPTCORE_LAB_TOKEN", ""))
+    threading.Thread(target=_look_once, name="look", daemon=True).start()
     uvicorn.run(app, host=given.host, port=given.port, log_config=None, access_log=False, timeout_graceful_shutdown=1)
 
 

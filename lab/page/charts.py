@@ -29,7 +29,8 @@ def single(table: pd.DataFrame, over: str, value: str, title: str) -> Any:
 def several(table: pd.DataFrame, over: str, value: str, title: str) -> Any:
     """A line for each `name`."""
     legend = alt.Legend(orient="bottom", columns=2, labelLimit=260)
-    return _lines(table, over, value, title).encode(color=alt.Color("name:N", title=None, legend=legend))
+    color = alt.Color("name:N", title=None, legend=legend)
+    return _lines(table, over, value, title).encode(color=color).properties(height=HEIGHT + 120)
 
 
 def _lines(table: pd.DataFrame, over: str, value: str, title: str) -> Any:

@@ -101,11 +101,11 @@ def _curve(name: str, _experiment: Experiment) -> pd.DataFrame | None:
 
 def _parallel(table: pd.DataFrame, differing: list[str]) -> None:
     measured = table[table[BITS].notna()]
-    numeric = [name for name in varied(measured, differing) if pd.api.types.is_numeric_dtype(measured[name])]
-    if len(measured) < 3 or not numeric:
+    numbers = measured[varied(measured, differing)].apply(pd.to_numeric, errors="coerce").dropna(axis="columns")
+    if len(measured) < 3 or numbers.empty:
         return
     st.subheader("What matters")
-    picked = measured[[*numeric[:7], BITS]].rename(columns={BITS: "bits per byte"})
+    picked = numbers.iloc[:, :7].assign(**{"bits per byte": measured[BITS]})
     picked.columns = [name.replace(".", " ") for name in picked.columns]
     st.altair_chart(charts.parallel(picked, [*picked.columns], "bits per byte"), width="stretch")
 

@@ -55,6 +55,7 @@ def table(
     found["against_champion"] = found[BITS] - (champion.iloc[0] if len(champion) else float("nan"))
     flops = {name: cost.flops(each.params, each.metrics.get("model.tokens")) for name, each in known.items()}
     found["tera_flops"] = [None if (each := flops.get(name)) is None else each / 1e12 for name in found.index]
+    found[["state", "aliases"]] = found[["state", "aliases"]].fillna("")
     return found.astype(dict.fromkeys(("baseline_low", "baseline_high", "tera_flops"), float))
 
 
