@@ -50,11 +50,11 @@ def _go(overrides: list[str]) -> None:
 def _presets(form: Form) -> None:
     st.subheader("Presets")
     known = groups(PARAMS.parent / "conf")
-    columns = st.columns(3)
-    for place, (group, choices) in enumerate(known.items()):
+    columns = [column for _ in range(0, len(known), 3) for column in st.columns(3)]
+    for column, (group, choices) in zip(columns, known.items(), strict=False):
         chosen, told_of = form.choices.get(group, ""), {"": "as in params.yaml"}
         told_of |= {name: f"{name}: {why}" for name, why in choices.items()}
-        columns[place % 3].selectbox(
+        column.selectbox(
             group, [*told_of], [*told_of].index(chosen), key=f"{group}={chosen}", on_change=_chosen,
             args=(form, group, f"{group}={chosen}"), format_func=told_of.__getitem__,
             help=choices.get(chosen) or f"A group of values, conf/{group}/",
@@ -77,10 +77,10 @@ def _fields(form: Form) -> None:
     fields = known[section or "train"]
     if said := form.mistakes.get(section or "") or form.mistakes.get(""):
         st.error(said)
-    columns = st.columns(2)
-    for place, field in enumerate(fields):
-        with columns[place % 2]:
-            _widget(form, field)
+    for row in range(0, len(fields), 2):  # so that one column on a narrow page keeps the order
+        for column, field in zip(st.columns(2), fields[row : row + 2], strict=False):
+            with column:
+                _widget(form, field)
 
 
 def _widget(form: Form, field: Field) -> None:
@@ -135,7 +135,7 @@ def _cost(form: Form) -> None:
         st.caption("The size of the vocabulary comes from the corpus, so the cost is not known before.")
         return
     sizes = f"{found.parameters:,} parameters, {found.flops / 1e12:,.2f} TFLOPs of training"
-    by = f"by the last {found.runs} runs"
+    by = f"by the last {found.runs} runs" if found.runs > 1 else "by the last run"
     took = f"about {duration(found.seconds)} {by}" if found.seconds else "no run tells how long"
     st.caption(f"{sizes}; {took}. The baseline comes on top.")
 
