@@ -35,18 +35,35 @@ def _heard(run: str, is_final: bool) -> pd.DataFrame:
 
 
 def tiles(points: Sequence[Point], run: Run) -> None:
-    last = points[-1] if points else None
-    figures = {
-        "loss of the last batch": None if last is None or last.loss is None else f"{last.loss:.3f}",
-        "validation loss": None if last is None or last.val_loss is None else f"{last.val_loss:.3f}",
-        "tokens per second": None if last is None or not last.tokens_per_second else f"{last.tokens_per_second:,.0f}",
-        "running for": duration(run.seconds) if run.began else None,
-    }
-    shown = {name: figure for name, figure in figures.items() if figure}
+    """How far it is; of a run that has ended, what it has measured."""
+    shown = {name: figure for name, figure in (_result(run) if run.is_final else _state(points)).items() if figure}
+    shown |= {"took" if run.is_final else "running for": duration(run.seconds)} if run.began else {}
     if shown:
         with st.container(horizontal=True):
             for name, figure in shown.items():
                 st.metric(name, figure, border=True)
+
+
+def _state(points: Sequence[Point]) -> Mapping[str, str | None]:
+    last = points[-1] if points else None
+    return {
+        "loss of the last batch": None if last is None or last.loss is None else f"{last.loss:.3f}",
+        "validation loss": None if last is None or last.val_loss is None else f"{last.val_loss:.3f}",
+        "tokens per second": None if last is None or not last.tokens_per_second else f"{last.tokens_per_second:,.0f}",
+    }
+
+
+def _result(run: Run) -> Mapping[str, str | None]:
+    experiment = known_experiments().get(plain_name(run.name))
+    metrics = experiment.metrics if experiment else {}
+    shapes = {
+        "bits per byte": ("model.bits_per_byte", ".4f"),
+        "the baseline's": ("baseline.bits_per_byte", ".4f"),
+        "parameters": ("model.parameters", ","),
+        "tokens per second": ("model.tokens_per_second", ",.0f"),
+    }
+    found = {name: (metrics.get(key), shape) for name, (key, shape) in shapes.items()}
+    return {name: None if value is None else f"{value:{shape}}" for name, (value, shape) in found.items()}
 
 
 def stages(steps: Sequence[Step], pages: Mapping[str, str]) -> None:

@@ -1,5 +1,6 @@
 """Servers of models, and the texts that they make: a text goes on while nobody looks."""
 
+import atexit
 import json
 import os
 import socket
@@ -55,6 +56,7 @@ class Child:
         command = [sys.executable, "-m", "serving", "--model", model, "--port", str(port), "--slots", FEW_SLOTS]
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        atexit.register(self.stop)
         self._wait(model)
 
     def _wait(self, model: str) -> None:
@@ -67,6 +69,7 @@ class Child:
             time.sleep(0.2)
 
     def stop(self) -> None:
+        atexit.unregister(self.stop)
         self.process.terminate()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(STOP_SECONDS)

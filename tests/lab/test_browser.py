@@ -33,6 +33,7 @@ def lab(finished: Path, cluster: Cluster) -> Iterator[str]:
     with cluster.launched(finished, "lab", "--port", str(port), log="lab.log"), cluster.worker(finished):
         scratch.wait_until(lambda: "Ctrl-C" in log.read_text())
         yield f"http://127.0.0.1:{port}"
+    assert scratch.processes_in(finished) == []
 
 
 def opened(browser: Browser, address: str) -> Page:
@@ -82,5 +83,5 @@ def test_launch_watch_compare_promote_and_roll_back(lab: str, finished: Path) ->
         expect(version).to_have_value(re.compile(r"version 1 \(champion"), timeout=PATIENCE)
 
         page.goto(f"{lab}/compare")
-        sees(page, "Loss curves")
-        assert re.search(r"[a-z]+-[a-z]+, [a-z]+-[a-z]+\. Choose rows", page.inner_text("body"))
+        both = page.get_by_text(re.compile(r"\w+-\w+, \w+-\w+\. Choose rows"))
+        expect(both).to_be_visible(timeout=PATIENCE)
