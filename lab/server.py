@@ -66,7 +66,8 @@ def make_app(token: str) -> streamlit.App:
 
 
 def _look_once() -> None:
-    """DVC keeps what it reads of an experiment (0.2 s each the first time), so the first page need not wait for it."""
+    """So that the first page need not wait: imports, and what DVC keeps of each experiment that it reads (0.2 s)."""
+    import gptcore.registry.tracking  # noqa: F401
     from lab.read.experiments import all_experiments
 
     with suppress(UserError):

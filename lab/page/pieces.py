@@ -1,6 +1,7 @@
 """Pieces of the page of a run."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -89,8 +90,18 @@ def events(log: Log) -> None:
         st.code("\n".join(line.text for line in log.events[-20:]), language=None, wrap_lines=True)
 
 
-def samples(run: Run, tracked: pd.DataFrame) -> None:
-    found = texts.samples(Path.cwd(), plain_name(run.name), known_experiments().get(plain_name(run.name)))
+@st.cache_data(ttl=4 * POLL_SECONDS, max_entries=32, show_spinner=False)
+def _texts(run: str) -> list[tuple[str, str]]:
+    with versions.registry(Path.cwd()) as registry:
+        return texts.heard(registry, run) if registry else []
+
+
+def samples(run: Run) -> None:
+    name = plain_name(run.name)
+    found = texts.samples(Path.cwd(), name, known_experiments().get(name))
+    if not found and not run.is_final:
+        with suppress(Unavailable, UserError):
+            found = _texts(name)
     if found:
         st.subheader("Its text")
         for place, (title, text) in enumerate(reversed(found)):

@@ -68,7 +68,7 @@ def _live(number: str, every: float | None) -> None:
         with right:
             stages(steps, prefect().artifacts(number))
             events(log)
-        samples(run, heard(plain_name(run.name), run.is_final))
+        samples(run)
         with st.expander("Log"):
             st.code("\n".join(line.text for line in log.last) or "Nothing yet.", language=None, height=360)
 

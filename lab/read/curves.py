@@ -49,14 +49,23 @@ def of_log(points: Sequence[Point]) -> pd.DataFrame:
 
 def tracked(registry: "Registry", run: str) -> pd.DataFrame:
     """What MLflow has heard of the training of a flow run: a row for each point; none if no tracker was on."""
-    experiment, quote = registry.client.get_experiment_by_name(EXPERIMENT), '"' if "'" in run else "'"
-    query = f"tags.flow_run_name = {quote}{run}{quote}"
-    found = registry.client.search_runs([experiment.experiment_id], query, max_results=1) if experiment else []
+    found = training(registry, run)
     columns: dict[str, Mapping[int, float]] = {}
     for name in TRACKED if found else ():
-        history = registry.client.get_metric_history(found[0].info.run_id, name)
+        history = registry.client.get_metric_history(found, name)
         columns[name] = {point.step: point.value for point in history}
     return pd.DataFrame(columns, columns=[*TRACKED], dtype=float).rename_axis("step").sort_index().reset_index()
+
+
+def training(registry: "Registry", run: str) -> str:
+    """The id of MLflow's run of the training of a flow run; "" if it has not heard of it."""
+    experiment = registry.client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None or {"'", '"'} <= {*run}:  # no name that MLflow's queries can hold
+        return ""
+    quote = '"' if "'" in run else "'"
+    query = f"tags.flow_run_name = {quote}{run}{quote}"
+    found = registry.client.search_runs([experiment.experiment_id], query, max_results=1)
+    return str(found[0].info.run_id) if found else ""
 
 
 def nothing() -> pd.DataFrame:
