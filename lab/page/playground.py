@@ -12,10 +12,11 @@ import streamlit as st
 
 from gptcore.errors import Unavailable
 from lab.page.parts import empty, known_versions, serving_address, told
-from lab.read.served import Child, Piece, Text, ready
+from lab.read.served import Child, Piece, Text, ready, route
 
 LOGS = Path("data/scratch/ui")
 LOOK_SECONDS = 0.4
+OURS = ("top_k", "min_p", "repetition_penalty")  # fields that OpenAI's client does not know
 CHAMPION, NOTHING = "gpt@champion", "nothing"
 STYLE = """<style>
 .said { white-space: pre-wrap; overflow-wrap: anywhere; font: 15px/1.7 ui-monospace, monospace; }
@@ -59,7 +60,9 @@ def _controls() -> dict[str, Any]:
             "repetition_penalty": third.number_input("repetition penalty", 0.1, 10.0, 1.0, 0.1, key="penalty", **bound),
             "seed": first.number_input("seed", 0, 1 << 31, 1, key="seed", **bound),
         }  # fmt: skip
-    body = {"prompt": prompt, **values}
+    is_chat = st.toggle("Chat", key="chat", bind="query-params", help="For a model that has a chat template")
+    asked = {"messages": [{"role": "user", "content": prompt}]} if is_chat else {"prompt": prompt}
+    body = {**asked, **values}
     if st.button("Generate", type="primary", icon=":material/play_arrow:", disabled=not prompt):
         st.query_params["made"] = _digest(body)
     return body
@@ -79,7 +82,9 @@ def _side(model: str, body: Mapping[str, Any]) -> None:
     if here is None:
         raise Unavailable(f"the server of {model} at {address} is not ready")
     text = _text(address, here.sha256, json.dumps(body))
-    st.fragment(_said, run_every=None if text.is_done else LOOK_SECONDS)(text, str(body["prompt"]), text.is_done)
+    st.fragment(_said, run_every=None if text.is_done else LOOK_SECONDS)(
+        text, str(body.get("prompt", "")), text.is_done
+    )
     _snippets(address, body)
 
 
@@ -129,21 +134,22 @@ def _token(piece: Piece) -> str:
 def _snippets(address: str, body: Mapping[str, Any]) -> None:
     with st.expander("curl and Python"):
         written = json.dumps(body, ensure_ascii=False).replace("'", "'\\''")
-        st.code(
-            f"curl {address}/v1/completions -H 'Content-Type: application/json' -d '{written}'", "sh", wrap_lines=True
-        )
-        own = {
-            "prompt": body["prompt"],
-            **{name: body[name] for name in ("max_tokens", "temperature", "top_p", "seed")},
-        }
-        extra = {name: value for name, value in body.items() if name not in own}
-        words = "".join(f"    {name}={value!r},\n" for name, value in own.items())
-        st.code(
-            f'from openai import OpenAI\n\nclient = OpenAI(base_url="{address}/v1", api_key="none")\n'
-            f'said = client.completions.create(\n    model="gpt",\n{words}    extra_body={extra!r},\n)\n'
-            "print(said.choices[0].text)",
-            "python",
-        )
+        header = "-H 'Content-Type: application/json'"
+        st.code(f"curl {address}{route(body)} {header} -d '{written}'", "sh", wrap_lines=True)
+        st.code(_python(address, body), "python", wrap_lines=True)
+
+
+def _python(address: str, body: Mapping[str, Any]) -> str:
+    """With OpenAI's client, whose own fields are named; ours are additional ones."""
+    own = {name: value for name, value in body.items() if name not in OURS}
+    extra = {name: value for name, value in body.items() if name in OURS}
+    words = "".join(f"    {name}={value!r},\n" for name, value in own.items())
+    what, said = ("chat.completions", "message.content") if "messages" in body else ("completions", "text")
+    return (
+        f'from openai import OpenAI\n\nclient = OpenAI(base_url="{address}/v1", api_key="none")\n'
+        f'said = client.{what}.create(\n    model="gpt",\n{words}    extra_body={extra!r},\n)\n'
+        f"print(said.choices[0].{said})"
+    )
 
 
 show()

@@ -111,10 +111,16 @@ class Text:
         return "".join(each.text for each in self.pieces)
 
 
+def route(body: Mapping[str, Any]) -> str:
+    """Messages are a conversation, of a model that has a chat template."""
+    return "/v1/chat/completions" if "messages" in body else "/v1/completions"
+
+
 def streamed(address: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The chunks of a completion. Raises UserError, Unavailable."""
-    whole = {**body, "stream": True, "logprobs": LIKELIEST}
-    url = f"{address}/v1/completions"
+    """The chunks of a completion, or of an answer in a conversation. Raises UserError, Unavailable."""
+    likeliest = {"logprobs": True, "top_logprobs": LIKELIEST} if "messages" in body else {"logprobs": LIKELIEST}
+    whole = {**body, "stream": True, **likeliest}
+    url = address + route(body)
     try:
         with httpx.stream("POST", url, json=whole, headers=_headers(), timeout=60.0, trust_env=False) as answer:
             if answer.is_error:
@@ -133,12 +139,17 @@ def streamed(address: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def pieces(choice: Mapping[str, Any]) -> Iterator[Piece]:
     """Of a chunk: tokens with their probabilities where it has them, else its text."""
     told = choice.get("logprobs") or {}
-    tokens = told.get("tokens") or []
-    if "".join(tokens) != choice["text"]:  # ids that are no whole character have no text of their own
-        yield Piece(choice["text"])
-        return
-    for token, logprob, others in zip(tokens, told["token_logprobs"], told["top_logprobs"], strict=True):
-        yield Piece(token, logprob, others or {})
+    text = choice["text"] if "text" in choice else choice["delta"].get("content") or ""
+    if "content" in told:
+        found = [
+            Piece(each["token"], each["logprob"], {other["token"]: other["logprob"] for other in each["top_logprobs"]})
+            for each in told["content"] or ()
+        ]
+    else:
+        columns = (told.get(name) or () for name in ("tokens", "token_logprobs", "top_logprobs"))
+        found = [Piece(token, logprob, others or {}) for token, logprob, others in zip(*columns, strict=True)]
+    # ids that are no whole character have no text of their own
+    yield from found if "".join(each.text for each in found) == text else [Piece(text)]
 
 
 def _headers() -> dict[str, str]:
