@@ -31,8 +31,8 @@ docs: $(READY) ## make a site of docs/ and of all docstrings, in build/docs
 ui: $(READY) ## Prefect, MLflow and a worker on this machine, until Ctrl-C
 	@UI_PORT=$(UI_PORT) $(BIN)/python -m flows.services.ui
 
-serve: $(READY) ## answer requests in OpenAI's form with gpt@champion; ARGS='--port 8080 --slots 32', see --help
-	@$(BIN)/python -m serving $(ARGS)
+serve: $(READY) ## answer requests in OpenAI's form with gpt@champion; INT8=1 for 8-bit weights, ARGS='--port 8080 --slots 32', see --help
+	@$(BIN)/python -m serving $(if $(INT8),--int8) $(ARGS)
 
 deploy: $(READY) ## create or update pools, deployments and automations on the server at PREFECT_API_URL; POOLS='gpu gpu-docker' adds these
 	@$(BIN)/python -m flows.services.deploy $(POOLS)

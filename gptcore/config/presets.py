@@ -185,6 +185,9 @@ def _check_across(sections: dict[str, Any]) -> None:
     for field, value in named.items():
         if value == "start" and not sections["train"].start:
             raise UserError(f"params.yaml: {field} is start, and there is none: set train.start, as in {EXAMPLE}")
+    if sections["lora"].rank:
+        sections["lora"].require_start(sections["train"].start)
+        sections["lora"].require_fits(sections["model"])
     trained = {"train": ("model", sections["model"])}
     if sections["baseline"].source == "train":
         trained["baseline"] = ("baseline.model", sections["baseline"].model)

@@ -118,6 +118,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                     logits.masked_fill_(uncounted[chunk, None], 0)
                 if x_grad is not None:
                     torch.mm(logits, weight_low, out=x_grad[chunk])
+                if with_gradient and ctx.needs_input_grad[1]:  # not of a frozen head
                     weight_grad = _plus_product(weight_grad, logits.T, x_low[chunk], weight.dtype)
         ctx.x_dtype = x.dtype
         count = None if uncounted is None else (n - uncounted.sum()).clamp_min(1)
@@ -127,10 +128,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x_grad, weight_grad, count = ctx.saved_tensors
-        gradient = gradients[0] / (
-            len(x_grad) if count is None else count
-        )  # only here: before the scaler's factor, float16 would underflow
-        return x_grad.to(ctx.x_dtype) * gradient, weight_grad * gradient, None, None, None, None, None, None
+        # only here: before the scaler's factor, float16 would underflow
+        gradient = gradients[0] / (len(x_grad) if count is None else count)
+        weight_grad = None if weight_grad is None else weight_grad * gradient
+        return x_grad.to(ctx.x_dtype) * gradient, weight_grad, None, None, None, None, None, None
 
 
 def _chunk_rows(n: int, columns: int, device: str) -> int:

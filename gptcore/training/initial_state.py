@@ -13,6 +13,7 @@ from gptcore.model.config import ModelConfig
 from gptcore.model.fill import fill
 from gptcore.model.folder import load_export
 from gptcore.model.gpt import GPT
+from gptcore.model.lora_config import LoraConfig
 from gptcore.tokens.token_files import PairTokens, document_starts, open_tokens, read_meta
 from gptcore.tokens.tokenizer import Tokenizer
 from gptcore.training import distributed
@@ -23,7 +24,9 @@ from gptcore.training.stream_batches import StreamBatches
 from gptcore.training.train import TrainState
 
 
-def new_state(model: ModelConfig, optim: OptimConfig, train: TrainConfig, paths: Paths) -> TrainState:
+def new_state(
+    model: ModelConfig, optim: OptimConfig, train: TrainConfig, paths: Paths, lora: LoraConfig | None = None
+) -> TrainState:
     """A state at step 0, on the training split of data/tokens or the stream it describes. Raises UserError."""
     tokens = paths.tokens
     device = settings().torch_device()
@@ -32,11 +35,13 @@ def new_state(model: ModelConfig, optim: OptimConfig, train: TrainConfig, paths:
         os.environ["TORCHINDUCTOR_DETERMINISTIC"] = "1"  # the compiler reads it when it is imported
     documents = document_starts(tokens, "train") if train.order == "documents" else None
     vocab_size = read_meta(tokens).vocab_size
-    require_memory(model, vocab_size, device)
+    require_memory(model, vocab_size, device, frozen=lora is not None)
     compiler = "inductor" if settings().compiles() else None
+    if lora:
+        lora.require_start(train.start)
     begun = started(model, train, paths) if train.start else None
     found = open_tokens(tokens, "train")
-    state = TrainState(model, optim, train, found, vocab_size, device, documents, compiler, begun)
+    state = TrainState(model, optim, train, found, vocab_size, device, documents, compiler, begun, lora)
     if isinstance(found, PairTokens):
         batch_size = state.batches.batch_size
         state.batches = pair_batches(found, paths, model.block_size, batch_size, train.order, train.seed)

@@ -10,6 +10,7 @@ from gptcore.config.params import read_params, validate_section
 from gptcore.config.paths import Paths
 from gptcore.errors import UserError
 from gptcore.model.config import ModelConfig
+from gptcore.model.lora_config import LoraConfig
 from gptcore.tokens.packing import UNCOUNTED
 from gptcore.tokens.token_files import verify_tokens
 from gptcore.training.batches import Batch, Batches, BatchSource
@@ -46,7 +47,8 @@ def overfit(paths: Paths, steps: int) -> tuple[float, Iterator[StepReport]]:
     changes = {"steps": steps, "spike_nats": 0.0}
     train = validate_section(values, "train", TrainConfig).model_copy(update=changes)
     verify_tokens(paths.tokens)
-    state = new_state(model, optim, train, paths)
+    lora = validate_section(values, "lora", LoraConfig)
+    state = new_state(model, optim, train, paths, lora.if_any())
     make_ready(state)
     state.batches = SameBatch(state.batches)
     return least_loss(*state.batches[0]) + KNOWN_BY_HEART, fit(state)

@@ -13,6 +13,8 @@ from torch.amp import GradScaler
 from gptcore.errors import UserError
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
+from gptcore.model.lora import adapt, trained
+from gptcore.model.lora_config import LoraConfig
 from gptcore.tokens.token_files import Tokens
 from gptcore.training import distributed, sharding
 from gptcore.training.batches import Batch, Batches, BatchSource, prepared
@@ -43,11 +45,13 @@ class TrainState:
     def __init__(
         self, model: ModelConfig, optim: OptimConfig, train: TrainConfig,
         tokens: Tokens, vocab_size: int, device: torch.device,
-        documents: NDArray[np.int64] | None = None, compiler: str | None = None, start: GPT | None = None,
+        documents: NDArray[np.int64] | None = None, compiler: str | None = None,
+        start: GPT | None = None, lora: LoraConfig | None = None,
     ) -> None:  # fmt: skip
         """`compiler` is a backend of torch.compile; None compiles nothing. Raises UserError.
 
-        `start` has the weights to begin with; without it they are drawn from the seed.
+        `start` has the weights to begin with; without it they are drawn from the seed. With `lora` they are frozen, and
+        an adapter of them is trained.
         """
         batch_size, rest = divmod(train.batch_tokens, model.block_size)
         if rest:
@@ -60,10 +64,13 @@ class TrainState:
         if len(tokens) <= 2 * model.block_size:
             raise UserError(f"block_size {model.block_size} is too long for {len(tokens):,} training tokens")
         self.device, self.steps, self.step, self.seed = device, train.steps, 0, train.seed
-        self.model = (start or GPT(model, vocab_size, train.seed)).to(device)
+        self.model = start or GPT(model, vocab_size, train.seed)
+        if lora:
+            self._adapt(lora)
+        self.model.to(device)
         self.dtype = matrix_dtype(train.precision, device)
         self.spread = sharding.wrap(self.model, device, compiler, self.dtype)
-        self.optimizer = Optimizer(optim, self.model, train.steps, self.dtype)
+        self.optimizer = Optimizer(optim, self.model, train.steps, self.dtype, lora)
         self.batches: BatchSource = Batches(tokens, model.block_size, batch_size, train.order, train.seed, documents)
         self.micro_batch = batch_size
         self.reads_late = device.type == "cuda"  # a CPU has done the step when it returns
@@ -71,12 +78,20 @@ class TrainState:
         # scales float16 gradients so that small ones do not underflow, and skips steps whose gradients overflow
         self.scaler = GradScaler(device.type, enabled=self.dtype == torch.float16)
 
+    def _adapt(self, lora: LoraConfig) -> None:
+        if sharding.parts() > 1:
+            raise UserError(
+                "an adapter is too small to be split over ranks, and its base stays whole: set GPTCORE_SHARDING=ddp, "
+                "or lora.rank=0 to train all weights"
+            )
+        adapt(self.model, lora, self.seed)
+
     def autocast(self) -> AbstractContextManager[object]:
         return nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything needed to resume, by name."""
-        weights = {f"model/{name}": each for name, each in self.model.named_parameters()}
+        """Everything needed to resume, by name; no weight that is frozen."""
+        weights = {f"model/{name}": each for name, each in trained(self.model).items()}
         moments = {f"optimizer/{name}": each for name, each in self.optimizer.tensors(self.model).items()}
         guard = {f"guard/{name}": each for name, each in self.guard.tensors().items()}
         scaler = {f"scaler/{name}": torch.tensor(each) for name, each in self.scaler.state_dict().items()}
@@ -98,7 +113,7 @@ class TrainState:
     def load_tensors(self, tensors: dict[str, Tensor], step: int) -> None:
         """Restore the state that `tensors()` returned at `step`. The optimizer may take ownership of the tensors."""
         with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
+            for name, parameter in trained(self.model).items():
                 parameter.copy_(sharding.laid_out_as(tensors[f"model/{name}"], parameter))
         for each in self.optimizer.optimizers:
             each.state.clear()
@@ -166,7 +181,7 @@ def loss_and_gradients(state: TrainState, batch: Batch, micro_batch: int) -> Ten
             # ranks average their gradients; multiply to get the sum
             state.scaler.scale(part_loss * distributed.count()).backward()
         loss += part_loss.detach()
-    gradient = next(state.model.h.parameters()).grad
+    gradient = next(each for each in state.model.h.parameters() if each.requires_grad).grad
     assert gradient is not None
     seen = torch.zeros_like(loss) if state.scaler.is_enabled() else sharding.own_part(gradient).sum()
     return distributed.total(torch.stack((loss, seen)))

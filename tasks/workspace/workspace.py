@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ class Workspace:
         self.settings: dict[str, str] = {}  # GPTCORE_* variables for the stages
         self._known: dict[str, Verdict] = {}
 
-    @property
+    @cached_property
     def stages(self) -> list[str]:
         """Those of its dvc.yaml: that of an old commit need not have all of STAGES."""
         known = read_params(self.root / "dvc.yaml")["stages"]

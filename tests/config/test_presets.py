@@ -25,6 +25,8 @@ from tests.support.weights import random_model
 CHOICES = groups(ROOT / "conf")
 PRESETS = [f"{group}={choice}" for group, choices in CHOICES.items() for choice in choices]
 
+OF_A_START = ("experiment=finetune", "tokenizer=start", "lora=rank8", "lora=qlora")
+
 
 @pytest.fixture(scope="module")
 def composed(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -58,7 +60,7 @@ def a_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_validates(composed: Path, a_start: Path, preset: str) -> None:
-    needs = [f"train.start={a_start}"] if preset in ("experiment=finetune", "tokenizer=start") else []
+    needs = [f"train.start={a_start}"] if preset in OF_A_START else []
     compose([preset, *needs], composed / "params.yaml")
 
 
@@ -83,6 +85,8 @@ def test_a_start_decides_on_the_model(params: Path, a_start: Path) -> None:
         (["train.start_sha256=" + "0" * 64], f"and train.start_sha256 is {'0' * 64}"),
         (["train.start=''"], "tokenize.tokenizer is start, and there is none: set train.start"),
         (["tokenizer=byte", "train.start=''"], "baseline.source is start, and there is none: set train.start"),
+        (["lora=rank8", "lora.rank=33"], "lora.rank 33 is above model.n_embd 32"),
+        (["tokenizer=byte", "baseline.source=train", "lora=rank8", "train.start=''"], "and there is none: name one"),
         (["train.start=nowhere"], "there is no model nowhere"),
     ],
 )
@@ -185,6 +189,7 @@ def test_differences_name_each_field() -> None:
     [
         ("modle=baby", "did you mean model?"),
         ("model=bay", "did you mean baby?"),
+        ("retained.data.sauce=1", "retained.data.sauce is unknown; known are source, sha256"),
         ("trian.steps=2", "section trian is unknown; did you mean train?"),
         ("train.step=2", "train.step is unknown; known are start, start_sha256, seed, steps"),
         ("train.steps=many", "train.steps: input should be a valid integer"),

@@ -55,6 +55,9 @@ TRAIN: dict[str, Any] = {
     "spike_nats": 0.0, "skipped_batches_limit": 2, "samples": 2,
     "sample_prompt": "", "sample_tokens": 8,
 }  # fmt: skip
+LORA: dict[str, Any] = {
+    "rank": 0, "alpha": 8.0, "dropout": 0.0, "targets": ["q", "v", "mlp"], "base": "float32", "learning_rate": 1e-2,
+}  # fmt: skip
 CURVE: dict[str, Any] = {"points": 6, "windows": 8, "block_size": 16}
 DATA: dict[str, Any] = {
     "source": "texts", "sha256": "", "exclude": ["_temporary"], "format": "auto", "text": "text",
@@ -106,6 +109,7 @@ def make_workspace(root: Path, **params: Any) -> Path:
     sections = {
         "retained": NOTHING_RETAINED,
         "model": MODERN,
+        "lora": LORA,
         "optim": MUON,
         "train": TRAIN,
         "curve": CURVE,

@@ -22,7 +22,7 @@ from gptcore.evaluation.measured import Measured
 from gptcore.files import sha256_file, write_json
 from gptcore.tracking.trackers import send_left
 from gptcore.training.state_store import clear_state_stores
-from tests.support.engine import CURVE, GPT2, MODERN, TRAIN, make_workspace, run_stage_here, start_training, train
+from tests.support.engine import CURVE, GPT2, LORA, MODERN, TRAIN, make_workspace, run_stage_here, start_training, train
 from tests.support.mlflow_server import mlflow_server
 
 
@@ -232,6 +232,7 @@ BAD_PARAMS = {
     "train.seed: input should be less than 18446744073709551616": {"train": {**TRAIN, "seed": 2**64}},
     "to train 5": {"model": {**GPT2, "n_layer": 1024, "n_embd": 1 << 16}},
     "curve.block_size 64 is longer than the block_size of train's model, 16": {"curve": {**CURVE, "block_size": 64}},
+    "lora.rank 8 trains an adapter of train.start, and there is none": {"lora": {**LORA, "rank": 8}},
     "too long for": {"model": {**GPT2, "block_size": 16384}, "train": {**TRAIN, "batch_tokens": 16384}},
 }
 
