@@ -7,7 +7,7 @@ POOL ?= cpu
 # Two test processes more than cores, as some always wait for a server or a worker
 TESTERS ?= $(shell $(PYTHON) -c 'import os; print(min(6, os.cpu_count() + 2))')
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
-.PHONY: help train test check docs ui serve deploy worker lock clean
+.PHONY: help train test check docs ui lab serve deploy worker lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 12
@@ -30,6 +30,9 @@ docs: $(READY) ## make a site of docs/ and of all docstrings, in build/docs
 
 ui: $(READY) ## Prefect, MLflow and a worker on this machine, until Ctrl-C
 	@UI_PORT=$(UI_PORT) $(BIN)/python -m flows.services.ui
+
+lab: $(READY) ## run, watch, compare, talk and promote in the browser, until Ctrl-C; ARGS='--port 8080', see --help
+	@UI_PORT=$(UI_PORT) $(BIN)/python -m lab $(ARGS)
 
 serve: $(READY) ## answer requests in OpenAI's form with gpt@champion; INT8=1 for 8-bit weights, ARGS='--port 8080 --slots 32', see --help
 	@$(BIN)/python -m serving $(if $(INT8),--int8) $(ARGS)

@@ -155,7 +155,7 @@ def test_the_tree_is_the_repository(page: str) -> None:
     """Every path in it exists; every wing has a line, and on the page of docs/ every module beside the wings too."""
     named = named_in_the_tree_of(page)
     assert [name for name in sorted(named - {"dvc.lock"}) if not (ROOT / name).exists()] == []  # made by the first run
-    for top in ("gptcore", "tasks", "flows", "serving"):
+    for top in ("gptcore", "tasks", "flows", "serving", "lab"):
         modules = {f"{top}/{path.name}" for path in (ROOT / top).glob("*.py") if "__" not in path.name}
         assert {f"{top}/{wing.name}/" for wing in wings(top)} <= named
         assert page == "README.md" or modules <= named
@@ -180,7 +180,7 @@ def tours(top: str) -> list[Path]:
     return [each.parent for each in sorted((ROOT / top).glob("*/**/__init__.py"))]
 
 
-@pytest.mark.parametrize("wing", [wing for top in ("gptcore", "tasks", "flows") for wing in tours(top)], ids=str)
+@pytest.mark.parametrize("wing", [wing for top in ("gptcore", "tasks", "flows", "lab") for wing in tours(top)], ids=str)
 def test_a_wing_has_a_tour(wing: Path) -> None:
     """Its __init__ gives inputs, outputs and where to begin in three to six lines; the files it names exist."""
     tour = ast.get_docstring(ast.parse((wing / "__init__.py").read_text()))
