@@ -21,7 +21,8 @@ if TYPE_CHECKING:  # numpy and MLflow: 2 s of imports that a run in which nothin
     from gptcore.evaluation.measured import Measured
     from gptcore.registry.tracking import Registry, Version
 
-TEXT = "validation_text_sha256"  # the tag of a version that says on which text it was measured
+# the tags of a version that say on which text it was measured, and on which text of its start
+TEXT, RETAINED_TEXT = "validation_text_sha256", "retained_text_sha256"
 
 
 def read_gate(params: Path) -> GateConfig:
@@ -53,6 +54,7 @@ class Gate:
             champion_version=champion.number if champion else None,
             champion=theirs,
             beside=beside,
+            retained=self._retained(version),
         )
         verdict = judge(self.config, inputs)
         return Ruling(verdict.passed, verdict.because, verdict.record())
@@ -60,13 +62,28 @@ class Gate:
     def note(self, version: "Version") -> None:
         """Keep what the run has measured with the version that it has made."""
         from gptcore.evaluation.measured import Measured
-        from gptcore.registry.tracking import measured_file
+        from gptcore.registry.tracking import measured_file, retained_file
 
         paths = self.workspace.paths
         values: dict[str, Any] = read_json(paths.evaluation / "measured.json")
         found = Measured.model_validate({**values, "facts": self._facts()})
         self.known[version.number, found.text_sha256] = found
         self.registry.note(version, measured_file(found.text_sha256), json.dumps(found.model_dump()))
+
+        if (retained := read_json(paths.evaluation / "retained.json")) is not None:
+            text = Measured.model_validate(retained)
+            self.registry.note(version, retained_file(text.text_sha256), json.dumps(text.model_dump()))
+
+    def _retained(self, version: "Version") -> "Measured | None":
+        """The version and its start on the start's text, if a condition is about that and the text is known."""
+        from gptcore.evaluation.measured import Measured
+        from gptcore.registry.tracking import retained_file
+
+        text = version.tags.get(RETAINED_TEXT)
+        if not text or all(each.against != "retained" for each in self.config.conditions):
+            return None
+        kept = self.registry.noted(version, retained_file(text))
+        return None if kept is None else Measured.model_validate_json(kept)
 
     def _facts(self) -> dict[str, int]:
         """What the limits of the gate are about."""

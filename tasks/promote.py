@@ -25,7 +25,7 @@ from gptcore.registry.address import sqlite_file, tracking_uri
 from gptcore.registry.champion import crown, is_judged
 from gptcore.registry.judge import WITHDRAWN, Judge, standing
 from gptcore.registry.moved import local_path
-from tasks.gate import Gate, read_gate
+from tasks.gate import RETAINED_TEXT, Gate, read_gate
 from tasks.stage import STAGE
 from tasks.stop import stoppable
 from tasks.workspace.locks import turn
@@ -156,6 +156,7 @@ def _tags(workspace: Workspace, experiment: str | None) -> dict[str, str]:
         **({"dvc_experiment": experiment} if experiment else {}),
         "git_commit": workspace.commit(),
         "hardware": hardware(workspace.paths.model),
+        **({"start": start} if (start := read_params(workspace.paths.params)["train"]["start"]) else {}),
         **hashes,
         **_question(workspace),
     }
@@ -171,7 +172,9 @@ def hardware(folder: Path) -> str:
 def _question(workspace: Workspace) -> dict[str, str]:
     """Everything that the decision depends on except the registry."""
     metrics = workspace.metrics("evaluate")
+    retained = read_json(workspace.paths.evaluation / "retained.json")
     return {
+        **({RETAINED_TEXT: retained["text_sha256"]} if retained else {}),
         "model_sha256": sha256_file(workspace.paths.model / "export" / "model.safetensors"),
         "bits_per_byte": str(metrics["model.bits_per_byte"]),
         "baseline_bits_per_byte": str(metrics["baseline.bits_per_byte"]),

@@ -40,7 +40,10 @@ def choose(grid: Grid, samples: int | None, seed: int, params: Path) -> list[Mem
     members: list[Member] = []
     for each in combinations:
         overrides = [override(name, value) for name, value in each.items()]
-        member = Member(each, overrides, flatten(compose(overrides, params)))
+        found = flatten(compose(overrides, params))
+        # as composed: an alias means for every member what it means now
+        pinned = [override(name, found.get(name, value)) for name, value in each.items()]
+        member = Member(each, pinned, found)
         if not any(member.params == other.params for other in members):
             members.append(member)
     return members

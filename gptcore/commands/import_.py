@@ -1,6 +1,7 @@
 """Import weights into a model folder: Hugging Face GPT-2, nanoGPT's ckpt.pt, OpenAI's by name, a registered version.
 
 gptcore import gpt2 data/imported/gpt2
+gptcore import gpt@3 data/imported/merged --adapter data/model/best
 gptcore import out-shakespeare-char/ckpt.pt data/imported/nanogpt --tokenizer data/tokens/tokenizer.json
 """
 
@@ -14,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tokenizer", type=Path, help="the model's tokenizer.json; else its folder's own, else GPT-2's"
     )
+    parser.add_argument("--adapter", type=Path, metavar="ADAPTER", help="a folder with an adapter to merge into it")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -23,6 +25,6 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.folder.exists():
         raise UserError(f"{arguments.folder} is there already; name a new folder, or remove it")
-    model, tokenizer, changes = fitted_model(arguments.source, arguments.tokenizer)
+    model, tokenizer, changes = fitted_model(arguments.source, arguments.tokenizer, arguments.adapter)
     save_export(arguments.folder, model, tokenizer)
     print(*changes, f"{arguments.folder}: {model.parameter_count():,} parameters", sep="\n")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+NONE = "none.txt"  # alone in a folder of data/start: there is no start, or nothing is known of its text
 STREAM = "stream.json"  # beside documents and tokens if training reads a stream; see gptcore/corpus/stream.py
 
 
@@ -19,6 +20,10 @@ class Paths:
     @property
     def raw(self) -> Path:
         return self.root / "data" / "raw"
+
+    @property
+    def start(self) -> Path:
+        return self.root / "data" / "start"
 
     @property
     def tokens(self) -> Path:
@@ -43,6 +48,6 @@ class Paths:
 
     def of(self, stage: str) -> Path:
         """The output folder of `stage`."""
-        folders = {"download": self.raw, "tokenize": self.tokens, "train": self.model,
+        folders = {"download": self.raw, "start": self.start, "tokenize": self.tokens, "train": self.model,
                    "baseline": self.baseline, "evaluate": self.evaluation}  # fmt: skip
         return folders[stage]

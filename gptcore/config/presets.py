@@ -16,8 +16,10 @@ from gptcore.config.params import Section, read_params, stage_sections, validate
 from gptcore.errors import UserError, known_names
 from gptcore.files import write_text
 
-STAGES = ("download", "tokenize", "train", "baseline", "evaluate")
+STAGES = ("download", "start", "tokenize", "train", "baseline", "evaluate")
 OF_STEPS = {"gate": ("gptcore.evaluation.gate", "GateConfig")}  # sections of steps that are no stage: `promote`
+EXAMPLE = "train.start=gpt@champion"
+NOTHING_RETAINED = {"retained.text_sha256": "", "retained.data": None, "retained.tokenize": None}
 RESOLVING = "UserError raised while resolving interpolation: "  # OmegaConf puts it before what a resolver says
 HEADER = """\
 # What is made: every value here changes the result, and every value that changes the result is here.
@@ -41,7 +43,10 @@ def compose(overrides: list[str], current: Path) -> dict[str, Any]:
         OmegaConf.set_struct(config, False)  # a field that is not there is told by its class, with the nearest name
         for field, value in fields.items():
             OmegaConf.update(config, field, literal(value))
+        _begin(config, choices, fields, presets)
         values = OmegaConf.to_container(config, resolve=True)
+    except UserError:
+        raise
     except Exception as error:  # of OmegaConf, or of the parser of its interpolations
         said = (str(error) or repr(error)).splitlines()[0].removeprefix(RESOLVING)
         raise UserError(f"cannot apply {' '.join(overrides)}: {said}") from None
@@ -49,13 +54,43 @@ def compose(overrides: list[str], current: Path) -> dict[str, Any]:
     return _pinned(validate({str(name): section for name, section in values.items()}), fields)
 
 
+def _begin(config: Any, choices: list[str], given: dict[str, Any], presets: Path) -> None:
+    """With a start, the model is the start's, an alias its number, and the text to retain that of the start.
+
+    Nothing changes while the start is pinned and no override concerns it. Raises UserError for a value that contradicts
+    it.
+    """
+    from omegaconf import OmegaConf
+
+    source, sha256 = (OmegaConf.select(config, f"train.{name}") for name in ("start", "start_sha256"))
+    asked = {name.removeprefix("model.") for name in given if name.startswith("model.")}
+    if {"model", "architecture"} & {text.partition("=")[0] for text in choices}:
+        asked |= {str(name) for name in config.model}
+    if "train.start" not in given and (not source or (sha256 and not asked)):
+        return
+    fields: dict[str, Any] = {"train.start_sha256": "", **NOTHING_RETAINED}
+    if source:
+        like = OmegaConf.to_container(_hydra(presets, []), resolve=True)
+        fields = importlib.import_module("gptcore.weights.start").fields(source, config.model, asked, like)
+    if (sha256 := given.get("train.start_sha256", fields["train.start_sha256"])) != fields["train.start_sha256"]:
+        now = fields["train.start_sha256"]
+        raise UserError(f"train.start {source} has weights with sha256 {now}, and train.start_sha256 is {sha256}")
+    keeps_text = "train.start" not in given or any(name.startswith("retained.") for name in given)
+    for field, value in fields.items():
+        if not (keeps_text and field in NOTHING_RETAINED):
+            OmegaConf.update(config, field, literal(value), merge=False)
+
+
 def _pinned(values: dict[str, Any], given: Collection[str]) -> dict[str, Any]:
-    """A baseline that is taken gets its sha256, and an alias its number, so that the run stays the same."""
+    """A baseline that is taken gets its sha256, and an alias its number, so that the run stays the same.
+
+    The start itself needs neither: `train.start_sha256` is its hash.
+    """
     baseline = values["baseline"]
     if "baseline.sha256" in given or (baseline["sha256"] and "baseline.source" not in given):
         return values
     source, sha256 = baseline["source"], ""
-    if source != "train":
+    if source not in ("train", "start"):
         source, sha256 = importlib.import_module("gptcore.weights.pinned").pinned(source)
     return {**values, "baseline": {**baseline, "source": source, "sha256": sha256}}
 
@@ -146,6 +181,13 @@ def _first_comment(preset: Path) -> str:
 
 def _check_across(sections: dict[str, Any]) -> None:
     """Check constraints between sections. Raises UserError."""
+    named = {"tokenize.tokenizer": sections["tokenize"].tokenizer, "baseline.source": sections["baseline"].source}
+    for field, value in named.items():
+        if value == "start" and not sections["train"].start:
+            raise UserError(f"params.yaml: {field} is start, and there is none: set train.start, as in {EXAMPLE}")
+    if sections["lora"].rank:
+        sections["lora"].require_start(sections["train"].start)
+        sections["lora"].require_fits(sections["model"])
     trained = {"train": ("model", sections["model"])}
     if sections["baseline"].source == "train":
         trained["baseline"] = ("baseline.model", sections["baseline"].model)

@@ -16,7 +16,7 @@ from gptcore.config.params import Count, Section, Seed, View
 from gptcore.errors import UserError
 
 Address = Annotated[str, AfterValidator(without_secrets)]
-TokenizerKind = Literal["bpe", "gpt2", "cl100k_base", "o200k_base", "char", "byte", "sentencepiece"]
+TokenizerKind = Literal["bpe", "gpt2", "cl100k_base", "o200k_base", "char", "byte", "sentencepiece", "start"]
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -33,7 +33,8 @@ class TokenizeConfig(Section):
     """How documents are split and turned into tokens."""
 
     tokenizer: TokenizerKind = Field(
-        description="bpe (trained on the training split), gpt2, cl100k_base, o200k_base, char, byte or sentencepiece"
+        description="bpe (trained on the training split), gpt2, cl100k_base, o200k_base, char, byte, sentencepiece, or "
+        "start: that of train.start"
     )
     vocab_size: int = Field(
         ge=257, le=1 << 20, description="ids of a trained bpe, 256 bytes and <|endoftext|> included; bpe only"

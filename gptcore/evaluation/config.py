@@ -21,16 +21,20 @@ class EvaluateConfig(Section):
         return self
 
 
-class ModelMetrics(Metrics):
-    """`loss_standard_error` takes windows as independent. `seconds` is training without evaluation and checkpoints.
-
-    Of a model that was not trained here, the last three are None.
-    """
+class TextMetrics(Metrics):
+    """Of a model on a text; `loss_standard_error` takes windows as independent."""
 
     loss: float
     loss_standard_error: float
     perplexity: float
     bits_per_byte: float
+
+
+class ModelMetrics(TextMetrics):
+    """`seconds` is training without evaluation and checkpoints. Of a model that was not trained here, the last three
+    are None.
+    """
+
     parameters: int
     tokens: int | None
     seconds: float | None
@@ -69,9 +73,24 @@ class EqualTime(Metrics):
 
 
 class Validation(Metrics):
+    """What was measured. Of prompts and responses, `tokens` and `bytes` are those of the responses alone.
+
+    `prompt_tokens` are those that are not counted.
+    """
+
     tokens: int
     bytes: int
     documents: int
+    prompt_tokens: int = 0
+
+
+class Retained(Metrics):
+    """The model and its start, both on the validation text of the start."""
+
+    model: TextMetrics
+    start: TextMetrics
+    difference: Difference
+    validation: Validation
 
 
 class EvaluateMetrics(Metrics):
@@ -81,3 +100,4 @@ class EvaluateMetrics(Metrics):
     baseline_loss_reached: Reached
     at_equal_time: EqualTime
     validation: Validation
+    retained: Retained | None = Field(description="None without a start, or where nothing is known of its text")

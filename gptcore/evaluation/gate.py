@@ -12,8 +12,13 @@ METRICS = {"bits_per_byte": "bits per byte", "loss": "nats per token", "perplexi
 
 class Condition(Section):
     metric: str = Field(description="bits_per_byte, or of models with one tokenizer loss or perplexity")
-    against: Literal["baseline", "champion", "absolute"] = Field(description="absolute: against `margin` itself")
-    margin: float = Field(description="the least by which the metric must be lower; with absolute, the value to beat")
+    against: Literal["baseline", "champion", "retained", "absolute"] = Field(
+        description="retained: the start of the training, on its own text; absolute: against `margin` itself"
+    )
+    margin: float = Field(
+        description="the least by which the metric must be lower, below 0 the most by which it may be higher; with "
+        "absolute, the value to beat"
+    )
     confidence: float = Field(
         ge=0, lt=1, description="of the paired interval that must lie below; 0 compares the figures alone"
     )

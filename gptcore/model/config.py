@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from gptcore.config.params import Section
 
 LONGEST_BLOCK = 1 << 20  # tokens
+OF_TRAINING = ("dropout", "activation_checkpointing")  # the fields that do not change what the weights mean
 
 
 class ModelConfig(Section):
@@ -60,6 +61,15 @@ class ModelConfig(Section):
     @property
     def head_dim(self) -> int:
         return self.n_embd // self.n_head
+
+    def contradictions(self, start: Self) -> list[str]:
+        """The fields in which a model with the weights of `start` must agree with it, and does not."""
+        fields = [name for name in type(self).model_fields if name not in OF_TRAINING]
+        return [
+            f"model.{name} is {getattr(self, name)} and the start's {getattr(start, name)}"
+            for name in fields
+            if getattr(self, name) != getattr(start, name)
+        ]
 
     def has_value_embedding(self, layer: int) -> bool:
         return self.value_embeddings and layer % 2 == 1

@@ -127,6 +127,10 @@ class Registry:
             raise UserError(f"there is no gpt version {number}; there are: {known}")
         return found[number]
 
+    def params(self, version: Version) -> dict[str, str]:
+        """The parameters that the run of a version has logged, params.yaml flattened; none if it has no run."""
+        return dict(self.client.get_run(version.run_id).data.params) if version.run_id else {}
+
     def address(self, number: int) -> str:
         """Where the files of a version are."""
         return str(self.client.get_model_version_download_uri(MODEL, str(number)))
@@ -291,6 +295,11 @@ def verdict_file(sha256: str) -> str:
 def measured_file(text_sha256: str) -> str:
     """Of a measurement on the validation text that has this hash."""
     return f"measured/{text_sha256}.json"
+
+
+def retained_file(text_sha256: str) -> str:
+    """Of a measurement, with the start of its training, on the start's validation text that has this hash."""
+    return f"retained/{text_sha256}.json"
 
 
 def _version(found: ModelVersion) -> Version:

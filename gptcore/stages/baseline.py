@@ -20,12 +20,14 @@ from gptcore.training.config import (
     TrainConfig,
 )
 
-TRAIN = "train"
+TRAIN, START = "train", "start"
 
 
 class BaselineConfig(Section):
     source: str = Field(
-        min_length=1, description="train, or a model to take as it is: a folder, a ckpt.pt, gpt2, models:/gpt/3"
+        min_length=1,
+        description="train; start, for train.start itself; or a model to take as it is: a folder, a ckpt.pt, gpt2, "
+        "models:/gpt/3",
     )
     sha256: str = Field(description="Of the weights of a model that is taken; `gptcore configure` fills it in")
     seed: Seed = Field(description="Of weights, data order and dropout")
@@ -43,10 +45,12 @@ class TokenBudget(View):
 
 
 def baseline(baseline: BaselineConfig, train: TokenBudget, curve: CurveConfig, paths: Paths) -> Metrics:
-    from gptcore.stages.taken import TakenMetrics, take
+    from gptcore.stages.taken import TakenMetrics, take, take_start
     from gptcore.training.distributed import is_first
     from gptcore.training.run import Run
 
+    if baseline.source == START:
+        return take_start(paths) if is_first() else TakenMetrics()
     if baseline.source != TRAIN:
         return take(baseline.source, baseline.sha256, paths) if is_first() else TakenMetrics()
     steps = max(round(train.steps * train.batch_tokens / baseline.batch_tokens), 1)
@@ -57,7 +61,7 @@ def baseline(baseline: BaselineConfig, train: TokenBudget, curve: CurveConfig, p
             f"at most {LAST_STEP:,} are possible: raise it to {least:,} or more"
         )
     recipe = TrainConfig(
-        seed=baseline.seed, steps=steps, batch_tokens=baseline.batch_tokens, order="crops",
+        start="", start_sha256="", seed=baseline.seed, steps=steps, batch_tokens=baseline.batch_tokens, order="crops",
         precision=baseline.precision, target_loss=0, samples=0, sample_prompt="", sample_tokens=0,
         spike_nats=0, skipped_batches_limit=3,  # nanoGPT ignores spikes; NaN batches are skipped
     )  # fmt: skip

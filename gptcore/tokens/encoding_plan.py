@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from gptcore.closure import code_sha256
 from gptcore.config.paths import Paths
+from gptcore.corpus.chat_template import TEMPLATE
 from gptcore.corpus.split import TokenizeConfig, split_points, split_text
 from gptcore.errors import UserError
 from gptcore.tokens.encode import EncodeJob, Int32s, Look, LookJob, look
@@ -18,6 +19,7 @@ from gptcore.tokens.make_tokenizer import (
     byte_tokenizer,
     char_tokenizer,
     sentencepiece_tokenizer,
+    start_tokenizer,
     tiktoken_tokenizer,
     train_bpe,
 )
@@ -54,7 +56,9 @@ def make_plan(config: TokenizeConfig, paths: Paths) -> Plan:
     sizes, draws = np.concatenate([seen.sizes for seen in looks]), np.concatenate([seen.draws for seen in looks])
     ends = np.cumsum([len(seen.sizes) for seen in looks])
     points = np.split(split_points(sizes, draws, config).astype(np.int32), ends[:-1])
-    tokenizer = _make_tokenizer(config, paths.raw, looks, _training_text(corpus, parts, points, config.sample_bytes))
+    tokenizer = _make_tokenizer(config, paths, looks, _training_text(corpus, parts, points, config.sample_bytes))
+    if any(seen.has_turns for seen in looks):
+        tokenizer = replace(tokenizer, chat_template=TEMPLATE)
     folder = paths.scratch / "tokenize" / _identity(tokenizer, [sizes, draws, *points])
     jobs = [EncodeJob(corpus, part, at, folder) for part, at in zip(parts, points, strict=True)]
     return Plan(tokenizer, folder, jobs, [0, *ends[:-1].tolist()])
@@ -71,18 +75,20 @@ def _training_text(corpus: Path, parts: list[Piece], points: list[Int32s], at_mo
                 yield text.decode(errors="ignore")
 
 
-def _make_tokenizer(config: TokenizeConfig, raw: Path, looks: list[Look], training_text: Iterator[str]) -> Tokenizer:
+def _make_tokenizer(config: TokenizeConfig, paths: Paths, looks: list[Look], training_text: Iterator[str]) -> Tokenizer:
     match config.tokenizer:
         case "byte":
             return byte_tokenizer()
         case "char":
             return char_tokenizer(seen.characters for seen in looks)
         case "gpt2" | "cl100k_base" | "o200k_base":
-            return tiktoken_tokenizer(config.tokenizer, raw / f"{config.tokenizer}.tiktoken")
+            return tiktoken_tokenizer(config.tokenizer, paths.raw / f"{config.tokenizer}.tiktoken")
         case "sentencepiece":
-            return sentencepiece_tokenizer(raw / "sentencepiece.model")
+            return sentencepiece_tokenizer(paths.raw / "sentencepiece.model")
         case "bpe":
             return train_bpe(training_text, config.vocab_size)
+        case "start":
+            return start_tokenizer(paths.start / "model")
 
 
 def _identity(tokenizer: Tokenizer, texts: list[npt.NDArray[Any]]) -> str:

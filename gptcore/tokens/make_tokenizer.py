@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from gptcore.config.paths import NONE
 from gptcore.errors import UserError
 from gptcore.tokens.tokenizer import (
     BYTES,
@@ -58,6 +59,16 @@ def sentencepiece_tokenizer(path: Path) -> Tokenizer:
     except RuntimeError:
         raise UserError(f"{path} is no sentencepiece model; name the .model file that its trainer wrote") from None
     return Tokenizer("sentencepiece", "", (), content)
+
+
+def start_tokenizer(model: Path) -> Tokenizer:
+    """The tokenizer of the model that a training goes on from. Raises UserError."""
+    if (model / NONE).exists():
+        raise UserError("tokenize.tokenizer is start, and there is none: set train.start, such as gpt@champion")
+    tokenizer = Tokenizer.load(model / "tokenizer.json")
+    if tokenizer.stop_id < 0:
+        raise UserError("the start has no <|endoftext|>, which precedes each document here; take another start")
+    return tokenizer
 
 
 def train_bpe(texts: Iterator[str], vocab_size: int) -> Tokenizer:

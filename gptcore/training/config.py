@@ -37,6 +37,12 @@ class OptimConfig(Section):
 
 
 class TrainConfig(Section):
+    start: str = Field(
+        description="The model to go on from: a folder, a ckpt.pt, gpt2, models:/gpt/3; empty: random weights"
+    )
+    start_sha256: str = Field(
+        pattern="^([0-9a-f]{64})?$", description="Of the start's weights; `gptcore configure` fills it in"
+    )
     seed: Seed = Field(description="Of weights, data order and dropout")
     steps: Steps = Field(description="Optimizer steps")
     batch_tokens: BatchTokens = Field(description="Tokens per step, over all devices; a multiple of model.block_size")
@@ -55,7 +61,7 @@ class TrainConfig(Section):
         description="Batches left out for a spike or a loss that is no number; one more ends the run",
     )
     samples: int = Field(ge=0, le=10_000, description="How often in the run text is sampled, evenly spaced")
-    sample_prompt: str = Field(description="What the samples go on from; empty starts a document")
+    sample_prompt: str = Field(description="What the samples go on from, or answer; empty starts a document")
     sample_tokens: int = Field(ge=0, le=1_000_000, description="Tokens per sample")
 
 
@@ -75,4 +81,5 @@ class TrainMetrics(Metrics):
     steps: int
     tokens: int
     skipped_batches: int
+    records_left_out: int  # of prompts and responses: those whose responses begin after the window
     parameters: int

@@ -11,6 +11,7 @@ from gptcore.errors import UserError
 from gptcore.model.attention import floats_per_score
 from gptcore.model.config import ModelConfig
 from gptcore.model.counts import counts
+from gptcore.model.lora import trained
 from gptcore.training import distributed, sharding
 from gptcore.training.memory import memory_bytes
 from gptcore.training.train import TrainState
@@ -26,6 +27,7 @@ HOPELESS = 4
 # a step takes as long with half as many as with four times as many
 TOKENS_PER_THREAD = 2048
 BYTES_PER_PARAMETER = 12  # weights, gradients and Muon's moment; AdamW has two
+BYTES_PER_FROZEN = 4  # it is read in float32, even where four bits of it stay
 
 
 def largest_micro_batch(state: TrainState) -> int:
@@ -60,10 +62,10 @@ def first_that_fits(state: TrainState, sizes: Iterable[int]) -> int:
     raise UserError(f"one sequence of {state.batches.block_size} tokens does not fit into the GPU: lower block_size")
 
 
-def require_memory(config: ModelConfig, vocab_size: int, device: torch.device) -> None:
+def require_memory(config: ModelConfig, vocab_size: int, device: torch.device, frozen: bool = False) -> None:
     """Raises UserError for a model that cannot be trained in this memory, before any of it is allocated."""
     parameters = counts(config, vocab_size).parameters
-    needed = BYTES_PER_PARAMETER * parameters // sharding.parts()
+    needed = (BYTES_PER_FROZEN if frozen else BYTES_PER_PARAMETER) * parameters // sharding.parts()
     memory = _rank_memory_bytes(device)
     if needed > memory:
         raise UserError(
@@ -98,7 +100,7 @@ def _fits(state: TrainState, size: int) -> bool:
     """Whether a forward and a backward pass of `size` sequences leave room for the optimizer's two moments."""
     ids = torch.zeros((size, state.batches.block_size), dtype=torch.long, device=state.device)
     try:
-        moments = [torch.empty_like(each) for each in state.model.parameters() for _ in range(2)]
+        moments = [torch.empty_like(each) for each in trained(state.model).values() for _ in range(2)]
         # as a step does, compiled if it is, but without the other ranks, which may fit another size
         with sharding.gradients_exchanged(state.spread, now=False):
             with state.autocast():

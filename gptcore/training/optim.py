@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.amp import GradScaler
 
 from gptcore.model.gpt import GPT
+from gptcore.model.lora import trained
+from gptcore.model.lora_config import LoraConfig
 from gptcore.training import distributed
 from gptcore.training.config import OptimConfig
 from gptcore.training.sharding import laid_out_as, own_part, whole
@@ -128,10 +130,17 @@ def _part_shape(parameter: Tensor) -> tuple[int, int]:
 class Optimizer:
     """The optimizers of all parameters, and their schedule."""
 
-    def __init__(self, config: OptimConfig, model: GPT, steps: int, dtype: torch.dtype = torch.float32) -> None:
-        """`dtype` is that of the run's matrix products; Muon's are in bfloat16 if these are, otherwise in float32."""
+    def __init__(
+        self, config: OptimConfig, model: GPT, steps: int, dtype: torch.dtype = torch.float32,
+        lora: LoraConfig | None = None,
+    ) -> None:  # fmt: skip
+        """`dtype` is that of the run's matrix products; Muon's are in bfloat16 if these are, otherwise in float32.
+
+        With `lora`, the parameters are an adapter's, and AdamW's: no factor of a product is a matrix to orthogonalize.
+        """
         self.config, self.steps = config, steps
-        named = dict(model.named_parameters())
+        self.peak = lora.learning_rate if lora else config.matrix_learning_rate  # of most parameters
+        named = trained(model)
         matrices = {name: each for name, each in named.items() if name.startswith("h.") and each.dim() == 2}
         head = "wte" if model.config.tied_head else "lm_head"
         heads = {name: each for name, each in named.items() if name.startswith(head)}
@@ -147,7 +156,9 @@ class Optimizer:
             (scalars, config.scalar_learning_rate, 0.0),
         ]
         self.optimizers: list[torch.optim.Optimizer] = []
-        if config.matrices == "muon":
+        if lora:
+            groups = [(named, lora.learning_rate, 0.0)]
+        elif config.matrices == "muon":
             self.optimizers.append(
                 Muon(
                     matrices.values(),

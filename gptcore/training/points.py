@@ -35,7 +35,7 @@ class Points:
         names = settings().tracker_names() if distributed.is_first() else []
         if "wandb" in names and getattr(find_spec("wandb"), "origin", None) is None:  # a folder wandb/ is no package
             raise UserError("GPTCORE_TRACKERS has wandb, which is not installed: pip install 'gptcore[wandb]'")
-        params = {name: identity[name] for name in ("model", "optim", "train", "curve")}
+        params = {name: identity[name] for name in ("model", "lora", "optim", "train", "curve") if name in identity}
         tokens = {name: sha256 for name, sha256 in identity["tokens"].items() if sha256}
         begin = {"fingerprint": fingerprint, "name": settings().run_name, "step": self.state.step}
         for each in names:
@@ -66,7 +66,7 @@ class Points:
         return {
             "loss": self.loss_sum / self.steps,
             "tokens": report.step * self.batch_tokens,
-            "learning_rate": report.learning_rate_factor * state.optimizer.config.matrix_learning_rate,
+            "learning_rate": report.learning_rate_factor * state.optimizer.peak,
             **({} if norm is None or sharding.in_parts(norm) else {"gradient_norm": float(norm)}),
             "tokens_per_second": tokens_per_second,
             **({"mfu": used / peak} if peak else {}),

@@ -13,6 +13,7 @@ from gptcore.config.paths import Paths
 from gptcore.errors import UserError
 from gptcore.files import atomic_path
 from gptcore.model.config import ModelConfig
+from gptcore.model.lora_config import LoraConfig
 from gptcore.tokens.token_files import verify_tokens
 from gptcore.training.config import OptimConfig, TrainConfig
 from gptcore.training.hardware import measured_flops_per_second, peak_flops_per_second
@@ -63,7 +64,7 @@ def profile_steps(paths: Paths, steps: int, trace: Path) -> Profile:
     if train.steps < needed:
         raise UserError(f"train.steps is {train.steps}; profiling takes {needed} of them: set fewer --steps")
     model, optim = validate_section(values, "model", ModelConfig), validate_section(values, "optim", OptimConfig)
-    state = new_state(model, optim, train, paths)
+    state = new_state(model, optim, train, paths, validate_section(values, "lora", LoraConfig).if_any())
     device = state.device
     make_ready(state)
     reports, seconds = fit(state), []

@@ -3,7 +3,7 @@
 import gc
 import time
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -13,10 +13,15 @@ from gptcore.config.paths import Paths
 from gptcore.config.settings import settings
 from gptcore.errors import Stopped, UserError
 from gptcore.evaluation.losses import window_losses
+from gptcore.generation.chat import Chat, answers
 from gptcore.generation.complete import Wish, complete, engine_for
 from gptcore.generation.sampling import Sampling
 from gptcore.model.config import ModelConfig
+from gptcore.model.counts import counts
+from gptcore.model.folder import save_export
 from gptcore.model.gpt import GPT
+from gptcore.model.lora import merged, trained
+from gptcore.model.lora_config import LoraConfig
 from gptcore.progress import Progress
 from gptcore.tokens.token_files import open_tokens, read_meta, stream_sha256, verify_tokens
 from gptcore.tokens.tokenizer import Tokenizer
@@ -43,6 +48,7 @@ class Run:
     curve: CurveConfig
     paths: Paths
     folder: Path
+    lora: LoraConfig | None = None
     progressed: Progressed = field(init=False)
     points: Points = field(init=False)
 
@@ -69,6 +75,7 @@ class Run:
             },
             "code": code_sha256("gptcore.training.run"),
             "torch": torch.__version__,
+            **({"lora": self.lora.model_dump(mode="json")} if self.lora else {}),
         }
         theirs = distributed.from_first(self.identity)
         if differing := [name for name, value in self.identity.items() if theirs[name] != value]:
@@ -76,9 +83,16 @@ class Run:
                 f"not the same here as on rank 0's machine: {', '.join(differing)}; "
                 "bring code, params.yaml and data/tokens to one state"
             )
-        self.state = new_state(self.model, self.optim, self.train, self.paths)
+        self.state = new_state(self.model, self.optim, self.train, self.paths, self.lora)
+        if self.lora and distributed.is_first():
+            count = sum(each.numel() for each in trained(self.state.model).values())
+            print(
+                f"{self.name}: {count:,} parameters are trained, an adapter of a model of {self.parameters():,}",
+                flush=True,
+            )
         where = settings().checkpoints or self.paths.scratch
         place = open_state_store(f"{where}/{self.name}/{fingerprint(self.identity)}")
+        self.kept = self.paths.scratch / "models" / self.name / fingerprint(self.identity)
         self.checkpoints = Checkpoints(place, self.identity)
         self._resume()
         make_ready(self.state)
@@ -141,12 +155,15 @@ class Run:
         here.step, here.seconds, here.loss_sum = report.step, here.seconds + seconds, here.loss_sum + report.loss
         evaluates = _is_due(report.step, self.train.steps, self.curve.points)
         samples = _is_due(report.step, self.train.steps, self.train.samples)
-        model = self.state.model_on_first() if evaluates or samples else None
+        keeps = _is_due(report.step, self.train.steps, settings().kept_models)
+        model = self.state.model_on_first() if evaluates or samples or keeps else None
         if evaluates:
             gc.collect()
             self._evaluate(model, report)
         if model and samples:
             self._sample(model, report.step)
+        if model and keeps:
+            save_export(self.kept / f"step-{report.step}", merged(model), self.tokenizer)
         row = (
             {name: value for name, value in here.rows[-1].items() if name not in ("step", "seconds")}
             if evaluates
@@ -170,7 +187,7 @@ class Run:
         })  # fmt: skip
         here.loss_sum = 0.0
         if model:
-            self.checkpoints.keep_best(report.step, here.rows[-1]["val_loss"], dict(model.named_parameters()))
+            self.checkpoints.keep_best(report.step, here.rows[-1]["val_loss"], trained(model))
 
     def _reached_target(self) -> bool:
         """Checked before a checkpoint is written, so that no run resumes from a step that reached the target."""
@@ -184,9 +201,15 @@ class Run:
 
     def _sample(self, model: GPT, step: int) -> None:
         wish = Wish(self.train.sample_tokens, Sampling(top_k=50, seed=self.train.seed), slides=True)
-        engine = engine_for(model, self.tokenizer, 1)
-        (done,) = complete(engine, self.tokenizer, [self.train.sample_prompt], wish)
-        self.progressed.samples.append({"step": step, "text": done.prompt + done.text})
+        engine = engine_for(merged(model), self.tokenizer, 1)
+        said = self.train.sample_prompt
+        if self.tokenizer.chat_template:
+            (answer,) = answers(Chat(engine, self.tokenizer, replace(wish, slides=False)), [said])
+            text = f"> {said}\n{answer}"
+        else:
+            (done,) = complete(engine, self.tokenizer, [said], wish)
+            text = done.prompt + done.text
+        self.progressed.samples.append({"step": step, "text": text})
 
     def _end_resume_state(self) -> None:
         if settings().finished_states:  # it may be needed again until the result is recorded
@@ -199,8 +222,11 @@ class Run:
         model = self.state.model_on_first()
         if model:
             best = self.checkpoints.best
-            write_results(self.folder, model, best.weights if best else None, self.tokenizer, self.progressed)
+            weights, base_sha256 = best.weights if best else None, self.train.start_sha256
+            write_results(self.folder, model, weights, self.tokenizer, self.progressed, self.lora, base_sha256)
             self._end_resume_state()
+            if settings().kept_models:
+                print(f"{self.name}: kept {settings().kept_models} models in {self.kept}", flush=True)
         distributed.wait_for_all()
         rows = self.progressed.rows
         return TrainMetrics(
@@ -209,8 +235,13 @@ class Run:
             steps=self.progressed.step,
             tokens=self.progressed.step * self.train.batch_tokens,
             skipped_batches=len(self.state.guard.skipped),
-            parameters=self.state.model.parameter_count(),
+            records_left_out=self.state.batches.left_out,
+            parameters=self.parameters(),
         )
+
+    def parameters(self) -> int:
+        """Of the model, its adapter merged."""
+        return counts(self.model, self.state.model.vocab_size).parameters
 
 
 def _is_due(step: int, steps: int, times: int) -> bool:

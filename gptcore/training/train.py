@@ -13,9 +13,11 @@ from torch.amp import GradScaler
 from gptcore.errors import UserError
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
+from gptcore.model.lora import adapt, trained
+from gptcore.model.lora_config import LoraConfig
 from gptcore.tokens.token_files import Tokens
 from gptcore.training import distributed, sharding
-from gptcore.training.batches import Batches, BatchSource, prepared
+from gptcore.training.batches import Batch, Batches, BatchSource, prepared
 from gptcore.training.config import OptimConfig, Precision, TrainConfig
 from gptcore.training.guard import STEPS_BETWEEN_COPIES, Copy, Guard, SkippedBatch
 from gptcore.training.hardware import multiplies_bfloat16
@@ -44,8 +46,13 @@ class TrainState:
         self, model: ModelConfig, optim: OptimConfig, train: TrainConfig,
         tokens: Tokens, vocab_size: int, device: torch.device,
         documents: NDArray[np.int64] | None = None, compiler: str | None = None,
+        start: GPT | None = None, lora: LoraConfig | None = None,
     ) -> None:  # fmt: skip
-        """`compiler` is a backend of torch.compile; None compiles nothing. Raises UserError."""
+        """`compiler` is a backend of torch.compile; None compiles nothing. Raises UserError.
+
+        `start` has the weights to begin with; without it they are drawn from the seed. With `lora` they are frozen, and
+        an adapter of them is trained.
+        """
         batch_size, rest = divmod(train.batch_tokens, model.block_size)
         if rest:
             raise UserError(f"batch_tokens {train.batch_tokens} is not a multiple of block_size {model.block_size}")
@@ -57,10 +64,13 @@ class TrainState:
         if len(tokens) <= 2 * model.block_size:
             raise UserError(f"block_size {model.block_size} is too long for {len(tokens):,} training tokens")
         self.device, self.steps, self.step, self.seed = device, train.steps, 0, train.seed
-        self.model = GPT(model, vocab_size, train.seed).to(device)
+        self.model = start or GPT(model, vocab_size, train.seed)
+        if lora:
+            self._adapt(lora)
+        self.model.to(device)
         self.dtype = matrix_dtype(train.precision, device)
         self.spread = sharding.wrap(self.model, device, compiler, self.dtype)
-        self.optimizer = Optimizer(optim, self.model, train.steps, self.dtype)
+        self.optimizer = Optimizer(optim, self.model, train.steps, self.dtype, lora)
         self.batches: BatchSource = Batches(tokens, model.block_size, batch_size, train.order, train.seed, documents)
         self.micro_batch = batch_size
         self.reads_late = device.type == "cuda"  # a CPU has done the step when it returns
@@ -68,12 +78,20 @@ class TrainState:
         # scales float16 gradients so that small ones do not underflow, and skips steps whose gradients overflow
         self.scaler = GradScaler(device.type, enabled=self.dtype == torch.float16)
 
+    def _adapt(self, lora: LoraConfig) -> None:
+        if sharding.parts() > 1:
+            raise UserError(
+                "an adapter is too small to be split over ranks, and its base stays whole: set GPTCORE_SHARDING=ddp, "
+                "or lora.rank=0 to train all weights"
+            )
+        adapt(self.model, lora, self.seed)
+
     def autocast(self) -> AbstractContextManager[object]:
         return nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything needed to resume, by name."""
-        weights = {f"model/{name}": each for name, each in self.model.named_parameters()}
+        """Everything needed to resume, by name; no weight that is frozen."""
+        weights = {f"model/{name}": each for name, each in trained(self.model).items()}
         moments = {f"optimizer/{name}": each for name, each in self.optimizer.tensors(self.model).items()}
         guard = {f"guard/{name}": each for name, each in self.guard.tensors().items()}
         scaler = {f"scaler/{name}": torch.tensor(each) for name, each in self.scaler.state_dict().items()}
@@ -95,7 +113,7 @@ class TrainState:
     def load_tensors(self, tensors: dict[str, Tensor], step: int) -> None:
         """Restore the state that `tensors()` returned at `step`. The optimizer may take ownership of the tensors."""
         with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
+            for name, parameter in trained(self.model).items():
                 parameter.copy_(sharding.laid_out_as(tensors[f"model/{name}"], parameter))
         for each in self.optimizer.optimizers:
             each.state.clear()
@@ -140,27 +158,30 @@ def step_seed(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0] >> 1)
 
 
-def loss_and_gradients(state: TrainState, ids: Tensor, targets: Tensor, micro_batch: int) -> Tensor:
-    """Forward and backward of ids, targets (B, T), `micro_batch` sequences at once; accumulates gradients.
+def loss_and_gradients(state: TrainState, batch: Batch, micro_batch: int) -> Tensor:
+    """Forward and backward of a batch, `micro_batch` sequences at once; accumulates gradients.
 
-    Each rank computes its share; afterwards every rank has the gradients of the whole batch. Returns a tensor (2,)
+    A part counts by its share of the targets that have a loss, so any parts make the mean over the whole batch. Each
+    rank computes its share; afterwards every rank has the gradients of the whole batch. Returns a tensor (2,)
     without waiting for the device: the loss in nats per token and the sum of one gradient. The gradient is one of the
     first block: a NaN in the backward pass of any later layer reaches it, so the others need not be read. With a scaler
     the sum is 0, as the scaler checks all gradients.
     """
     loss = torch.zeros((), device=state.device)
-    parts = distributed.micro_batches(len(ids), micro_batch)
+    counted = (batch[1] >= 0).sum(1)
+    parts = distributed.micro_batches(len(counted), micro_batch)
     for number, part in enumerate(parts, start=1):
         rows = part if part.stop > part.start else slice(1)  # an empty part still runs one row, with weight 0
         pinned = state.device.type == "cuda"
-        part_ids, part_targets = (each[rows].to(state.device, non_blocking=pinned) for each in (ids, targets))
+        part_batch = [each[rows].to(state.device, non_blocking=pinned) for each in batch]
+        share = int(counted[part].sum()) / int(counted.sum())
         with sharding.gradients_exchanged(state.spread, now=number == len(parts)):
             with state.autocast():
-                part_loss = state.spread(part_ids, part_targets) * ((part.stop - part.start) / len(ids))
+                part_loss = state.spread(*part_batch) * share
             # ranks average their gradients; multiply to get the sum
             state.scaler.scale(part_loss * distributed.count()).backward()
         loss += part_loss.detach()
-    gradient = next(state.model.h.parameters()).grad
+    gradient = next(each for each in state.model.h.parameters() if each.requires_grad).grad
     assert gradient is not None
     seen = torch.zeros_like(loss) if state.scaler.is_enabled() else sharding.own_part(gradient).sum()
     return distributed.total(torch.stack((loss, seen)))
@@ -215,10 +236,10 @@ def _until_a_bad_batch(state: TrainState, copy: Copy, skipped: list[SkippedBatch
     taken: _Step | None = None  # its loss is not read yet
     indices = map(state.guard.batch_of, range(state.step, state.steps))
     with closing(prepared(state.batches, indices, pin_memory=state.device.type == "cuda")) as batches:
-        for index, ids, targets in batches:
+        for index, batch in batches:
             number = state.step + (taken is not None)
             torch.manual_seed(step_seed(state.seed, number, distributed.rank()))
-            step = _Step(index, loss_and_gradients(state, ids, targets, state.micro_batch))
+            step = _Step(index, loss_and_gradients(state, batch, state.micro_batch))
             if taken:
                 if not (report := _count(state, taken, copy, skipped)):
                     return

@@ -8,22 +8,33 @@ from gptcore.files import SUMS
 from gptcore.model.folder import load_export
 from gptcore.model.gpt import GPT
 from gptcore.tokens.tokenizer import Tokenizer
+from gptcore.weights.adapter import add_adapter
 from gptcore.weights.huggingface import PUBLISHED
 from gptcore.weights.with_tokenizer import read_with_tokenizer
 
 REGISTERED = re.compile(r"(?:models:/)?gpt[@/](.+)")
 
 
-def open_model(source: str, tokenizer: Path | None = None) -> tuple[GPT, Tokenizer]:
+def open_model(source: str, tokenizer: Path | None = None, adapter: Path | None = None) -> tuple[GPT, Tokenizer]:
     """The model on the CPU, in evaluation mode, and its tokenizer. A path that is there comes before other meanings.
 
-    `tokenizer` names the tokenizer.json of a checkpoint that has none. Raises UserError.
+    `tokenizer` names the tokenizer.json of a checkpoint that has none; `adapter` is a folder with an adapter of that
+    model, which is added to it. Raises UserError.
     """
-    return fitted_model(source, tokenizer)[:2]
+    return fitted_model(source, tokenizer, adapter)[:2]
 
 
-def fitted_model(source: str, tokenizer: Path | None = None) -> tuple[GPT, Tokenizer, list[str]]:
+def fitted_model(
+    source: str, tokenizer: Path | None = None, adapter: Path | None = None
+) -> tuple[GPT, Tokenizer, list[str]]:
     """The same, and a line for each thing that was changed so that the two fit."""
+    model, known, changes = _opened(source, tokenizer)
+    if adapter:
+        add_adapter(model, adapter)
+    return model, known, changes
+
+
+def _opened(source: str, tokenizer: Path | None) -> tuple[GPT, Tokenizer, list[str]]:
     path = Path(source)
     is_folder = (path / SUMS).is_file()
     named = None if path.exists() else REGISTERED.fullmatch(source)

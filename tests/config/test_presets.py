@@ -13,12 +13,19 @@ from gptcore.config.overrides import override, repeated
 from gptcore.config.params import read_params
 from gptcore.config.presets import compose, differences, groups, write
 from gptcore.errors import UserError
+from gptcore.files import read_sums
 from gptcore.model.config import ModelConfig
 from gptcore.model.counts import counts
+from gptcore.model.folder import save_export
+from gptcore.tokens.make_tokenizer import byte_tokenizer
 from tests.support.closure import ROOT
+from tests.support.engine import GPT2
+from tests.support.weights import random_model
 
 CHOICES = groups(ROOT / "conf")
 PRESETS = [f"{group}={choice}" for group, choices in CHOICES.items() for choice in choices]
+
+OF_A_START = ("experiment=finetune", "tokenizer=start", "lora=rank8", "lora=qlora")
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +50,50 @@ def configure(folder: Path, *overrides: str, **environment: str) -> subprocess.C
     )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def a_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder: of GPT-2's form, three blocks deep."""
+    folder = tmp_path_factory.mktemp("start") / "folder"
+    save_export(folder, random_model(GPT2, n_layer=3), byte_tokenizer())
+    return folder
+
+
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_validates(composed: Path, preset: str) -> None:
-    compose([preset], composed / "params.yaml")
+def test_every_preset_validates(composed: Path, a_start: Path, preset: str) -> None:
+    needs = [f"train.start={a_start}"] if preset in OF_A_START else []
+    compose([preset, *needs], composed / "params.yaml")
+
+
+def test_a_start_decides_on_the_model(params: Path, a_start: Path) -> None:
+    """Of any size: what interpolates the model's fields follows. The hash pins it; nothing is known of its text."""
+    values = compose(["experiment=finetune", f"train.start={a_start}"], params)
+    assert values["model"] == {**GPT2, "n_layer": 3, "dropout": values["model"]["dropout"]}
+    assert {values["curve"]["block_size"], values["baseline"]["model"]["block_size"]} == {16}
+    assert values["train"]["start_sha256"] == read_sums(a_start)["model.safetensors"]
+    assert values["retained"] == {"text_sha256": "", "data": None, "tokenize": None}
+    write(values, params)
+    assert compose(["train.steps=5", "model.dropout=0.25"], params)["model"]["dropout"] == 0.25
+    began = compose(["train.start=''", "tokenizer=bpe"], params)
+    assert (began["train"]["start"], began["train"]["start_sha256"], began["model"]["n_layer"]) == ("", "", 4)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["model.n_layer=4"], "model.n_layer 4 contradicts the start"),
+        (["model=baby"], "model.n_layer 6 contradicts the start"),
+        (["train.start_sha256=" + "0" * 64], f"and train.start_sha256 is {'0' * 64}"),
+        (["train.start=''"], "tokenize.tokenizer is start, and there is none: set train.start"),
+        (["tokenizer=byte", "train.start=''"], "baseline.source is start, and there is none: set train.start"),
+        (["lora=rank8", "lora.rank=33"], "lora.rank 33 is above model.n_embd 32"),
+        (["tokenizer=byte", "baseline.source=train", "lora=rank8", "train.start=''"], "and there is none: name one"),
+        (["train.start=nowhere"], "there is no model nowhere"),
+    ],
+)
+def test_what_does_not_fit_a_start_is_one_line(params: Path, a_start: Path, overrides: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)) as error:
+        compose(["experiment=finetune", f"train.start={a_start}", *overrides], params)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -141,8 +189,9 @@ def test_differences_name_each_field() -> None:
     [
         ("modle=baby", "did you mean model?"),
         ("model=bay", "did you mean baby?"),
+        ("retained.data.sauce=1", "retained.data.sauce is unknown; known are source, sha256"),
         ("trian.steps=2", "section trian is unknown; did you mean train?"),
-        ("train.step=2", "train.step is unknown; known are seed, steps"),
+        ("train.step=2", "train.step is unknown; known are start, start_sha256, seed, steps"),
         ("train.steps=many", "train.steps: input should be a valid integer"),
         ("train.steps=true", "train.steps: input should be a valid integer"),
         ("optim.schedule=linear", "optim.schedule: input should be 'wsd' or 'cosine'"),

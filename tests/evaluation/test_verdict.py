@@ -44,6 +44,29 @@ def against(own: Measured, champion: Measured | None) -> Inputs:
 
 
 @pytest.mark.parametrize(
+    ("ours", "passes", "because"),
+    [
+        (
+            scored(2.04),
+            True,
+            "on its start's text its 2.0400 bits per byte exceed the start's 2.0000: the diff",
+        ),
+        (scored(1.9), True, "beat the start's 2.0000: the difference is -0.1000 to -0.1000 (95 %), below +0.0500"),
+        (scored(2.06), False, "the difference is +0.0600 to +0.0600 (95 %); it must be below +0.0500"),
+        (scored(2.04, spread=0.1), False, "it must be below +0.0500"),  # less, but not surely
+        (None, False, "nobody knows what it has forgotten"),
+    ],
+)
+def test_what_may_be_forgotten(ours: Scored | None, passes: bool, because: str) -> None:
+    """Of the preset `finetune`: the version and its start on the start's text, however good it is on its own."""
+    own, old = on_text(scored(1.0), scored(2.0)), on_text(ours, scored(2.0)) if ours else None
+    forgotten = {**BETTER, "against": "retained", "margin": -0.05}
+    found = judge(gate(BASELINE, forgotten), against(own, None).model_copy(update={"retained": old}))
+    assert (found.passed, because in found.because) == (passes, True), found.because
+    assert replay(read_record(found.record())) == found
+
+
+@pytest.mark.parametrize(
     ("ours", "champion", "passes", "because"),
     [
         (scored(2.0), None, True, "its 2.0000 bits per byte beat the baseline's 2.1000 by 0.1000 to 0.1000"),
@@ -101,7 +124,7 @@ def test_a_text_of_one_window_is_too_short() -> None:
     ("change", "said"),
     [
         ({"metric": "bits_per_bite"}, "gate.conditions.0.metric: there is no such metric; did you mean bits_per_byte?"),
-        ({"against": "nobody"}, "gate.conditions.0.against: input should be 'baseline', 'champion' or 'absolute'"),
+        ({"against": "nobody"}, "gate.conditions.0.against: input should be 'baseline', 'champion', 'retained' or"),
         ({"confidence": 1.0}, "gate.conditions.0.confidence: input should be less than 1, got 1.0"),
         ({"metrik": 1}, "gate.conditions.0.metrik is unknown; known are metric, against, margin, confidence"),
     ],

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import numpy as np
@@ -17,6 +17,10 @@ from gptcore.files import write_json
 from gptcore.model.config import ModelConfig
 from gptcore.training.config import OptimConfig, TrainConfig
 from tests.support.forked import Forked
+
+if TYPE_CHECKING:  # torch takes 2 s
+    from gptcore.model.gpt import GPT
+    from gptcore.tokens.tokenizer import Tokenizer
 
 # by its client in a test process, of the registry that it asked last; a training would be tracked there
 LEFT_BY_MLFLOW = "MLFLOW_TRACKING_URI"
@@ -46,13 +50,18 @@ MUON: dict[str, Any] = {
     "cooldown_fraction": 0.5, "muon_momentum_warmup_steps": 20,
 }  # fmt: skip
 TRAIN: dict[str, Any] = {
+    "start": "", "start_sha256": "",
     "seed": 7, "steps": 120, "batch_tokens": 128, "order": "epochs", "precision": "float32", "target_loss": 0.0,
     "spike_nats": 0.0, "skipped_batches_limit": 2, "samples": 2,
     "sample_prompt": "", "sample_tokens": 8,
 }  # fmt: skip
+LORA: dict[str, Any] = {
+    "rank": 0, "alpha": 8.0, "dropout": 0.0, "targets": ["q", "v", "mlp"], "base": "float32", "learning_rate": 1e-2,
+}  # fmt: skip
 CURVE: dict[str, Any] = {"points": 6, "windows": 8, "block_size": 16}
 DATA: dict[str, Any] = {
-    "source": "texts", "sha256": "", "exclude": ["_temporary"], "format": "auto", "text": "text", "delimiter": "",
+    "source": "texts", "sha256": "", "exclude": ["_temporary"], "format": "auto", "text": "text",
+    "pairs": False, "prompt": "", "response": "", "delimiter": "",
     "languages": [], "language_field": "language", "min_bytes": 1, "deduplicate": False, "max_documents": 0,
     "max_bytes": 0, "mode": "files", "shuffle_tokens": 4096,
 }  # fmt: skip
@@ -61,6 +70,9 @@ TOKENIZE: dict[str, Any] = {
     "sentencepiece_sha256": "", "val_fraction": 0.25, "test_fraction": 0.0, "val_split": "documents", "seed": 1,
 }  # fmt: skip
 TEXT = "To be, or not to be, that is the question: whether 'tis nobler in the mind to suffer. " * 40
+
+
+NOTHING_RETAINED: dict[str, Any] = {"text_sha256": "", "data": None, "tokenize": None}
 
 
 def model_config(values: dict[str, Any], **changes: Any) -> ModelConfig:
@@ -83,6 +95,7 @@ def some_tokens(n: int = 4000, vocab_size: int = 50, seed: int = 0) -> np.ndarra
 def make_workspace(root: Path, **params: Any) -> Path:
     """A folder with params.yaml and byte-level data/tokens, ready for the stages train, baseline and evaluate."""
     from gptcore.config.paths import Paths
+    from gptcore.stages.start import RetainedConfig, StartChoice, start
     from gptcore.stages.tokenize import TokenizeConfig, tokenize
 
     (root / "data/raw").mkdir(parents=True)
@@ -91,9 +104,12 @@ def make_workspace(root: Path, **params: Any) -> Path:
     ]
     (root / "data/raw/documents.jsonl").write_text("\n".join(documents) + "\n")
     tokenize(tokenize=TokenizeConfig(**TOKENIZE), paths=Paths(root))
+    start(StartChoice(start="", start_sha256=""), RetainedConfig(**NOTHING_RETAINED), Paths(root))
     recipe = {"seed": 7, "batch_tokens": 64, "precision": "float32", "model": GPT2, "optim": ADAMW}
     sections = {
+        "retained": NOTHING_RETAINED,
         "model": MODERN,
+        "lora": LORA,
         "optim": MUON,
         "train": TRAIN,
         "curve": CURVE,
@@ -101,6 +117,21 @@ def make_workspace(root: Path, **params: Any) -> Path:
         "evaluate": {"block_size": 16, "stride": 16},
     }
     write_json(root / "params.yaml", {**sections, **params})  # JSON is YAML
+    return root
+
+
+def begin_with(root: Path, model: "GPT", tokenizer: "Tokenizer | None" = None, **retained: Any) -> Path:
+    """Let the training of a workspace go on from `model`, whose folder is `from` there; bring it to data/start."""
+    from gptcore.files import read_sums
+    from gptcore.model.folder import save_export
+    from gptcore.tokens.make_tokenizer import byte_tokenizer
+
+    save_export(root / "from", model, tokenizer or byte_tokenizer())
+    values = json.loads((root / "params.yaml").read_text())
+    values["train"] |= {"start": "from", "start_sha256": read_sums(root / "from")["model.safetensors"]}
+    values["retained"] = {**NOTHING_RETAINED, **retained}
+    write_json(root / "params.yaml", values)
+    assert run_stage_here("start", root) == 0
     return root
 
 

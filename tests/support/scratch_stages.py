@@ -1,9 +1,10 @@
-"""Miniatures of the five stages, for the tests of tasks/ and flows/: same files, same exit codes, no torch.
+"""Miniatures of the stages, for the tests of tasks/ and flows/: same files, same exit codes, no torch.
 
 `python stages.py train`. The file `trouble-train`, not a dependency, names a fault that happens once; `steps-train`
 logs the steps actually taken. Both stay in the checkout, even for runs in a clone of it.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -29,7 +30,8 @@ with lock_repo(Repo()):
 HERE = Path(__file__).parent
 SCRATCH = HERE / "data" / "scratch" / "train"
 CHECKOUT = SCRATCH.resolve().parents[2]  # clones link to its scratch folders
-FOLDERS = {"download": "raw", "tokenize": "tokens", "train": "model", "baseline": "baseline", "evaluate": "evaluation"}
+FOLDERS = {"download": "raw", "start": "start", "tokenize": "tokens", "train": "model", "baseline": "baseline",
+           "evaluate": "evaluation"}  # fmt: skip
 
 
 def main(stage: str) -> None:
@@ -47,8 +49,17 @@ def download(params: dict, folder: Path) -> dict:
     return {"documents": 1}
 
 
+def start(params: dict, folder: Path) -> dict:
+    """Nothing, or the hash of a text that must not be forgotten."""
+    for each, holds in (("model", params["train"]["start"]), ("retained", params["retained"]["text_sha256"])):
+        (folder / each).mkdir(exist_ok=True)
+        (folder / each / "none.txt").write_text(holds)
+    return {"documents": 0}
+
+
 def tokenize(params: dict, folder: Path) -> dict:
-    (folder / "meta.json").write_text(json.dumps({"val": {"text_sha256": params["tokenize"]["tokenizer"] * 8}}))
+    text = hashlib.sha256(params["tokenize"]["tokenizer"].encode()).hexdigest()  # as if it were the text
+    (folder / "meta.json").write_text(json.dumps({"val": {"text_sha256": text}}))
     return {"tokens": 5}
 
 
@@ -135,8 +146,11 @@ def evaluate(params: dict, folder: Path) -> dict:
     (folder / "intervals.json").write_text(json.dumps(intervals))
     meta = json.loads((HERE / "data/tokens/meta.json").read_text())
     (folder / "measured.json").write_text(json.dumps(measured(meta["val"]["text_sha256"], ours, theirs)))
+    retained = (HERE / "data/start/retained/none.txt").read_text()
+    old = measured(retained, ours, 2.0) if retained else None
+    (folder / "retained.json").write_text(json.dumps(old))
     fair = {"baseline_loss_reached": reached, "at_equal_time": {"seconds": 1.0, "model": 1.5, "baseline": 1.5}}
-    return {**losses, "difference": difference, **fair, "validation": text}
+    return {**losses, "difference": difference, **fair, "validation": text, "retained": None}
 
 
 def measured(text_sha256: str, ours: float, theirs: float) -> dict:

@@ -13,9 +13,11 @@ import mlflow
 import pytest
 
 from flows.rollback_gpt import rollback_gpt
+from flows.sweep.grid import choose
 from flows.train_gpt import train_gpt
 from gptcore.commands import lineage
 from gptcore.commands import registry as command
+from gptcore.config.params import read_params
 from gptcore.config.presets import compose
 from gptcore.errors import Unavailable, UserError
 from gptcore.registry.judge import standing
@@ -129,6 +131,14 @@ def test_pages_of_mlflow_say_what_a_version_is(finished: Path) -> None:
     assert set(COLUMNS) <= set(only_run(finished).data.metrics)
     baseline = compose(["baseline.source=models:/gpt@champion"], Path("params.yaml"))["baseline"]
     assert (baseline["source"], baseline["sha256"]) == ("models:/gpt/1", version.tags["model_sha256"])
+    (member,) = choose({"train.start": ["gpt@champion"]}, None, 0, Path("params.yaml"))
+    assert member.overrides == ["train.start='models:/gpt/1'"]  # so that an alias that moves changes no member
+    values = compose(member.overrides, Path("params.yaml"))
+    params = read_params(Path("params.yaml"))
+    assert values["train"]["start_sha256"] == version.tags["model_sha256"]
+    assert values["retained"] == {  # the corpus of that version, of which MLflow keeps strings
+        "text_sha256": version.tags["validation_text_sha256"], "data": params["data"], "tokenize": params["tokenize"],
+    }  # fmt: skip
     experiment = client(finished).get_experiment_by_name("train-gpt")
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
 
@@ -197,7 +207,14 @@ def test_edited_gate_judges_again(finished: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_champion_of_another_text_is_measured_on_the_new_one(finished: Path) -> None:
-    """It cannot be while its files are gone: no alias moves. With a measurement, no matter where from, it is judged."""
+    """It cannot be while its files are gone: no alias moves. With a measurement, no matter where from, it is judged.
+
+    Here also by what it has forgotten of its start's text.
+    """
+    margin = {"metric": "bits_per_byte", "against": "retained", "margin": -0.05, "confidence": 0.95}
+    conditions = [*read_params(finished / "params.yaml")["gate"]["conditions"], margin]
+    scratch.set_param(finished, "gate", "conditions", conditions)
+    scratch.set_param(finished, "retained", "text_sha256", "a" * 64)
     scratch.set_param(finished, "tokenize", "tokenizer", "byte")  # another text, as far as the scratch stages know
     scratch.set_steps(finished, scratch.STEPS_BETTER)
     next((finished / "mlartifacts/models").rglob("model.safetensors")).unlink()
@@ -210,7 +227,9 @@ def test_champion_of_another_text_is_measured_on_the_new_one(finished: Path) -> 
     with opened_in(finished) as opened:
         opened.note(opened.version(1), measured_file(found["text_sha256"]), json.dumps(found))
     said = "version 2 is the new champion: its 2.0200 bits per byte beat the baseline's 2.1000 by 0.0800 to 0.0800"
-    assert f"{said} (95 %) and its 2.0200 bits per byte beat version 1's 2.1000" in train_gpt()
+    report = train_gpt()
+    assert f"{said} (95 %) and its 2.0200 bits per byte beat version 1's 2.1000" in report
+    assert "and on its start's text its 2.0200 bits per byte exceed the start's 2.0000" in report
 
 
 def test_registry_that_does_not_answer_is_asked_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:

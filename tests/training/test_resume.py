@@ -19,10 +19,11 @@ from gptcore.evaluation.losses import window_losses
 from gptcore.files import sha256_file
 from gptcore.model.folder import load_export
 from gptcore.tokens.token_files import open_tokens
-from tests.support.engine import CURVE, MODERN, MUON, TRAIN, make_workspace, start_training, train
+from tests.support.engine import CURVE, MODERN, MUON, TRAIN, begin_with, make_workspace, start_training, train
 from tests.support.forked import Forked
 from tests.support.s3 import BUCKET, s3_server
 from tests.support.small_disk import fill
+from tests.support.weights import random_model
 
 RESULTS = ("export/model.safetensors", "best/model.safetensors", "curve.csv", "samples.md", "metrics.json")
 
@@ -31,13 +32,14 @@ def workspace(root: Path) -> Path:
     """A workspace with the same run identity each time; on a separate disk it is the same run on another machine."""
     # the learning rate stays high, so the best weights are not the last ones
     optim = {**MUON, "cooldown_fraction": 0.0, "matrix_learning_rate": 0.1}
-    return make_workspace(
+    made = make_workspace(
         root,
         train={**TRAIN, "steps": 250},
         model={**MODERN, "dropout": 0.1},
         optim=optim,
         curve={**CURVE, "points": 25},
     )
+    return begin_with(made, random_model(MODERN))
 
 
 def start(root: Path, **environment: str) -> Forked:

@@ -15,13 +15,14 @@ import torch
 
 from gptcore.config.paths import Paths
 from gptcore.config.settings import settings
+from gptcore.evaluation.checkpoints import checkpoints
 from gptcore.evaluation.config import EvaluateConfig
 from gptcore.evaluation.measure import measure
 from gptcore.evaluation.measured import Measured
 from gptcore.files import sha256_file, write_json
 from gptcore.tracking.trackers import send_left
 from gptcore.training.state_store import clear_state_stores
-from tests.support.engine import CURVE, GPT2, MODERN, TRAIN, make_workspace, run_stage_here, start_training, train
+from tests.support.engine import CURVE, GPT2, LORA, MODERN, TRAIN, make_workspace, run_stage_here, start_training, train
 from tests.support.mlflow_server import mlflow_server
 
 
@@ -65,10 +66,14 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_its_state_stays_until_the_result_is_recorded(tmp_path: Path, uninterrupted: dict[str, str]) -> None:
     root, finished = workspace(tmp_path / "kept"), tmp_path / "finished"
     for resumes in (False, True):
-        code, output = train(root, GPTCORE_CHECKPOINT_SECONDS="0.1", GPTCORE_FINISHED_STATES=str(finished))
+        how = {"GPTCORE_CHECKPOINT_SECONDS": "0.1", "GPTCORE_KEPT_MODELS": "2"}
+        code, output = train(root, **how, GPTCORE_FINISHED_STATES=str(finished))
         assert code == 0, output
         assert ("train: resumed at step " in output) == resumes
         assert hashes(root) == uninterrupted
+    (kept,) = (root / "data/scratch/models/train").iterdir()
+    assert [each.step for each in checkpoints(kept)] == [125, 250]
+    assert checkpoints(kept)[-1].model_sha256 == uninterrupted["export/model.safetensors"]
     clear_state_stores(finished)
     assert list((root / "data/scratch/train").iterdir()) == []
 
@@ -177,7 +182,7 @@ def test_baseline_gets_the_models_token_budget_and_evaluate_compares(tmp_path: P
     metrics = json.loads((root / "data/evaluation/metrics.json").read_text())
     assert metrics["model"]["tokens"] == metrics["baseline"]["tokens"] == 120 * 128
     val = json.loads((root / "data/tokens/meta.json").read_text())["val"]
-    counted = {"tokens": val["tokens"] - 1, "bytes": val["bytes"], "documents": 2}
+    counted = {"tokens": val["tokens"] - 1, "bytes": val["bytes"], "documents": 2, "prompt_tokens": 0}
     assert metrics["validation"] == counted
     intervals = json.loads((root / "data/evaluation/intervals.json").read_text())
     assert intervals["windows_per_block"] == 8  # two documents are too few to resample
@@ -217,7 +222,7 @@ def test_a_baseline_of_too_many_steps_gets_one_line(tmp_path: Path, capsys: pyte
 
 
 BAD_PARAMS = {
-    "train.stpes is unknown; known are seed, steps": {"train": {**TRAIN, "stpes": 3}},
+    "train.stpes is unknown; known are start, start_sha256, seed, steps": {"train": {**TRAIN, "stpes": 3}},
     "model.n_layr is unknown; known are n_layer, n_head": {"model": {**GPT2, "n_layr": 3}},
     "train.steps: input should be a valid integer": {"train": {**TRAIN, "steps": "many"}},
     "batch_tokens 100 is not a multiple of block_size 16": {"train": {**TRAIN, "batch_tokens": 100}},
@@ -227,6 +232,7 @@ BAD_PARAMS = {
     "train.seed: input should be less than 18446744073709551616": {"train": {**TRAIN, "seed": 2**64}},
     "to train 5": {"model": {**GPT2, "n_layer": 1024, "n_embd": 1 << 16}},
     "curve.block_size 64 is longer than the block_size of train's model, 16": {"curve": {**CURVE, "block_size": 64}},
+    "lora.rank 8 trains an adapter of train.start, and there is none": {"lora": {**LORA, "rank": 8}},
     "too long for": {"model": {**GPT2, "block_size": 16384}, "train": {**TRAIN, "batch_tokens": 16384}},
 }
 

@@ -14,13 +14,17 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from gptcore.errors import UserError
+from gptcore.model.folder import load_export
 from gptcore.tokens.make_tokenizer import byte_tokenizer, char_tokenizer, train_bpe
 from gptcore.tokens.tokenizer import Tokenizer
+from gptcore.weights.adapter import CONFIG, read_adapter
 from gptcore.weights.huggingface import write_hugging_face
 from gptcore.weights.nanogpt import write_nanogpt
+from gptcore.weights.open_model import open_model
 from gptcore.weights.pretrained import fit_vocabulary, own_tokenizer, read_pretrained
+from tests.support.adapters import exported, lora_config
 from tests.support.engine import GPT2, MODERN
-from tests.support.weights import TEXT, VOCAB, assert_same, nanogpt_checkpoint, random_model
+from tests.support.weights import TEXT, VOCAB, assert_same, edit, nanogpt_checkpoint, random_model
 
 sizes = st.fixed_dictionaries(
     {"n_layer": st.integers(1, 3), "n_head": st.integers(1, 3), "block_size": st.integers(8, 20), "bias": st.booleans()}
@@ -75,6 +79,25 @@ def test_hugging_face_and_back_is_bit_equal(
     write_hugging_face(folder / "two", back, byte_tokenizer())
     for name in ("model.safetensors", "config.json"):
         assert (folder / "one" / name).read_bytes() == (folder / "two" / name).read_bytes()
+
+
+def test_peft_loads_our_adapters_over_transformers_gpt2_and_back(tmp_path: Path) -> None:
+    from peft import PeftModel
+    from transformers import GPT2LMHeadModel
+
+    exported(tmp_path, GPT2, lora_config(dropout=0.1))
+    base, _ = load_export(tmp_path / "base")
+    write_hugging_face(tmp_path / "theirs", base, byte_tokenizer())
+    theirs = GPT2LMHeadModel.from_pretrained(tmp_path / "theirs", attn_implementation="eager")
+    theirs = PeftModel.from_pretrained(theirs, str(tmp_path / "model/export")).eval()
+    ids = torch.arange(16)[None]
+    ours, _ = load_export(tmp_path / "model/export")
+    torch.testing.assert_close(theirs(ids).logits, ours(ids), rtol=0, atol=1e-5)
+    assert (base(ids) - ours(ids)).abs().max() > 1e-2
+    theirs.save_pretrained(str(tmp_path / "again"))
+    edit(tmp_path / "again" / CONFIG, revision=read_adapter(tmp_path / "model/export").base_sha256)
+    again, _ = open_model(str(tmp_path / "base"), adapter=tmp_path / "again")
+    torch.testing.assert_close(again(ids), ours(ids), rtol=0, atol=1e-5)
 
 
 def test_what_transformers_saves_is_read(tmp_path: Path) -> None:
