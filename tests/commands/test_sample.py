@@ -14,9 +14,10 @@ from gptcore.files import SUMS
 from gptcore.generation.complete import Wish, complete, completions, engine_for
 from gptcore.generation.sampling import Sampling
 from gptcore.model.folder import load_export, save_export
+from gptcore.model.int8 import to_int8
 from gptcore.tokens.make_tokenizer import byte_tokenizer
 from gptcore.weights.huggingface import write_hugging_face
-from tests.support.engine import GPT2
+from tests.support.engine import GPT2, MODERN
 from tests.support.weights import nanogpt_checkpoint, random_model
 
 Run = Callable[..., tuple[int, str, str]]
@@ -158,3 +159,19 @@ def test_who_stops_reading_frees_the_slots(folder: Path) -> None:
     every = [chr(code) for code in range(128)] + ["\ufffd"]
     (done,) = complete(engine, tokenizer, ["a"], Wish(20, Sampling(), stop=every))
     assert (done.text, done.finish, engine.busy) == ("", "stop", False)
+
+
+def test_weights_in_8_bits(sample: Run, folder: Path) -> None:
+    """What the same weights in float32 give, rounded and drawn by the engine, and not what the model gives."""
+    words = ("a b", "--model", "modern", "--json", "--temperature", "0", "--logprobs", "0")
+    model = random_model(MODERN, block_size=32)
+    save_export(folder / "modern", model, byte_tokenizer())
+    code, said, _ = sample(*words, "--int8", *SHORT)
+    logprobs = [each["logprob"] for each in json.loads(said)["logprobs"]]
+    ids = [each["token"] for each in json.loads(said)["logprobs"]]
+    assert code == 0 and len(ids) == 6
+    text = [*byte_tokenizer().encode("a b").tolist(), *ids]
+    for rounded, is_equal in ((to_int8(load_export(folder / "modern")[0]), True), (model, False)):
+        expected = rounded(torch.tensor([text]))[0, 2:-1].log_softmax(-1)[range(6), ids]
+        assert torch.allclose(torch.tensor(logprobs), expected, atol=1e-3) == is_equal
+    assert sample(*words, "--int8", "--precision", "bfloat16")[0] == 2
