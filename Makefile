@@ -6,7 +6,8 @@ UI_PORT ?= 5000
 POOL ?= cpu
 # Two test processes more than cores, as some always wait for a server or a worker
 TESTERS ?= $(shell $(PYTHON) -c 'import os; print(min(6, os.cpu_count() + 2))')
-.PHONY: help train test check ui serve deploy worker lock clean
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+.PHONY: help train test check docs ui lab serve deploy worker lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 12
@@ -17,17 +18,24 @@ train: $(READY) ## train, evaluate and promote a GPT; ARGS='train.steps=200' cha
 test: $(READY) ## run the tests; ARGS='-k resume' selects some
 	$(BIN)/python -m pytest --numprocesses=$(TESTERS) $(ARGS)
 
-check: $(READY) ## lint, formatting, types, and which layer may import which
+check: $(READY) ## lint, formatting, types, which layer may import which, and whether the pages of docs/ make a site
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(MKDOCS)
+
+docs: $(READY) ## make a site of docs/ and of all docstrings, in build/docs
+	@$(MKDOCS)
 
 ui: $(READY) ## Prefect, MLflow and a worker on this machine, until Ctrl-C
 	@UI_PORT=$(UI_PORT) $(BIN)/python -m flows.services.ui
 
-serve: $(READY) ## answer requests in OpenAI's form with gpt@champion; ARGS='--port 8080 --slots 32', see --help
-	@$(BIN)/python -m serving $(ARGS)
+lab: $(READY) ## run, watch, compare, talk and promote in the browser, until Ctrl-C; ARGS='--port 8080', see --help
+	@UI_PORT=$(UI_PORT) $(BIN)/python -m lab $(ARGS)
+
+serve: $(READY) ## answer requests in OpenAI's form with gpt@champion; INT8=1 for 8-bit weights, ARGS='--port 8080 --slots 32', see --help
+	@$(BIN)/python -m serving $(if $(INT8),--int8) $(ARGS)
 
 deploy: $(READY) ## create or update pools, deployments and automations on the server at PREFECT_API_URL; POOLS='gpu gpu-docker' adds these
 	@$(BIN)/python -m flows.services.deploy $(POOLS)

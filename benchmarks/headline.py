@@ -7,92 +7,33 @@ rate is the one with the lowest validation loss of the first seed, which favours
 as it ends, in data/scratch/benchmarks/headline; started again, the command runs only the cells that are missing.
 """
 
-import hashlib
 import json
-import math
 import statistics
-import time
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
-import numpy as np
 import torch
-from contest import Contest, Measured, Medians, precisions, processor
-from scipy.special import stdtrit  # type: ignore[import-untyped]
-from sides import ROOT, Setting, Tokens, gptcore_side, nanogpt_side, validation_loss
+from cells import FIRST_SEED, FOLDER, PATHS, Cell, Cells, interval, measure
+from contest import Contest, Measured, Medians, precisions
+from sides import Setting
 
-from gptcore.closure import closure
 from gptcore.config.params import read_params, validate_section
-from gptcore.config.paths import Paths
-from gptcore.corpus.split import Split
 from gptcore.errors import UserError
-from gptcore.files import read_json, write_json
 from gptcore.model.config import ModelConfig
 from gptcore.model.counts import counts
-from gptcore.tokens.token_files import open_tokens, read_meta, verify_tokens
 
-PATHS = Paths(ROOT)
-CELLS = ROOT / "data" / "scratch" / "benchmarks" / "headline"
 SWEEP = (1e-3, 2e-3, 4e-3, 8e-3)  # learning rates of nanoGPT
-FIRST_SEED, NANOGPT = 1337, "nanoGPT"
+NANOGPT = "nanoGPT"
 NO_TABLES = {"tied_head": True, "value_embeddings": False, "bigram_buckets": 0}  # what GPT-2 does not have
 ELSEWHERE = {"steps", "batch_tokens", "precision", "seed"}  # fields of `train` that a cell sets itself
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run: everything that its result depends on but tokens, code and machine."""
-
-    side: str  # with its precision, as in contest.py
-    size: Setting
-    steps: int
-    recipe: tuple[str, ...] = ()  # overrides of our side
-    learning_rate: float = 0.0  # nanoGPT's
-    beta2: float = 0.0  # nanoGPT's
-    seed: int = FIRST_SEED
-
-
-def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
-    """Train and evaluate the cell that `setting` is, as JSON."""
-    values = json.loads(setting)
-    cell = Cell(**{**values, "size": Setting(**values["size"])})
-    name, precision = side.split()
-    train, val = (_ids(split) for split in ("train", "val"))
-    if name == "gptcore":
-        recipe = [*cell.recipe, f"train.seed={cell.seed}"]
-        contestant = gptcore_side("modern", cell.size, train, cell.steps, precision, recipe)
-    else:
-        rates = (cell.learning_rate, cell.beta2)
-        contestant = nanogpt_side(nanogpt_folder, cell.size, train, cell.steps, precision, *rates, cell.seed)
-    started = time.perf_counter()
-    for _ in range(cell.steps):
-        contestant.step()
-    seconds = time.perf_counter() - started
-    length = cell.size.block_size
-    loss = validation_loss(contestant, val, length, len(val) // length - 1)
-    return {
-        "loss": loss,
-        "bits_per_byte": loss / math.log(2) * (len(val) - 1) / read_meta(PATHS.tokens).val.bytes,
-        "parameters": sum(each.numel() for each in contestant.model.parameters()),
-        "seconds": seconds,
-        "steps": cell.steps,
-    }
-
-
-def _ids(split: Split) -> Tokens:
-    tokens = open_tokens(PATHS.tokens, split)
-    return tokens[np.arange(len(tokens))]
 
 
 class Headline:
     """The rows of the table, from the sections of params.yaml."""
 
     def __init__(self, contest: Contest) -> None:
-        self.contest = contest
-        verify_tokens(PATHS.tokens)
-        meta, values = read_meta(PATHS.tokens), read_params(PATHS.params)
-        self.tokens_sha256 = meta.train.sha256 + meta.val.sha256
-        self.vocab_size, self.values, self.baseline = meta.vocab_size, values, values["baseline"]
+        self.contest, self.cells = contest, Cells(contest, FOLDER / "headline")
+        self.vocab_size, values = self.cells.vocab_size, read_params(PATHS.params)
+        self.values, self.baseline = values, values["baseline"]
         self.ours = validate_section(values, "model", ModelConfig)
         self.theirs = validate_section({"baseline.model": self.baseline["model"]}, "baseline.model", ModelConfig)
         self.steps = contest.arguments.steps or values["train"]["steps"]
@@ -161,42 +102,7 @@ class Headline:
         return min(widths, key=lambda each: abs(counts(each, self.vocab_size).parameters - parameters))
 
     def _run(self, cell: Cell) -> Measured:
-        """The figures of a cell, kept from an earlier call if nothing has changed since."""
-        key = {
-            "cell": asdict(cell), "tokens": self.tokens_sha256, "code": self._code(cell.side),
-            "processor": processor(), "torch": torch.__version__, "environment": self.contest.where()["environment"],
-            "under_load": self.contest.arguments.under_load,
-        }  # fmt: skip
-        path = CELLS / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}.json"
-        if path.exists():
-            kept: Measured = read_json(path)["measured"]
-            return kept
-        measured = self.contest.child(cell.side, json.dumps(asdict(cell)))
-        write_json(path, {**key, **self.contest.where(), "measured": measured})
-        figures = "  ".join(f"{name} {value:,.5g}" for name, value in measured.items())
-        print(f"{cell.side}, {cell.size.n_embd} wide, rate {cell.learning_rate or 'ours'}, seed {cell.seed}: {figures}")
-        return measured
-
-    def _code(self, side: str) -> str:
-        """A hash of the modules that make the result."""
-        folder = self.contest.arguments.nanogpt
-        own = side.startswith("nanogpt") and folder
-        code = [folder / "model.py"] if own else [ROOT / path for path in sorted(closure("gptcore.training.train"))]
-        return hashlib.sha256(b"".join(each.read_bytes() for each in [*code, ROOT / "benchmarks/sides.py"])).hexdigest()
-
-
-def interval(*groups: list[float]) -> float:
-    """Half of the 95 % interval of the mean of one group, or of the difference of two means; NaN for a single value.
-
-    Student's t, for two groups Welch's: the seeds of two rows have nothing in common.
-    """
-    if any(len(values) < 2 for values in groups):
-        return math.nan
-    squares = [statistics.variance(values) / len(values) for values in groups]
-    freedom = [square**2 / (len(values) - 1) for square, values in zip(squares, groups, strict=True)]
-    if not sum(squares):
-        return 0.0
-    return float(stdtrit(sum(squares) ** 2 / sum(freedom), 0.975)) * math.sqrt(sum(squares))
+        return self.cells.run(cell, f"{cell.size.n_embd} wide, rate {cell.learning_rate or 'ours'}")
 
 
 def _row(label: str, cell: Cell, runs: list[Measured]) -> str:

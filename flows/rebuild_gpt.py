@@ -26,13 +26,15 @@ def rebuild_gpt(version: Annotated[int, Field(ge=1)], rerun: bool = False) -> st
 
     Args:
         version: The number of the version.
-        rerun: Run every stage but the download again, with a cache of its own.
+        rerun: Run every stage but `download` and `start` again, with a cache of its own.
     """
     parent, commit = _commits(version)
     with open_commit(parent, commit, rerun) as workspace:
         states: dict[str, State[None]] = {}
-        for stage, inputs in STAGES.items():
-            states[stage.name] = unless_stopped(stage(workspace, wait_for=[states[each.name] for each in inputs]))
+        known = {stage: inputs for stage, inputs in STAGES.items() if stage.name in workspace.stages}
+        for stage, inputs in known.items():
+            before = [states[each.name] for each in inputs if each in known]
+            states[stage.name] = unless_stopped(stage(workspace, wait_for=before))
         sentence = compare(workspace, version, wait_for=[states["evaluate"]])
     get_run_logger().info(sentence)
     return sentence
@@ -52,7 +54,7 @@ def _commits(version: int) -> tuple[str, str]:
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="python -m flows.rebuild_gpt", description=purpose(rebuild_gpt))
     parser.add_argument("version", type=int, metavar="N", help="the number of the version")
-    parser.add_argument("--rerun", action="store_true", help="run every stage but the download, without the cache")
+    parser.add_argument("--rerun", action="store_true", help="run all but download and start, without the cache")
     given = parser.parse_args()
 
     def start() -> str:

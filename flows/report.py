@@ -21,7 +21,7 @@ from gptcore.config.params import read_params
 from gptcore.files import read_json
 from gptcore.registry.address import embedded_uri, tracking_uri
 from gptcore.registry.pages import artifact_page, experiment_page, run_page
-from gptcore.stages.baseline import TRAIN
+from gptcore.stages.baseline import START, TRAIN
 from tasks.keep_page import keep_page
 from tasks.promote import Promotion
 from tasks.show import described, harmless
@@ -44,16 +44,24 @@ def report(
     """
     metrics = read_json(workspace.paths.evaluation / "metrics.json")
     intervals = read_json(workspace.paths.evaluation / "intervals.json")
-    baseline = str(read_params(workspace.paths.params)["baseline"]["source"])
+    params = read_params(workspace.paths.params)
+    start, baseline = str(params["train"]["start"]), str(params["baseline"]["source"])
     stages = _table(["stage", "state", ""], ([name, state.name, state.message] for name, state in states.items()))
     rows = list(_comparison(metrics, intervals))
-    comparison = _table(["on every validation token", "model", "baseline", "difference", "95 % interval"], rows)
-    reached = fairness(metrics, baseline)
+    comparison = _table([f"on every {counted(metrics)}", "model", "baseline", "difference", "95 % interval"], rows)
+    old = metrics["retained"]
+    reached = " ".join(
+        filter(None, (fairness(metrics, baseline, start), forgotten(start, old, intervals.get("retained"))))
+    )
+    if old:
+        of_old = _comparison({**old, "baseline": old["start"]}, intervals["retained"])
+        comparison += "\n\n" + _table(["on the start's text", "model", "start", "difference", "95 % interval"], of_old)
     better, sure = verdict(intervals["difference"]), how_sure(metrics, intervals)
     facts = Facts(
         sentence=str(promotion.message), verdict=better, how_sure=sure, reached=reached, rows=rows,
         run=str(flow_run.name), commit=workspace.commit(), experiment=experiment,
-        version=promotion.result().version if promotion.data else 0, outputs=_outputs(workspace),
+        counted=counted(metrics), version=promotion.result().version if promotion.data else 0,
+        outputs=_outputs(workspace),
     )  # fmt: skip
     page = write_page(workspace.paths.root / "data", facts)
     if promotion.data and promotion.name != "Cached":
@@ -72,6 +80,14 @@ def report(
     return "\n\n".join([stages, *results, sample, "\n".join(f"- {what}: {how}" for what, how in ways)])
 
 
+def counted(metrics: Mapping[str, Any]) -> str:
+    """What the losses are means over."""
+    validation = metrics["validation"]
+    if prompts := validation.get("prompt_tokens", 0):
+        return f"token of the validation responses ({validation['tokens']:,}; of the prompts {prompts:,} do not count)"
+    return "validation token"
+
+
 def _outputs(workspace: Workspace) -> dict[str, str]:
     return {path: md5 for each in workspace.verdicts().values() for path, md5 in each.outputs.items()}
 
@@ -86,7 +102,7 @@ def _table(heads: list[str], rows: Iterable[Iterable[str | None]]) -> str:
     return "\n".join(f"| {' | '.join(cell or '' for cell in line)} |" for line in lines)
 
 
-def verdict(difference: dict[str, dict[str, float]] | None) -> str:
+def verdict(difference: dict[str, dict[str, float]] | None, other: str = "the baseline") -> str:
     """Whether the model is better, by the paired interval of bits per byte."""
     if difference is None:
         return "The validation text is a single window, too short for intervals."
@@ -94,9 +110,9 @@ def verdict(difference: dict[str, dict[str, float]] | None) -> str:
     if not math.isfinite(low + high):
         return "The losses are not finite, so there is no verdict."
     if low <= 0 <= high:
-        return f"No difference from the baseline is shown: it is {low:+.4f} to {high:+.4f} bits per byte (95 %)."
+        return f"No difference from {other} is shown: it is {low:+.4f} to {high:+.4f} bits per byte (95 %)."
     word, least, most = ("better", -high, -low) if high < 0 else ("worse", low, high)
-    return f"The model is {word} than the baseline by {least:.4f} to {most:.4f} bits per byte (95 %)."
+    return f"The model is {word} than {other} by {least:.4f} to {most:.4f} bits per byte (95 %)."
 
 
 def how_sure(metrics: dict[str, Any], intervals: dict[str, Any]) -> str:
@@ -118,7 +134,7 @@ def how_sure(metrics: dict[str, Any], intervals: dict[str, Any]) -> str:
 
 def _comparison(metrics: dict[str, Any], intervals: dict[str, Any]) -> Iterable[list[str]]:
     ours, theirs = metrics["model"], metrics["baseline"]
-    for name, shape in FIGURES.items():
+    for name, shape in ((name, shape) for name, shape in FIGURES.items() if name in ours):
         interval = (intervals["difference"] or {}).get(name)
         is_apart = metrics["difference"].get(name, 0) is None  # their tokens are not the same
         yield [
@@ -137,9 +153,20 @@ def _reached(reached: dict[str, Any]) -> str:
     return f"The model reached the baseline's final loss {when}: {reached['speedup']:.1f} times as fast."
 
 
-def fairness(metrics: dict[str, Any], source: str) -> str:
+def fairness(metrics: dict[str, Any], source: str, start: str = "") -> str:
     """What the baseline is, and what it reaches in the same seconds and with as many parameters."""
+    if source == START:
+        return f"The baseline is {start} itself, which the training went on from."
     return f"{_in_time(metrics, source)} {_in_size(metrics, source)}"
+
+
+def forgotten(start: str, old: Mapping[str, Any] | None, intervals: Mapping[str, Any] | None) -> str:
+    """What a model that went on from `start` has lost on its start's text; empty if it began with random weights."""
+    if not start:
+        return ""
+    if old is None or intervals is None:
+        return f"Nothing is known of the text of its start, {start}, so what the model has forgotten is not measured."
+    return f"On the text of its start, {start}: {verdict(intervals['difference'], 'the start')}"
 
 
 def _in_time(metrics: dict[str, Any], source: str) -> str:

@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
+from flows.choices import DataPreset, ModelPreset, OptimPreset, with_fields
 from flows.report import report
+from gptcore.config.params import Seed
 from gptcore.registry.address import check_place
+from gptcore.training.config import Steps
 from tasks.baseline import baseline
 from tasks.download import download
 from tasks.evaluate import evaluate
@@ -38,23 +41,40 @@ STAGES = {  # each with those whose outputs it reads, as in dvc.yaml: the edges 
 
 
 @flow(name="train-gpt")
-def train_gpt(overrides: Sequence[str] = (), promotion: bool = True, gpu_pool: GpuPool | None = None) -> str:
+def train_gpt(
+    overrides: Sequence[str] = (),
+    model: ModelPreset = "params.yaml",
+    data: DataPreset = "params.yaml",
+    optim: OptimPreset = "params.yaml",
+    steps: Steps | None = None,
+    seed: Seed | None = None,
+    promotion: bool = True,
+    gpu_pool: GpuPool | None = None,
+) -> str:
     """Train a GPT, compare it with nanoGPT's recipe and promote it if it is better; only outdated stages run.
 
-    Returns the report of the run, in Markdown.
+    Returns the report of the run, in Markdown. The state of the run says whether the model was promoted, and why.
 
     Args:
         overrides: Changes to params.yaml for this run alone, such as `train.steps=200` or `model=baby`. With overrides,
             or when started from a deployment, the run gets its own workspace; otherwise it works in the checkout.
+        model: A preset of sizes, as the override `model=baby` gives it. A preset composes everything anew from presets;
+            with `params.yaml` here and below, all is as in that file.
+        data: A preset of a corpus.
+        optim: A preset of an optimizer and its schedule.
+        steps: The override `train.steps=...`; None is as in params.yaml.
+        seed: The override `train.seed=...`; likewise.
         promotion: Whether to register the model, which may then become champion.
         gpu_pool: A work pool with GPUs for `train` and `baseline`, if they must run; the other stages run here. Data
             travels through the DVC remote.
     """
     if promotion:
         check_place(Path.cwd())
-    tag_run(list(overrides))
+    fields = {"model": model, "data": data, "optim": optim, "train.steps": steps, "train.seed": seed}
+    changes = with_fields(list(overrides), fields)
+    tag_run(changes)
     is_apart = is_deployed() or gpu_pool is not None
-    with open_workspace(list(overrides), is_apart) as workspace:
+    with open_workspace(changes, is_apart) as workspace:
         if gpu_pool:
             check_pool(gpu_pool, workspace.has_remote)
             workspace.gpu_pool = gpu_pool
@@ -71,7 +91,8 @@ def train_gpt(overrides: Sequence[str] = (), promotion: bool = True, gpu_pool: G
             outcome = unless_stopped(promote(workspace, experiment, wait_for=[states["evaluate"]]))
         else:
             outcome = Completed(message="Not promoted: not asked for.")
-        return report(workspace, states, outcome, experiment)
+        told = report(workspace, states, outcome, experiment)
+    return cast(str, Completed(message=outcome.message, data=told))  # Prefect gives callers the data
 
 
 if __name__ == "__main__":

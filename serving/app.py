@@ -4,7 +4,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,30 +14,26 @@ from starlette.responses import PlainTextResponse, Response
 
 from gptcore.generation.complete import Wish
 from gptcore.generation.sampling import check_prompt
-from serving import refusals, shapes
+from serving import batches, refusals, shapes
 from serving.answers import Choice, joined, usage
 from serving.body import BodyLimit
+from serving.chat import CHAT, TEXT, ChatRequest, Form, prepared_chat
 from serving.door import Door
 from serving.follow import Follower
 from serving.keys import Guard
 from serving.model import Served
-from serving.refusals import Error, Json, Refusal
-from serving.requests import CompletionRequest, DetokenizeRequest, GenerateRequest, TokenizeRequest
+from serving.refusals import Json, Refusal
+from serving.requests import Asked, CompletionRequest, DetokenizeRequest, GenerateRequest, TokenizeRequest
 from serving.service import Service, prepared, text_of
+from serving.shapes import ERRORS
 from serving.stream import EventStream, Vanished, while_connected
-from serving.worker import Job
+from serving.worker import Job, Prompt
 
 SLACK_SECONDS = 30.0  # in which a client reads the end of a stream
 CLOSED = 499  # nginx's word for a client that has gone; nobody reads it
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Error, "description": what}
-    for status, what in {
-        400: "A field is wrong", 401: "No key of this server", 408: "The body does not come",
-        413: "The body is too large", 429: "Too many requests; see Retry-After", 500: "The model or the server fails",
-        504: "Not done in time",
-    }.items()
-}  # fmt: skip
-COMPLETION = {"model": shapes.Completion, "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
+COMPLETION = {"model": shapes.Completion, "content": STREAM}
+CHAT_COMPLETION = {"model": shapes.ChatCompletion, "content": STREAM}
 
 
 def make_app(service: Service, guard: Guard, follower: Follower | None = None) -> FastAPI:
@@ -60,6 +56,7 @@ def make_app(service: Service, guard: Guard, follower: Follower | None = None) -
     _completions(app, service)
     _tokens(app, service)
     _state(app, service, follower)
+    batches.install(app)
     app.add_middleware(BodyLimit, most=service.options.body_bytes)
     app.add_middleware(Door, guard=guard, metrics=service.metrics)
     return app
@@ -73,16 +70,29 @@ def _completions(app: FastAPI, service: Service) -> None:
     @app.post("/v1/completions", responses={200: COMPLETION, **ERRORS})
     async def completions(body: CompletionRequest, request: Request) -> Response:
         """Continue prompts: OpenAI's completions."""
+        wish, prompts = body.wish(), body.prompts()
+        return await answered(body, request, wish, lambda served: prepared(served, prompts, wish), TEXT)
+
+    @app.post("/v1/chat/completions", responses={200: CHAT_COMPLETION, **ERRORS})
+    async def chat(body: ChatRequest, request: Request) -> Response:
+        """The next message of a conversation, of a model that has a chat template: OpenAI's chat completions."""
+        wish = body.wish()
+        return await answered(body, request, wish, lambda served: prepared_chat(served, body.said(), wish), CHAT)
+
+    async def answered(
+        body: Asked, request: Request, wish: Wish, prepare: Callable[[Served], list[Prompt]], form: Form
+    ) -> Response:
         if "stream_options" in body.model_fields_set and not body.stream:
             raise Refusal(400, "stream_options: only with stream", "invalid_value", "stream_options")
-        job = await begun(body.model, body.prompts(), body.wish())
+        job = await begun(body.model, wish, prepare)
         frame = {
-            "id": f"cmpl-{secrets.token_hex(12)}", "object": "text_completion", "created": int(time.time()),
-            "model": job.lane.served.name, "system_fingerprint": job.lane.served.fingerprint,
+            "id": f"{form.prefix}-{secrets.token_hex(12)}", "object": form.chunk if body.stream else form.whole,
+            "created": int(time.time()), "model": job.lane.served.name,
+            "system_fingerprint": job.lane.served.fingerprint,
         }  # fmt: skip
         choices = [Choice(number, job.prompts[number // body.n], job) for number in range(job.size)]
         if body.stream:
-            events = _events(service, job, choices, frame, body)
+            events = _events(service, job, choices, frame, body, form)
             seconds = service.options.deadline_seconds + SLACK_SECONDS
             return EventStream(events, headers(job.lane.served), lambda how: service.close(job, how), seconds)
         parts: dict[int, list[dict[str, Any]]] = {each.index: [] for each in choices}
@@ -95,22 +105,18 @@ def _completions(app: FastAPI, service: Service) -> None:
         if not await finished(job, request, whole()):
             return Response(status_code=CLOSED)
         shown = [
-            each.shown(each.text, joined([part["logprobs"] for part in parts[each.index]]) if each.tokens else None)
+            form.of_whole(
+                each.shown(each.text, joined([part["logprobs"] for part in parts[each.index]]) if each.tokens else None)
+            )
             for each in choices
         ]
         return Json({**frame, "choices": shown, "usage": usage(job, choices)}, headers=headers(job.lane.served))
 
-    @app.post("/v1/chat/completions", include_in_schema=False)
-    async def chat() -> Response:
-        """Not of this model: it has no chat template."""
-        served = service.served
-        said = f"{served.title} has no chat template; use /v1/completions"
-        raise Refusal(400, said, "no_chat_template")
-
     @app.post("/generate", responses={200: {"model": shapes.Generated}, **ERRORS})
     async def generate(body: GenerateRequest, request: Request) -> Response:
         """A text in, the text with its continuation out."""
-        job = await begun("", [body.text], body.wish())
+        wish = body.wish()
+        job = await begun("", wish, lambda served: prepared(served, [body.text], wish))
         (choice,) = [Choice(0, job.prompts[0], job)]
 
         async def whole() -> None:
@@ -123,12 +129,12 @@ def _completions(app: FastAPI, service: Service) -> None:
         values = {"text": body.text + choice.text, "new_tokens": choice.ids, "finish_reason": choice.finish}
         return Json({**values, "model": served.name, "system_fingerprint": served.fingerprint}, headers=headers(served))
 
-    async def begun(model: str, prompts: Sequence[str | list[int]], wish: Wish) -> Job:
+    async def begun(model: str, wish: Wish, prepare: Callable[[Served], list[Prompt]]) -> Job:
         if model and model not in service.names():
             said = f"there is no model {model}; there are {', '.join(service.names())}"
             raise Refusal(404, said, "model_not_found", "model")
         lane = service.lane
-        return service.begin(lane, await asyncio.to_thread(prepared, lane.served, prompts, wish), wish)
+        return service.begin(lane, await asyncio.to_thread(prepare, lane.served), wish)
 
     async def finished(job: Job, request: Request, work: Coroutine[Any, Any, None]) -> bool:
         """Whether the client is still there when it is done."""
@@ -144,14 +150,16 @@ def _completions(app: FastAPI, service: Service) -> None:
 
 
 async def _events(
-    service: Service, job: Job, choices: list[Choice], frame: dict[str, Any], body: CompletionRequest
+    service: Service, job: Job, choices: list[Choice], frame: dict[str, Any], body: Asked, form: Form
 ) -> AsyncGenerator[str, None]:
+    told = set[int]()
     with_usage = {"usage": None} if body.stream_options.include_usage else {}
     try:
         async for update in service.updates(job, body.timeout):
             shown = choices[update.completion.number].add(update)
             if shown["text"] or shown["finish_reason"] or (shown["logprobs"] or {}).get("tokens"):
-                yield _event({**frame, "choices": [shown], **with_usage})
+                yield _event({**frame, "choices": [form.of_piece(shown, shown["index"] not in told)], **with_usage})
+                told.add(shown["index"])
     except Refusal as error:
         yield _event(error.body())
         return

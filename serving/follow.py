@@ -50,7 +50,7 @@ class Follower:
     def _try(self, number: int, service: Service) -> None:
         self.tried = time.monotonic()
         try:
-            served = open_served(f"gpt@{number}")
+            served = open_served(f"gpt@{number}", service.options.int8)
         except Unavailable:
             raise
         except Exception as error:  # whatever somebody has registered must not end what serves

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from gptcore.generation.sampling import Sampling
 from gptcore.generation.sequence import Request
 from gptcore.model.folder import load_export
 from gptcore.model.gpt import GPT
+from gptcore.model.int8 import to_int8
 from gptcore.registry.lineage import named
 from gptcore.registry.tracking import Registry, opened_in
 from gptcore.registry.verify import WEIGHTS
@@ -33,6 +34,7 @@ class Served:
     sha256: str
     gpt: GPT
     tokenizer: Tokenizer
+    int8: bool = False
 
     @property
     def title(self) -> str:
@@ -40,7 +42,7 @@ class Served:
 
     @property
     def fingerprint(self) -> str:
-        return f"{self.name}/{self.number}-{self.sha256}"
+        return f"{self.name}/{self.number}-{self.sha256}{'-int8' * self.int8}"
 
 
 def alias_of(source: str) -> str | None:
@@ -55,11 +57,13 @@ def registry() -> Iterator[Registry]:
         yield found
 
 
-def open_served(source: str) -> Served:
+def open_served(source: str, int8: bool = False) -> Served:
     """Raises UserError if it cannot be served: it is damaged, is no model, or computes NaN."""
     found = None if Path(source).exists() else REGISTERED.fullmatch(source)
     served = _of_registry(found[1]) if found else _of_elsewhere(source)
     served.gpt.to(settings().torch_device())
+    if int8:
+        served = replace(served, gpt=to_int8(served.gpt), int8=True)
     _try(served)
     return served
 

@@ -15,3 +15,4 @@ class Options:
     body_bytes: int = 1 << 20
     requests_per_minute: int = 0
     precision: str = "float32"
+    int8: bool = False

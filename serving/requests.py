@@ -50,24 +50,29 @@ class _Drawing(Sampling):
         return Sampling.of(**{name: getattr(self, name) for name in Sampling.model_fields})
 
 
-class CompletionRequest(_Drawing):
-    """OpenAI's fields, and top_k, min_p, repetition_penalty and timeout."""
+class Asked(_Drawing):
+    """Of completions and of chat completions: OpenAI's fields, and top_k, min_p, repetition_penalty and timeout."""
 
     model: str = Field(default="", description="One of /v1/models; the one that is served if not given")
-    prompt: str | list[str] | list[int] | list[list[int]] = Field(description=PROMPTS)
-    max_tokens: int = Field(default=16, ge=0, le=1_000_000, description="The context's end ends a text, too")
     temperature: Annotated[float, Field(ge=0, le=1000)] = Field(default=1.0, description="0 takes the likeliest id")
     n: int = Field(default=1, ge=1, le=128, description="Texts for each prompt")
     stop: str | list[str] = Field(default=[], description="a text, or a list of at most 16 texts, that end the text")
     stream: bool = Field(default=False, description="Server-sent events, a piece of text each")
     stream_options: StreamOptions = Field(default=StreamOptions(), description="Only with stream")
-    logprobs: int | None = Field(default=None, ge=0, le=100, description="Log-probabilities of so many likeliest ids")
-    echo: bool = Field(default=False, description="Begin with the prompt; with logprobs, its log-probabilities too")
     timeout: float | None = Field(default=None, ge=0.1, le=86_400, description="Seconds; at most the server's deadline")
     user: str = Field(default="", max_length=1000, description="For the client's own records; has no effect")
 
     def stops(self) -> list[str]:
         return [self.stop] if isinstance(self.stop, str) else self.stop
+
+
+class CompletionRequest(Asked):
+    """A text to go on from."""
+
+    prompt: str | list[str] | list[int] | list[list[int]] = Field(description=PROMPTS)
+    max_tokens: int = Field(default=16, ge=0, le=1_000_000, description="The context's end ends a text, too")
+    logprobs: int | None = Field(default=None, ge=0, le=100, description="Log-probabilities of so many likeliest ids")
+    echo: bool = Field(default=False, description="Begin with the prompt; with logprobs, its log-probabilities too")
 
     def prompts(self) -> list[str | list[int]]:
         if isinstance(self.prompt, str):

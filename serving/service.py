@@ -119,16 +119,16 @@ class Service:
         seen[number] = update.ids
 
 
-def prepared(served: Served, given: Sequence[str | Sequence[int]], wish: Wish) -> list[Prompt]:
-    """Texts with their ids, ids with their text. Raises Refusal, UserError."""
+def prepared(served: Served, given: Sequence[str | Sequence[int]], wish: Wish, field: str = "prompt") -> list[Prompt]:
+    """Texts with their ids, ids with their text. `field` of the request has them. Raises Refusal, UserError."""
     if not given:
         raise Refusal(400, "prompt: the list is empty", "invalid_value", "prompt")
     if "" in wish.stop or len(wish.stop) > MOST_STOPS:
         raise Refusal(400, f"stop: at most {MOST_STOPS} texts, none of them empty", "invalid_value", "stop")
-    return [_prompt(served, each, place, wish) for place, each in enumerate(given, start=1)]
+    return [_prompt(served, each, place, wish, field) for place, each in enumerate(given, start=1)]
 
 
-def _prompt(served: Served, given: str | Sequence[int], place: int, wish: Wish) -> Prompt:
+def _prompt(served: Served, given: str | Sequence[int], place: int, wish: Wish, field: str) -> Prompt:
     tokenizer, most = served.tokenizer, served.gpt.config.block_size
     try:
         if isinstance(given, str):
@@ -137,10 +137,10 @@ def _prompt(served: Served, given: str | Sequence[int], place: int, wish: Wish) 
         else:
             prompt = Prompt(text_of(served, given), given)
     except UserError as error:
-        raise Refusal(400, str(error), "invalid_value", "prompt") from None
+        raise Refusal(400, str(error), "invalid_value", field) from None
     if len(prompt.ids) > most:
         said = f"the prompt has {len(prompt.ids):,} tokens, the model's context {most:,}"
-        raise Refusal(400, said, "context_length_exceeded", "prompt")
+        raise Refusal(400, said, "context_length_exceeded", field)
     requested(tokenizer, prompt.ids, wish).check(served.gpt.vocab_size, most)
     return prompt
 

@@ -1,8 +1,19 @@
 """The forms of the answers, for the OpenAPI document alone."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
+
+from serving.refusals import Error
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Error, "description": what}
+    for status, what in {
+        400: "A field is wrong", 401: "No key of this server", 408: "The body does not come",
+        413: "The body is too large", 429: "Too many requests; see Retry-After", 500: "The model or the server fails",
+        504: "Not done in time",
+    }.items()
+}  # fmt: skip
 
 
 class Logprobs(BaseModel):
@@ -34,6 +45,44 @@ class Completion(BaseModel):
     model: str
     system_fingerprint: str = Field(description="Number of the version and sha256 of its weights")
     choices: list[Choice]
+    usage: Usage | None = None
+
+
+class TopLogprob(BaseModel):
+    token: str
+    logprob: float
+    bytes: list[int] | None
+
+
+class TokenLogprob(TopLogprob):
+    top_logprobs: list[TopLogprob]
+
+
+class ChatLogprobs(BaseModel):
+    content: list[TokenLogprob]
+    refusal: None
+
+
+class Message(BaseModel):
+    role: Literal["assistant"]
+    content: str
+    refusal: None
+
+
+class ChatChoice(BaseModel):
+    index: int
+    message: Message
+    logprobs: ChatLogprobs | None
+    finish_reason: Literal["stop", "length"] | None
+
+
+class ChatCompletion(BaseModel):
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    system_fingerprint: str = Field(description="Number of the version and sha256 of its weights")
+    choices: list[ChatChoice]
     usage: Usage | None = None
 
 

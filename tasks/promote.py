@@ -156,6 +156,7 @@ def _tags(workspace: Workspace, experiment: str | None) -> dict[str, str]:
         **({"dvc_experiment": experiment} if experiment else {}),
         "git_commit": workspace.commit(),
         "hardware": hardware(workspace.paths.model),
+        **({"start": start} if (start := read_params(workspace.paths.params)["train"]["start"]) else {}),
         **hashes,
         **_question(workspace),
     }

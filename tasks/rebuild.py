@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from gptcore.config.presets import STAGES
 from gptcore.errors import UserError
 from gptcore.files import read_json, sha256_file
 from gptcore.registry.address import tracking_uri
@@ -25,13 +24,13 @@ def compare(workspace: Workspace, number: int) -> str:
     from gptcore.evaluation.rebuilt import compared
     from gptcore.registry.tracking import opened
 
-    stages = {stage: workspace.verdicts()[stage].outputs for stage in STAGES}
+    stages = {stage: verdict.outputs for stage, verdict in workspace.verdicts().items()}
     outputs = {path: md5 for each in stages.values() for path, md5 in each.items()}
     with opened(tracking_uri(workspace.checkout), workspace.checkout / "mlartifacts") as registry:
         version = registry.version(number)
         low, high = _difference(workspace, registry, version)
         found = compared(stages, _recorded(version), _made(workspace, outputs), low, high)
-        ran = ", ".join(stage for stage in STAGES if stage in workspace.ran)
+        ran = ", ".join(stage for stage in workspace.stages if stage in workspace.ran)
         told = f"{found.sentence}; {f'ran again: {ran}' if ran else 'every stage was restored'}"
         registry.tag(number, {REBUILD: told})
     sentence = f"gpt version {number}, made again, is {told}"

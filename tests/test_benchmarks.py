@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gptcore.config.presets import compose
+from gptcore.config.presets import compose, flatten
 from tests.support.closure import ROOT
 
 FIGURES = {"nanogpt float32": 2.0, "gptcore float32": 3.0, "nanogpt bfloat16": 1.0, "gptcore bfloat16": 5.0}
@@ -58,7 +58,7 @@ def test_a_busy_machine_is_refused() -> None:
 
 
 def test_the_interval_over_seeds_is_students() -> None:
-    from headline import interval
+    from cells import interval
 
     assert interval([1.0, 2.0, 3.0]) == pytest.approx(
         4.30265 / math.sqrt(3), rel=1e-5
@@ -91,3 +91,14 @@ def test_the_gpu_benchmark_measures_models_of_the_same_size() -> None:
     size = ["model=nano", *SETTING.overrides(), *OURS]
     ours, preset = (compose(choices, ROOT / "params.yaml")["model"] for choices in (size, ["model=gpt2-124m"]))
     assert ModelConfig(**ours) == ModelConfig(**preset)
+
+
+def test_each_part_of_the_ablation_changes_the_recipe() -> None:
+    from ablation import PARTS, _whole
+
+    whole = list(_whole(compose([], ROOT / "params.yaml"), 2048, 0, "gptcore float32").recipe)
+    params = compose(whole, ROOT / "params.yaml")
+    for part, off in PARTS.items():
+        without = flatten(compose([*whole, *off], ROOT / "params.yaml"))
+        named = {each.split("=")[0] for each in off}
+        assert {name for name, value in flatten(params).items() if without[name] != value} == named, part

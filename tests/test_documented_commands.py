@@ -6,7 +6,7 @@ import re
 import runpy
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +24,8 @@ from flows.train_gpt import train_gpt
 from gptcore.config.environment import VARIABLES
 from gptcore.config.params import read_params
 from gptcore.config.presets import compose
+from gptcore.model.config import ModelConfig
+from gptcore.weights.pinned import Start
 from tests.support.closure import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md")])
@@ -37,9 +39,12 @@ class Taken(Exception):
 
 
 def commands() -> Iterator[Any]:
-    """The commands of all console blocks: no comments, continued lines joined."""
+    """The commands of all console blocks, no comments, continued lines joined; and those in the README's sentences."""
     for page in PAGES:
-        for block in re.findall(r"```(?:console|sh)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        text = page.read_text(encoding="utf-8")
+        blocks = re.findall(r"```(?:console|sh)\n(.*?)```", text, re.DOTALL)
+        blocks += re.findall(r"`((?:make|gptcore|dvc|python) [^`]+)`", text) if page.name == "README.md" else []
+        for block in blocks:
             for line in block.replace("\\\n", " ").splitlines():
                 if words := shlex.split(line, comments=True):
                     yield pytest.param(words, id=f"{page.relative_to(ROOT)}: {' '.join(words)}")
@@ -50,14 +55,15 @@ def test_the_program_takes_it(words: list[str], monkeypatch: pytest.MonkeyPatch)
     while words and (assignment := ASSIGNMENT.fullmatch(words[0])):
         assert is_known(assignment[1])
         words = words[1:]
+    # no model that a page names is here
+    monkeypatch.setattr("gptcore.weights.pinned.pinned", lambda source: (source, ""))
+    monkeypatch.setattr("gptcore.weights.start.pinned_start", a_start)
     match words:
         case ["export", *assignments]:
             assert all(is_known(each.partition("=")[0]) for each in assignments)
         case ["make", *targets]:
             assert subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True).returncode == 0
         case ["gptcore", "configure", *overrides] if "--help" not in overrides:
-            # no model that a page names is here
-            monkeypatch.setattr("gptcore.weights.pinned.pinned", lambda source: (source, ""))
             compose(overrides, ROOT / "params.yaml")
         case ["gptcore", *rest]:
             take(monkeypatch, "gptcore", rest)
@@ -81,6 +87,10 @@ def test_the_program_takes_it(words: list[str], monkeypatch: pytest.MonkeyPatch)
             pass  # nanoGPT's own
         case [program, *_]:
             assert program in FOREIGN, f"no test knows {program}"
+
+
+def a_start(source: str, presets: Mapping[str, Any]) -> Start:
+    return Start(source, "", ModelConfig(**presets["model"]), None)
 
 
 def is_known(name: str) -> bool:

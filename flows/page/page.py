@@ -27,7 +27,8 @@ KEY = '<p class="key"><i class="model"></i><span>model</span><i class="baseline"
 class Facts:
     """What the files of the stages do not know: the sentences about them, and what they belong to.
 
-    `rows` are those of the comparison: name, model, baseline, difference, interval. `version` is 0 if there is none.
+    `rows` are those of the comparison: name, model, baseline, difference, interval. `counted` is what they are means
+    over. `version` is 0 if there is none.
     """
 
     sentence: str
@@ -35,6 +36,7 @@ class Facts:
     how_sure: str
     reached: str
     rows: Sequence[Sequence[str]]
+    counted: str
     run: str
     commit: str
     experiment: str | None
@@ -61,7 +63,7 @@ def page(data: Path, facts: Facts) -> str:
         _tiles(metrics),
         f"<h2>Training</h2>{KEY}",
         f'<div class="pair">{_curve(curves, "tokens")}{_curve(curves, "seconds")}</div>',
-        "<h2>On every validation token</h2>",
+        f"<h2>On every {escape(facts.counted)}</h2>",
         _table([*facts.rows, _flops(data, metrics)]),
         f'<p class="soft">{escape(_hardware(curves))}</p>',
         f'<div class="pair"><section><h2>What it makes of its context</h2>{KEY}',

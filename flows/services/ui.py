@@ -6,9 +6,10 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 from urllib.parse import urlsplit
 
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -32,6 +33,33 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION
 
 def main() -> None:
     port = os.environ.get("UI_PORT", "5000")
+    with until_interrupted() as stack:
+        processes = start_services(stack, port)
+        print(f"Prefect  {local_server()}\nMLflow   {START_PAGE.format(port=port)}\nLogs     {LOGS}", flush=True)
+        print("Runs started meanwhile report there. Ctrl-C ends it; a run then goes back to the queue", flush=True)
+        print(f"For `prefect` in another terminal: export PREFECT_API_URL={local_server()}/api", flush=True)
+        watch(processes)
+
+
+@contextmanager
+def until_interrupted() -> Iterator[ExitStack]:
+    """What the block puts on the stack is stopped at its end, which Ctrl-C and SIGTERM bring about."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # background jobs of a script ignore SIGINT by default
+        signal.signal(number, signal.default_int_handler)
+    with ExitStack() as stack:
+        try:
+            yield stack
+        except KeyboardInterrupt:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+            print("stopping", flush=True)
+
+
+def start_services(stack: ExitStack, port: str) -> "list[subprocess.Popen[bytes]]":
+    """Prefect's server with everything deployed, MLflow at `port`, and workers. Raises UserError.
+
+    Until the stack ends, the settings of this process lead to that server.
+    """
     prefect = local_server()
     check_environment()
     check_home()
@@ -41,40 +69,34 @@ def main() -> None:
             f"PREFECT_SERVER_API_HOST={urlsplit(prefect).hostname}: `make ui` has no passwords, so it listens on "
             f"{HOST} alone; docs/deployments.md says how to start servers for other machines"
         )
-    _require_free(prefect, "Prefect", "PREFECT_SERVER_API_PORT")
-    _require_free(f"http://{HOST}:{port}", "MLflow", "UI_PORT")
+    require_free(prefect, "Prefect", "PREFECT_SERVER_API_PORT")
+    require_free(f"http://{HOST}:{port}", "MLflow", "UI_PORT")
     database = prefect_database()
     LOGS.mkdir(parents=True, exist_ok=True)
     follow_checkout(Path.cwd())
-    for number in (signal.SIGINT, signal.SIGTERM):  # background jobs of a script ignore SIGINT by default
-        signal.signal(number, signal.default_int_handler)
-    with temporary_settings({PREFECT_API_URL: f"{prefect}/api"}), ExitStack() as stack:
-        try:
-            server = _start(stack, "prefect", ["-m", "flows.services.server"], **database)
-            mlflow = ["--backend-store-uri", "sqlite:///mlflow.db", "--workers", "1", "--host", HOST, "--port", port]
-            others = [_start(stack, "mlflow", ["-m", "mlflow", "server", *mlflow])]
-            _wait_for(server)
-            for _ in deploy():
-                pass
-            tracked = {"GPTCORE_TRACKERS": os.environ.get("GPTCORE_TRACKERS", "mlflow")}  # its page is open
-            for pool in EVERYWHERE:
-                settings = {"PREFECT_API_URL": f"{prefect}/api", **tracked}
-                worker = Worker(pool, settings, log=_log(stack, f"worker-{pool}"))
-                stack.callback(worker.stop)
-                others.append(worker.process)
-            print(f"Prefect  {prefect}\nMLflow   {START_PAGE.format(port=port)}\nLogs     {LOGS}", flush=True)
-            print("Runs started meanwhile report there. Ctrl-C ends it; a run then goes back to the queue", flush=True)
-            print(f"For `prefect` in another terminal: export PREFECT_API_URL={prefect}/api", flush=True)
-            while all(process.poll() is None for process in (server, *others)):
-                time.sleep(0.5)
-            raise UserError(f"one of the servers ended; {LOGS} has its last words")
-        except KeyboardInterrupt:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_IGN)
-            print("stopping", flush=True)
+    stack.enter_context(temporary_settings({PREFECT_API_URL: f"{prefect}/api"}))
+    server = start(stack, "prefect", ["-m", "flows.services.server"], **database)
+    mlflow = ["--backend-store-uri", "sqlite:///mlflow.db", "--workers", "1", "--host", HOST, "--port", port]
+    processes = [server, start(stack, "mlflow", ["-m", "mlflow", "server", *mlflow])]
+    _wait_for(server)
+    for _ in deploy():
+        pass
+    tracked = {"GPTCORE_TRACKERS": os.environ.get("GPTCORE_TRACKERS", "mlflow")}  # its page is open
+    for pool in EVERYWHERE:
+        worker = Worker(pool, {"PREFECT_API_URL": f"{prefect}/api", **tracked}, log=_log(stack, f"worker-{pool}"))
+        stack.callback(worker.stop)
+        processes.append(worker.process)
+    return processes
 
 
-def _require_free(address: str, name: str, variable: str) -> None:
+def watch(processes: "Sequence[subprocess.Popen[bytes]]") -> NoReturn:
+    """Wait for Ctrl-C. Raises UserError if one of the processes ends by itself."""
+    while all(process.poll() is None for process in processes):
+        time.sleep(0.5)
+    raise UserError(f"one of the servers ended; {LOGS} has its last words")
+
+
+def require_free(address: str, name: str, variable: str) -> None:
     """Raises UserError if something listens at `address`, before anything is started or a log is overwritten."""
     host, port = urlsplit(address).hostname, urlsplit(address).port
     with socket.socket() as probe:
@@ -89,7 +111,8 @@ def _log(stack: ExitStack, name: str) -> IO[bytes]:
     return stack.enter_context((LOGS / f"{name}.log").open("wb"))
 
 
-def _start(stack: ExitStack, name: str, words: list[str], **settings: str) -> "subprocess.Popen[bytes]":
+def start(stack: ExitStack, name: str, words: list[str], **settings: str) -> "subprocess.Popen[bytes]":
+    """`python WORDS`, with its output in the log `name`; it and its children end with the stack."""
     log, environment = _log(stack, name), {**child_environment(), **QUIET, **settings}
     process = subprocess.Popen(
         [sys.executable, *words], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -111,11 +134,11 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 def _wait_for(server: "subprocess.Popen[bytes]") -> None:
     while not is_local_server_up():
         if server.poll() is not None:
-            raise UserError(f"Prefect's server does not start: {_last_line(LOGS / 'prefect.log')}")
+            raise UserError(f"Prefect's server does not start: {last_line(LOGS / 'prefect.log')}")
         time.sleep(0.2)
 
 
-def _last_line(log: Path) -> str:
+def last_line(log: Path) -> str:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return lines[-1].strip() if lines else f"see {log}"
 

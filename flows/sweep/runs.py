@@ -3,7 +3,7 @@
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 from prefect import get_run_logger
@@ -119,5 +119,10 @@ def _under_way(client: SyncPrefectClient, deployment: DeploymentResponse, order:
         deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])),
         flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=UNFINISHED))),
     )
-    same = {"overrides": order.overrides, "promotion": order.promotion}
-    return next((run for run in runs if {**run.parameters, **same} == run.parameters), None)
+    same = _set({**deployment.parameters, "overrides": order.overrides, "promotion": order.promotion})
+    return next((run for run in runs if _set(run.parameters) == same), None)
+
+
+def _set(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Those that somebody has set: a form sends all of its fields."""
+    return {name: value for name, value in parameters.items() if value not in (None, "params.yaml")}

@@ -47,15 +47,26 @@ def _configure(overrides: list[str], params: Path) -> None:
         print(line)
     if not overrides and params.exists():
         print(*_columns((field, _shown(value)) for field, value in flatten(new).items()), sep="\n")
-        print(*model_sizes(new), f"{params} is valid", sep="\n")
+        print(*model_sizes(new), *_unknown(new), f"{params} is valid", sep="\n")
         return
     changes = differences(_present(params), new)
     if changes:
         write(new, params)
     for line in _columns((field, f"{_shown(old)} -> {_shown(value)}") for field, old, value in changes):
         print(line)
-    print(*model_sizes(new), sep="\n")
+    print(*model_sizes(new), *_unknown(new), sep="\n")
     print(f"{params}: {len(changes)} changed" if changes else f"{params}: nothing to change")
+
+
+def _unknown(values: dict[str, Any]) -> list[str]:
+    """A line if a training is to go on from a model of whose text nothing is known."""
+    start = values["train"]["start"]
+    if not start or values["retained"]["data"] is not None:
+        return []
+    said = f"nothing is known of the text of {redacted(start)}, so what is forgotten of it is not measured"
+    asked = any(each["against"] == "retained" for each in values["gate"]["conditions"])
+    remedy = "; the gate asks for it: fill in `retained`, or take gate=default" if asked else ""
+    return [f"retained        {said}{remedy}; docs/finetune.md"]
 
 
 def _columns(rows: Iterable[tuple[str, str]]) -> list[str]:

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _inspect(paths: Paths, windows: int, tokens: int, seed: int) -> None:
-    from gptcore.tokens.token_files import open_tokens, read_meta
+    from gptcore.tokens.token_files import PairTokens, open_tokens, prompt_tokens, read_meta
     from gptcore.tokens.tokenizer import Tokenizer
     from gptcore.tokens.verify import read_sources
 
@@ -48,15 +48,20 @@ def _inspect(paths: Paths, windows: int, tokens: int, seed: int) -> None:
     meta, tokenizer = read_meta(paths.tokens), Tokenizer.load(paths.tokens / "tokenizer.json")
     print(f"tokenizer  {tokenizer.kind}, {meta.vocab_size:,} ids as {meta.dtype}, sha256 {meta.tokenizer_sha256}")
     for split, each in meta.splits().items():
-        per_token = f"{each.bytes / each.tokens:.3f} bytes a token"
-        print(f"{split:10} {each.tokens:,} tokens, {each.documents:,} documents, {each.bytes:,} bytes, {per_token}")
+        learned = each.tokens - prompt_tokens(open_tokens(paths.tokens, split))
+        said = f"{each.tokens:,} tokens, {each.documents:,} documents"
+        said += f", of which {learned:,} tokens of responses are learned" if learned < each.tokens else ""
+        print(f"{split:10} {said}, {each.bytes:,} bytes, {each.bytes / learned:.3f} bytes a token")
         print("\n".join(f"           {name} sha256 {sha256}" for name, sha256 in each.files.items()))
     random = np.random.default_rng(seed)
     for split in meta.splits() if windows else ():
         ids = open_tokens(paths.tokens, split)
         for start in sorted(random.integers(0, max(len(ids) - tokens, 1), windows).tolist()):
-            window = ids[np.arange(start, min(start + tokens, len(ids)))]
-            print(f"\n{split} from token {start:,}:\n{tokenizer.decode(window)}")
+            places = np.arange(start, min(start + tokens, len(ids)))
+            print(f"\n{split} from token {start:,}:\n{tokenizer.decode(ids[places])}")
+            if isinstance(ids, PairTokens):
+                after = places[1:][ids.mask[places[:-1]] == 1]
+                print(f"learned of it:\n{tokenizer.decode(ids[after])}")
 
 
 def _verify(paths: Paths) -> None:

@@ -1,7 +1,7 @@
 """Make a version of the model again from its commit, parameters and data, and compare the two.
 
 gptcore rebuild 3              restore what DVC's cache or remote has, run the rest
-gptcore rebuild 3 --rerun      run every stage but the download again, without the cache
+gptcore rebuild 3 --rerun      run every stage but download and start again, without the cache
 
 It starts the flow rebuild-gpt in this checkout. The answer becomes the tag `rebuild` of the version.
 """

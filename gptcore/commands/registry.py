@@ -4,6 +4,7 @@ gptcore registry history                     every move of an alias: who, when, 
 gptcore registry history --at 2026-11-01     which version was champion at the end of that day, in UTC
 gptcore registry rollback --why "..."        back to the champion before, whose files are checked first
 gptcore registry rollback --to 3 --why "..." back to version 3
+gptcore registry promote 3 --why "..."       make version 3 champion, whatever the gate says
 gptcore registry judge 3                     the verdict on version 3 again, from its record alone
 gptcore registry measure 3                   measure version 3 on this checkout's validation text, and keep that with it
 gptcore registry verify                      read every byte of all versions, in the registry and in DVC's cache; ask
@@ -27,12 +28,17 @@ if TYPE_CHECKING:  # 2 s of imports
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    subparsers = parser.add_subparsers(dest="action", required=True, metavar="history|rollback|judge|measure|verify")
+    subparsers = parser.add_subparsers(
+        dest="action", required=True, metavar="history|rollback|promote|judge|measure|verify"
+    )
     history = subparsers.add_parser("history", help="every move of an alias; fails if a line was changed")
     history.add_argument("--at", metavar="DATE", help="answer who was champion then: 2026-11-01, or 2026-11-01T12:30")
     back = subparsers.add_parser("rollback", help="give `champion` to an earlier version")
     back.add_argument("--to", type=int, metavar="N", help="the version; the champion before if not given")
     back.add_argument("--why", required=True, help="what is wrong with the champion")
+    by_hand = subparsers.add_parser("promote", help="make a version champion, whatever the gate says")
+    by_hand.add_argument("version", type=int, metavar="N")
+    by_hand.add_argument("--why", required=True, help="why it should be champion")
     again = subparsers.add_parser("judge", help="the verdict of the gate again; fails if another one comes out")
     again.add_argument("version", type=int, metavar="N")
     measure = subparsers.add_parser("measure", help="losses on data/tokens, from which the gate compares versions")
@@ -46,6 +52,8 @@ def run(arguments: argparse.Namespace) -> None:
         _history(arguments.at)
     elif arguments.action == "rollback":
         _rollback(arguments.to, arguments.why)
+    elif arguments.action == "promote":
+        _promote(arguments.version, arguments.why)
     elif arguments.action == "judge":
         _judge(arguments.version)
     elif arguments.action == "measure":
@@ -81,6 +89,15 @@ def _rollback(to: int | None, why: str) -> None:
     print(f"gpt version {done.to} is the champion again")
     if done.was is not None:
         print(f"no run makes version {done.was} champion any more; `gptcore registry rollback --to {done.was}` does")
+
+
+def _promote(number: int, why: str) -> None:
+    from gptcore.registry.rollback import promote
+    from gptcore.registry.tracking import opened_in
+
+    with opened_in(Path.cwd()) as registry:
+        promote(registry, number, why)
+    print(f"gpt version {number} is the champion")
 
 
 def _judge(number: int) -> None:

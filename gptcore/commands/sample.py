@@ -4,9 +4,11 @@ gptcore sample "ROMEO."
 gptcore sample "ROMEO." --temperature 0.7 --top-k 40 --max-new-tokens 300 -n 3 --seed 1 --stop "\n\n"
 gptcore sample - --model data/baseline/export --json
 gptcore sample --model gpt2
+gptcore sample --chat
 
 Text appears as it is made in a terminal, and whole, a line after each text, in a pipe. Without a prompt it asks for
-prompts, until the end of the input. The same command gives the same text on the same machine.
+prompts, until the end of the input. The same command gives the same text on the same machine. With --chat, prompts are
+what is said in one conversation with a model that has learned to answer, and its answers are printed alone.
 """
 
 import argparse
@@ -47,9 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--logit-bias", action="append", default=[], metavar="ID=X", help="added to the logit of an id")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32",
         help="bfloat16 halves the time of large models on processors that have it, and rounds more")  # fmt: skip
+    parser.add_argument("--int8", action="store_true", help="weights in 8 bits, on a CPU: a quarter of the memory")
     parser.add_argument("--slide", action="store_true", help="go on beyond the context, recomputing it for each token")
     parser.add_argument("--logprobs", type=int, metavar="N", help="with --json: log-probabilities, and the N likeliest")
     parser.add_argument("--echo", action="store_true", help="with --logprobs: those of the prompt too")
+    parser.add_argument("--chat", action="store_true", help="a conversation, by the model's chat template")
     parser.add_argument("--json", action="store_true", help="an object a line for each text, with why it ended")
 
 
@@ -57,15 +61,23 @@ def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
     from gptcore.config.settings import settings
     from gptcore.generation.complete import engine_for
+    from gptcore.model.int8 import to_int8
     from gptcore.weights.open_model import open_model
 
     wish = _wish(arguments)
+    if arguments.int8 and arguments.precision != "float32":
+        raise UserError(f"--int8 has a precision of its own; leave out --precision {arguments.precision}")
     model, tokenizer = open_model(arguments.model, arguments.tokenizer, arguments.adapter)
     model.to(settings().torch_device())
+    if arguments.int8:
+        model = to_int8(model)
     asks = arguments.prompt is None and sys.stdin.isatty()
     is_one = asks or arguments.prompt not in (None, "-")
     engine = engine_for(model, tokenizer, wish.n if is_one else sys.maxsize, arguments.precision)
     try:
+        if arguments.chat:
+            _talk(_asked() if asks else [arguments.prompt] if is_one else _lines(), engine, tokenizer, wish, asks)
+            return
         if not asks:
             _print([arguments.prompt] if is_one else _lines(), engine, tokenizer, wish, arguments.json)
         for prompt in _asked() if asks else ():
@@ -92,6 +104,8 @@ def _wish(arguments: argparse.Namespace) -> "Wish":
         raise UserError("--logprobs needs --json")
     if arguments.echo and arguments.logprobs is None:
         raise UserError("--echo needs --logprobs; the prompt itself is always there")
+    if arguments.chat and (arguments.json or arguments.n > 1 or arguments.slide):
+        raise UserError("--chat goes without --json, -n and --slide: it is one conversation")
     stop = [re.sub(r"\\[ntr\\]", lambda found: ESCAPES[found[0]], each) for each in arguments.stop]
     return Wish(
         arguments.max_new_tokens, sampling, arguments.n, stop, arguments.logprobs, arguments.echo, arguments.slide
@@ -127,6 +141,25 @@ def _print(prompts: Iterable[str], engine: "Engine", tokenizer: "Tokenizer", wis
         print(f"the context of {engine.block_size:,} tokens is full; --slide goes on", file=sys.stderr)
     if broken:
         raise UserError(f"{broken:,} of {turn:,} texts broke off: the model computes NaN or infinity")
+
+
+def _talk(said: Iterable[str], engine: "Engine", tokenizer: "Tokenizer", wish: "Wish", goes_on: bool) -> None:
+    """Print the answer to each message. `goes_on` after one that the model cannot answer."""
+    from gptcore.generation.chat import Chat
+
+    chat, forgotten = Chat(engine, tokenizer, wish), 0
+    for each in said:
+        try:
+            for piece in chat.answer(each):
+                print(piece, end="", flush=True)
+            print(flush=True)
+        except UserError as error:
+            if not goes_on or not tokenizer.chat_template:
+                raise
+            print(f"error: {error}", file=sys.stderr)
+        if chat.forgotten > forgotten:
+            forgotten = chat.forgotten
+            print(f"the context is full: the first {forgotten:,} messages are forgotten", file=sys.stderr)
 
 
 def _asked() -> Iterator[str]:

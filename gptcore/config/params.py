@@ -86,5 +86,7 @@ def _fields_beside(kind: type[BaseModel], location: tuple[str | int, ...]) -> li
     """The fields that are valid in place of the last name of `location`, also in nested sections and lists of them."""
     for name in location[:-1]:
         inner = get_args(kind)[0] if isinstance(name, int) else kind.model_fields[name].annotation
+        if type(None) in get_args(inner):  # a section that may be null
+            inner, *_ = get_args(inner)
         kind = cast("type[BaseModel]", inner)
     return list(kind.model_fields)

@@ -57,6 +57,12 @@ class Settings(BaseSettings):
         "`/corpora https:// s3://bucket/texts`; relative folders start at the repository; empty is everywhere",
     )
     checkpoint_seconds: float = Field(20, gt=0, description="Training seconds between two resume checkpoints")
+    kept_models: int = Field(
+        0,
+        ge=0,
+        description="Models that a training keeps, at so many evenly spaced steps, in data/scratch/models; "
+        "evaluate-checkpoints measures them",
+    )
     trackers: str = Field(
         "",
         description="Who hears of a training while it trains: mlflow, wandb, both with a comma between, or none; empty "

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from gptcore.addresses import without_secrets
 from gptcore.config.params import Count, Section
 from gptcore.corpus.documents import Document
+from gptcore.corpus.formats.pairs import Pairs
 from gptcore.corpus.formats.records import Text, read_texts
 from gptcore.corpus.formats.template import Template
 from gptcore.corpus.left_out import LeftOut
@@ -33,11 +34,21 @@ class DataConfig(Section):
         description="names of files and folders that folders, prefixes and patterns leave out, with * for any "
         "characters; names that begin with a dot are always left out"
     )
-    format: Literal["auto", "text", "jsonl", "parquet", "csv"] = Field(description="auto is by each file's suffix")
+    format: Literal["auto", "text", "jsonl", "parquet", "csv", "yaml"] = Field(
+        description="auto is by each file's suffix, yaml only on request"
+    )
     text: str = Field(
         min_length=1,
         description="the field of a record that is the text, nested ones with dots, or fields in a text: {a}\\n{b.0.c}",
     )
+    pairs: bool = Field(
+        description="records are prompts with responses, and only the responses are learned; text is not used then"
+    )
+    prompt: str = Field(
+        description="pairs: a field or template as text; empty where records have prompt and completion, instruction, "
+        "input and output, or messages"
+    )
+    response: str = Field(description="pairs: the same for the response; given with a prompt")
     delimiter: str = Field(
         pattern=r"^(\\t|[^\"\r\n\\])?$",
         description="what separates the cells of CSV; empty: comma, semicolon or tab, whichever the first line has",
@@ -66,11 +77,25 @@ class DataConfig(Section):
             check_source(without_secrets(each))
         return source
 
-    @field_validator("text")
+    @field_validator("text", "prompt", "response")
     @classmethod
     def _a_template(cls, text: str) -> str:
-        Template(text)
+        if text:  # prompt and response may be empty
+            Template(text)
         return text
+
+    @model_validator(mode="after")
+    def _a_prompt_has_a_response(self) -> "DataConfig":
+        if bool(self.prompt) != bool(self.response):
+            given, missing = ("prompt", "response") if self.prompt else ("response", "prompt")
+            raise ValueError(
+                f"{given} without {missing}: set data.{missing} to a field or template, or leave both empty"
+            )
+        if self.prompt and not self.pairs:
+            raise ValueError("prompt and response are used with data.pairs=true only")
+        if self.pairs and self.mode == "stream":
+            raise ValueError("pairs need mode files: records are packed by their lengths, which a stream does not know")
+        return self
 
     @model_validator(mode="after")
     def _languages_have_a_field(self) -> "DataConfig":
@@ -106,7 +131,7 @@ class Corpus:
         self.texts = 0  # number of texts read so far from the last file
         self.end = (0, 0)  # position after the last document: file number, text number in that file
         self.selection = Selection(
-            data.languages, data.min_bytes, data.deduplicate, data.max_documents, data.max_bytes
+            data.languages, data.min_bytes, data.deduplicate, data.max_documents, data.max_bytes, data.pairs
         )  # fmt: skip
 
     def documents(self) -> Iterator[Document]:
@@ -124,8 +149,9 @@ class Corpus:
     def texts_of(self, file: SourceFile, path: Path) -> Iterator[Text]:
         """The texts of one file, stored at `path`. Raises UserError."""
         delimiter = self.data.delimiter.replace("\\t", "\t")
-        for text in read_texts(path, file.address, file.form, self.data.text, self._language_field(), delimiter):
-            yield text._replace(title=file.title)
+        template = Pairs(self.data.prompt, self.data.response) if self.data.pairs else self.data.text
+        for text in read_texts(path, file.address, file.form, template, self._language_field(), delimiter):
+            yield text if text.turns else text._replace(title=file.title)
 
     def _texts(self) -> Iterator[Text]:
         for file in self.files_of_source():
@@ -139,7 +165,9 @@ class Corpus:
         """The fields to read from hub rows; None for a stream, which reads the hub's files so that it can seek."""
         if self.data.mode == "stream":
             return None
-        return [*Template(self.data.text).fields, *([self._language_field()] if self._language_field() else [])]
+        pairs, language = Pairs(self.data.prompt, self.data.response), self._language_field()
+        fields = pairs.fields if self.data.pairs else Template(self.data.text).fields
+        return [*fields, language] if fields and language else fields
 
     def _language_field(self) -> str:
         return self.data.language_field if self.data.languages else ""

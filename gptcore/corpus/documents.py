@@ -5,6 +5,7 @@ No document is longer than DOCUMENT_BYTES, so a reader needs memory for one docu
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +18,24 @@ DOCUMENT_BYTES = 8 << 20  # of text in UTF-8; Shakespeare's complete works, 5 MB
 
 
 class Document(BaseModel):
-    """One text of the corpus and its title."""
+    """One text of the corpus and its title.
+
+    Of a conversation, `turns` are the lengths in characters of its prompts and responses, in turn; the text joins them.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: str
     text: str
+    turns: tuple[int, ...] = ()
+
+    @property
+    def parts(self) -> list[str]:
+        """The turns of a conversation; a plain text is its only part."""
+        if not self.turns:
+            return [self.text]
+        ends = accumulate(self.turns)
+        return [self.text[end - length : end] for length, end in zip(self.turns, ends, strict=True)]
 
 
 class Written(NamedTuple):
@@ -37,12 +50,17 @@ class OtherText(UserError):
     """The corpus does not have the requested sha256."""
 
 
-def document(text: str, title: str = "") -> Document:
+def document(text: str, title: str = "", turns: tuple[int, ...] = ()) -> Document:
     """A document with the unmodified text; the title defaults to the text's first line."""
     if not title:
         head = text[:4096].lstrip()
         title = head.splitlines()[0].strip()[:100] if head else ""
-    return Document(title=title, text=text)
+    return Document(title=title, text=text, turns=turns)
+
+
+def content(parts: Iterable[str]) -> bytes:
+    """What digests are of: a plain text, its only part, or a conversation's turns, which are no plain text."""
+    return b"\xff".join(part.encode() for part in parts)  # a byte that is in no UTF-8
 
 
 def write_documents(path: Path, documents: Iterable[Document], sha256: str) -> Written:
@@ -54,10 +72,9 @@ def write_documents(path: Path, documents: Iterable[Document], sha256: str) -> W
     with atomic_path(path) as temporary:
         with temporary.open("wb") as file:
             for each in documents:
-                encoded = each.text.encode()
-                digest.update(encoded)
-                count, size = count + 1, size + len(encoded)
-                file.write(each.model_dump_json().encode() + b"\n")
+                digest.update(content(each.parts))
+                count, size = count + 1, size + len(each.text.encode())
+                file.write(each.model_dump_json(exclude_defaults=True).encode() + b"\n")
         if sha256 and digest.hexdigest() != sha256:
             raise OtherText(
                 f"the text of data.source ({count:,} documents, {size:,} bytes) has the sha256 "

@@ -46,7 +46,10 @@ class HubSource(NamedTuple):
 
 
 def hub_files(source: str, fields: list[str], store: Store) -> Iterator[tuple[str, Kept]]:
-    """The rows' `fields` as JSON Lines files, each downloaded when it is requested. Raises UserError, Unavailable."""
+    """The rows' `fields` (all, if none are given) as JSON Lines files, each downloaded when it is requested.
+
+    Raises UserError, Unavailable.
+    """
     hub = HubSource.parse(source)
     commit = hub.revision if COMMIT.fullmatch(hub.revision) else _held_commit(source, hub, store)
     stream = _Stream(hub, commit, fields)
@@ -126,11 +129,11 @@ class _Stream:
                 wanted = list(dict.fromkeys(column_of(field, columns) for field in self.fields))
                 if missing := [column for column in wanted if column not in columns]:
                     raise UserError(f"{name}: has no field {missing[0]}; it has {', '.join(columns)}")
-                stream = stream.select_columns(wanted)
+                stream = stream.select_columns(wanted or columns)
             if self.state:
                 stream.load_state_dict(self.state)
             for row in stream:
-                names = dict.fromkeys(column_of(field, row) for field in self.fields)
+                names = dict.fromkeys(column_of(field, row) for field in self.fields or row)
                 yield json.dumps({name: row[name] for name in names if name in row}, default=repr), stream.state_dict
 
 

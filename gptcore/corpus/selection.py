@@ -25,10 +25,11 @@ class Selection:
     """
 
     def __init__(
-        self, languages: tuple[str, ...], min_bytes: int, deduplicate: bool, max_documents: int, max_bytes: int
-    ) -> None:
+        self, languages: tuple[str, ...], min_bytes: int, deduplicate: bool, max_documents: int, max_bytes: int,
+        pairs: bool = False,
+    ) -> None:  # fmt: skip
         self.languages, self.min_bytes, self.deduplicate = languages, min_bytes, deduplicate
-        self.max_documents, self.max_bytes = max_documents, max_bytes
+        self.max_documents, self.max_bytes, self.pairs = max_documents, max_bytes, pairs
         self.counts = {"language": 0, "empty": 0, "too_short": 0, "duplicate": 0}
         self.seen: set[bytes] = set()
 
@@ -50,7 +51,7 @@ class Selection:
                     )
                 return
             count, size = count + 1, size + len(encoded)
-            yield document(text.text, text.title)
+            yield document(text.text, text.title, text.turns)
             if count == self.max_documents:
                 return  # before the next file is downloaded
         if not count:
@@ -60,9 +61,10 @@ class Selection:
         """Whether a text becomes a document, limits aside; `encoded` is its UTF-8. Raises UserError."""
         if self.languages and text.language not in self.languages:
             self.counts["language"] += 1
-        elif not text.text.strip():
+        elif not _holds(text):
             if not self.min_bytes:
-                raise UserError(f"{text.where}: holds no text; leave it out, or set data.min_bytes=1 to drop all such")
+                what = "no response" if text.turns else "no text"
+                raise UserError(f"{text.where}: holds {what}; leave it out, or set data.min_bytes=1 to drop all such")
             self.counts["empty"] += 1
         elif len(encoded) < self.min_bytes:
             self.counts["too_short"] += 1
@@ -80,8 +82,14 @@ class Selection:
     def _counted(self) -> str:
         reasons = {
             "language": f"in other languages than {', '.join(self.languages)}",
-            "empty": "empty or only white space",
+            "empty": "without a response" if self.pairs else "empty or only white space",
             "too_short": f"shorter than data.min_bytes={self.min_bytes}",
         }
         counted = [f"{self.counts[why]:,} {reason}" for why, reason in reasons.items() if self.counts[why]]
         return f"its texts were {', '.join(counted)}" if counted else "it holds no records"
+
+
+def _holds(text: Text) -> bool:
+    """Whether there is something to learn: some text, and of a conversation, every response."""
+    responses = Document(title="", text=text.text, turns=text.turns).parts[1::2] if text.turns else [text.text]
+    return bool(responses) and all(each.strip() for each in responses)

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from gptcore.config.paths import Paths
 from gptcore.corpus.corpus import Corpus, DataConfig
+from gptcore.corpus.documents import content
 from gptcore.corpus.sources import SourceFile
 from gptcore.corpus.transfer import retry
 from gptcore.errors import UserError
@@ -46,7 +47,7 @@ def present_text(data: DataConfig, paths: Paths) -> str:
         return files_sha256(streamed_files(corpus))
     digest = hashlib.sha256()
     for document in corpus.documents():
-        digest.update(document.text.encode())
+        digest.update(content(document.parts))
     return digest.hexdigest()
 
 

@@ -25,7 +25,7 @@ from gptcore.evaluation.positions import write_positions
 from gptcore.evaluation.retained import compare_retained
 from gptcore.evaluation.tally import Sums
 from gptcore.files import write_json
-from gptcore.tokens.token_files import INDEX, read_index, verify_tokens
+from gptcore.tokens.token_files import INDEX, open_tokens, prompt_tokens, read_index, verify_tokens
 from gptcore.tokens.tokenizer import require_tokenizer
 
 
@@ -70,6 +70,7 @@ def compare(paths: Paths, config: EvaluateConfig) -> EvaluateMetrics:
             tokens=int(ours.windows.tokens.sum()),
             bytes=n_bytes,
             documents=len(index),
+            prompt_tokens=prompt_tokens(open_tokens(paths.tokens, "val")),
         ),
         retained=retained,
     )

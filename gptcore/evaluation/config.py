@@ -73,9 +73,15 @@ class EqualTime(Metrics):
 
 
 class Validation(Metrics):
+    """What was measured. Of prompts and responses, `tokens` and `bytes` are those of the responses alone.
+
+    `prompt_tokens` are those that are not counted.
+    """
+
     tokens: int
     bytes: int
     documents: int
+    prompt_tokens: int = 0
 
 
 class Retained(Metrics):

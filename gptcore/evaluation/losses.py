@@ -1,7 +1,8 @@
 """Perplexity, bits per byte, standard error, and the paired comparison of two models on the same windows."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,8 @@ from torch.nn import functional as F
 
 from gptcore.model.gpt import GPT
 from gptcore.progress import Progress
-from gptcore.tokens.token_files import Tokens
+from gptcore.tokens.packing import UNCOUNTED, PackedWindows, Rows, whole_windows
+from gptcore.tokens.token_files import PairTokens, Tokens
 
 WINDOWS_PER_BATCH = 64
 LOGITS_AT_ONCE = 1 << 28  # 1 GiB in float32; 64 windows of GPT-2's context and vocabulary would take 13 GB
@@ -22,13 +24,26 @@ def window_losses(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Summed loss (nats) and number of targets of each window of `window` tokens; covers every token but the first.
 
-    `at_most` > 0 takes that many full windows, spread evenly. Restores the model's training or evaluation mode.
+    `at_most` > 0 takes that many full windows, spread evenly. Of prompts and responses, the responses are the targets,
+    in packed windows. Restores the model's training or evaluation mode.
     """
+    losses, counts = list[NDArray[np.float64]](), list[NDArray[np.int64]]()
+    if isinstance(tokens, PairTokens):
+        pairs = whole_windows(tokens, window)
+        numbers = np.arange(len(pairs))
+        if at_most and at_most < len(pairs):
+            numbers = np.linspace(0, len(pairs) - 1, at_most).round().astype(np.int64)
+
+        def add_packed(rows: Rows, loss: torch.Tensor) -> None:
+            losses.append(loss.sum(1).numpy())
+            counts.append((rows.targets >= 0).sum(1))
+
+        each_packed_batch(model, pairs, numbers, add_packed)
+        return np.concatenate(losses), np.concatenate(counts)
     starts = np.arange(0, len(tokens) - 1, window)
     if at_most and at_most < len(starts):
         starts = starts[: (len(tokens) - 1) // window]
         starts = starts[np.linspace(0, len(starts) - 1, at_most).round().astype(np.int64)]
-    losses, counts = [], []
 
     def add(targets: NDArray[np.int64], loss: torch.Tensor) -> None:
         real = torch.from_numpy(targets < len(tokens))
@@ -60,19 +75,51 @@ def each_batch(
 
     Positions after the last token have no meaningful loss. Restores the model's training or evaluation mode.
     """
-    training, device = model.training, model.wte.weight.device
+    with _evaluating(model):
+        for batch in _batches(model, len(starts), window, progress):
+            positions = starts[batch, None] + np.arange(window + 1)
+            rows = torch.from_numpy(tokens[np.minimum(positions, len(tokens) - 1)].astype(np.int64))
+            use(positions[:, 1:], _losses(model, rows[:, :-1], rows[:, 1:]))
+
+
+def each_packed_batch(
+    model: GPT,
+    windows: PackedWindows,
+    numbers: NDArray[np.int64],
+    use: Callable[[Rows, torch.Tensor], None],
+    progress: Progress | None = None,
+) -> None:
+    """The same with packed windows; the loss is 0 where nothing is counted."""
+    with _evaluating(model):
+        for batch in _batches(model, len(numbers), windows.block_size, progress):
+            rows = windows.rows(numbers[batch])
+            use(rows, _losses(model, *(torch.from_numpy(each) for each in (rows.ids, rows.targets, rows.starts))))
+
+
+@contextmanager
+def _evaluating(model: GPT) -> Iterator[None]:
+    training = model.training
     model.eval()
-    size = max(min(WINDOWS_PER_BATCH, LOGITS_AT_ONCE // (window * model.vocab_size)), 1)
     with torch.inference_mode():
-        for first in range(0, len(starts), size):
-            positions = starts[first : first + size, None] + np.arange(window + 1)
-            rows = torch.from_numpy(tokens[np.minimum(positions, len(tokens) - 1)].astype(np.int64)).to(device)
-            logits = model(rows[:, :-1])
-            loss = F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten(), reduction="none")
-            use(positions[:, 1:], loss.view(len(rows), window).cpu().double())  # Apple's GPUs have no float64
-            if progress:
-                progress.update(min(first + size, len(starts)))
+        yield
     model.train(training)
+
+
+def _batches(model: GPT, n: int, window: int, progress: Progress | None) -> Iterator[slice]:
+    """As many of `n` windows as are evaluated at once."""
+    size = max(min(WINDOWS_PER_BATCH, LOGITS_AT_ONCE // (window * model.vocab_size)), 1)
+    for first in range(0, n, size):
+        yield slice(first, first + size)
+        if progress:
+            progress.update(progress.total * min(first + size, n) // n)
+
+
+def _losses(model: GPT, ids: torch.Tensor, targets: torch.Tensor, starts: torch.Tensor | None = None) -> torch.Tensor:
+    """Nats in float64 on the CPU, as Apple's GPUs have none; 0 where a target is negative."""
+    device = model.wte.weight.device
+    logits = model(ids.to(device), starts=None if starts is None else starts.to(device))
+    loss = F.cross_entropy(logits.flatten(0, 1), targets.to(device).flatten(), reduction="none", ignore_index=UNCOUNTED)
+    return loss.view(targets.shape).cpu().double()
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptcore.config.settings import settings
+from gptcore.corpus.documents import content
 from gptcore.errors import UserError
 from gptcore.evaluation.config import EvaluateConfig
 from gptcore.evaluation.measured import Measured, measured
 from gptcore.evaluation.tally import tally, window_starts
 from gptcore.model.folder import load_export
 from gptcore.progress import Progress
-from gptcore.tokens.token_files import INDEX, Tokens, TokensMeta, open_tokens, read_index, verify_tokens
+from gptcore.tokens.packing import marked
+from gptcore.tokens.token_files import INDEX, PairTokens, Tokens, TokensMeta, open_tokens, read_index, verify_tokens
 from gptcore.tokens.tokenizer import END_OF_TEXT, Tokenizer
 
 
@@ -33,32 +35,34 @@ def measure(folder: Path, export: Path, config: EvaluateConfig) -> Measured:
     return measured(meta.val.text_sha256, index[:, INDEX.index("bytes")], found, None)
 
 
-def tokens_for(
-    tokenizer: Tokenizer, folder: Path, meta: TokensMeta
-) -> tuple[Tokens | NDArray[np.unsignedinteger], NDArray[np.int64]]:
+def tokens_for(tokenizer: Tokenizer, folder: Path, meta: TokensMeta) -> tuple[Tokens, NDArray[np.int64]]:
     """The validation text in ids of `tokenizer`, and where each document starts. Raises UserError."""
     if tokenizer == Tokenizer.load(folder / "tokenizer.json"):
         return open_tokens(folder, "val"), read_index(folder, "val")[:, INDEX.index("start")]
-    return _encoded(tokenizer, _texts(folder, meta))
+    return _encoded(tokenizer, _parts(folder, meta))
 
 
-def _texts(folder: Path, meta: TokensMeta) -> list[str]:
-    """The validation texts: decoding gives back what was encoded, and the hash shows it."""
+def _parts(folder: Path, meta: TokensMeta) -> list[list[str]]:
+    """The parts of each validation text: decoding gives back what was encoded, and the hash shows it."""
     tokenizer, tokens = Tokenizer.load(folder / "tokenizer.json"), open_tokens(folder, "val")
     starts = read_index(folder, "val")[:, INDEX.index("start")]
-    spans = zip(starts, [*starts[1:], len(tokens)], strict=True)
-    texts = [tokenizer.decode(tokens[np.arange(start + 1, end)]) for start, end in spans]
-    digests = b"".join(hashlib.sha256(text.encode()).digest() for text in texts)
+    texts = []
+    for start, end in zip(starts, [*starts[1:], len(tokens)], strict=True):
+        ids = tokens[np.arange(start, end)]
+        ends = np.flatnonzero(ids == meta.eot_id)  # one before each part
+        texts.append([tokenizer.decode(each[1:]) for each in np.split(ids, ends[1:])])
+    digests = b"".join(hashlib.sha256(content(parts)).digest() for parts in texts)
     if hashlib.sha256(digests).hexdigest() != meta.val.text_sha256:
         raise UserError(f"decoding the validation tokens of {folder} gives another text; make them anew: `dvc repro`")
     return texts
 
 
-def _encoded(tokenizer: Tokenizer, texts: list[str]) -> tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]:
+def _encoded(tokenizer: Tokenizer, texts: list[list[str]]) -> tuple[Tokens, NDArray[np.int64]]:
     """Ids and where each text starts."""
-    ids = tokenizer.encode_documents(texts)
-    starts = np.flatnonzero(ids == tokenizer.eot_id)
-    whole = "".join(END_OF_TEXT + text for text in texts).encode()
-    if len(starts) != len(texts) or not tokenizer.gives(ids, whole):
+    parts = [part for each in texts for part in each]
+    ids = tokenizer.encode_documents(parts)
+    ends = np.flatnonzero(ids == tokenizer.eot_id)
+    if len(ends) != len(parts) or not tokenizer.gives(ids, "".join(END_OF_TEXT + part for part in parts).encode()):
         raise UserError("its tokenizer does not give the validation text back, so its losses would not count all of it")
-    return ids, starts
+    starts, mask = marked(ends, len(ids), texts)
+    return PairTokens(ids, mask, starts, tokenizer.eot_id) if len(mask) else ids, starts

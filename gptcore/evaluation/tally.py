@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gptcore.evaluation.losses import each_batch, products_in
+from gptcore.evaluation.losses import each_batch, each_packed_batch, products_in
 from gptcore.model.gpt import GPT
 from gptcore.progress import Progress
-from gptcore.tokens.token_files import Tokens
+from gptcore.tokens.packing import Rows, whole_windows
+from gptcore.tokens.token_files import PairTokens, Tokens
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,11 @@ def tally(
 ) -> Tally:
     """Score every token but the first once, with at least `block_size - stride` tokens before it in its window.
 
-    The first `block_size` tokens of the split have as many as there are.
+    The first `block_size` tokens of the split have as many as there are. Of prompts and responses, score the
+    responses alone, each token with what is before it in its own record; windows do not overlap then.
     """
     document_starts = np.ascontiguousarray(document_starts)  # a column of a file; searches would copy it each time
-    window_losses, window_tokens = [], []
+    window_losses, window_tokens = list[NDArray[np.float64]](), list[NDArray[np.int64]]()
     documents = Sums(np.zeros(len(document_starts)), np.zeros(len(document_starts), np.int64))
     positions = Sums(np.zeros(block_size), np.zeros(block_size, np.int64))
 
@@ -59,13 +61,29 @@ def tally(
         window_tokens.append(counted.sum(1))
         positions.losses[:] += losses.sum(0).numpy()
         positions.tokens[:] += counted.sum(0)
-        owners = np.searchsorted(document_starts, targets[counted], side="right") - 1
+        add_to_documents(targets[counted], losses.numpy()[counted])
+
+    def add_packed(rows: Rows, loss: torch.Tensor) -> None:
+        counted = rows.targets >= 0
+        losses, before = loss.numpy()[counted], (np.arange(block_size) - rows.starts)[counted]
+        window_losses.append(loss.sum(1).numpy())
+        window_tokens.append(counted.sum(1))
+        positions.losses[:] += np.bincount(before, losses, block_size)
+        positions.tokens[:] += np.bincount(before, minlength=block_size)
+        add_to_documents(rows.places[counted], losses)  # the end of a text is its own, not the next one's
+
+    def add_to_documents(places: NDArray[np.int64], losses: NDArray[np.float64]) -> None:
+        owners = np.searchsorted(document_starts, places, side="right") - 1
         here = slice(owners.min(), owners.max() + 1)  # a few of perhaps millions
-        documents.losses[here] += np.bincount(owners - here.start, losses.numpy()[counted])
+        documents.losses[here] += np.bincount(owners - here.start, losses)
         documents.tokens[here] += np.bincount(owners - here.start)
 
     device = model.wte.weight.device
     dtype = products_in(device)
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-        each_batch(model, tokens, window_starts(len(tokens), block_size, stride), block_size, add, progress)
+        if isinstance(tokens, PairTokens):
+            pairs = whole_windows(tokens, block_size)
+            each_packed_batch(model, pairs, np.arange(len(pairs)), add_packed, progress)
+        else:
+            each_batch(model, tokens, window_starts(len(tokens), block_size, stride), block_size, add, progress)
     return Tally(Sums(np.concatenate(window_losses), np.concatenate(window_tokens)), documents, positions)

@@ -108,7 +108,7 @@ def _compare(condition: Condition, inputs: Inputs) -> Outcome | None:
         if inputs.retained is None or (start := inputs.retained.of_baseline()) is None:
             why = "nobody knows what it has forgotten: it has no start, or nothing is known of its start's text"
             return Outcome(what=what, value=None, other=None, passed=False, why=why)
-        ours, theirs, whose = inputs.retained, start, "on the start's text the start's"
+        ours, theirs, whose = inputs.retained, start, "the start's"
     else:
         ours, theirs, whose = inputs.own, inputs.own, "the gate's"
     if condition.metric != "bits_per_byte" and ours.model.whole_tokens != theirs.model.whole_tokens:
@@ -135,20 +135,20 @@ def _outcome(condition: Condition, what: str, units: Units, whose: str) -> Outco
 
 
 def _why(found: Outcome, value: float, other: float, condition: Condition, margin: float, whose: str) -> str:
-    subject = f"its {value:.4f} {METRICS[condition.metric]}"
+    where = "on its start's text " if condition.against == "retained" else ""
+    subject = f"{where}its {value:.4f} {METRICS[condition.metric]}"
     if not math.isfinite(value):
         return f"{subject} are no finite number"
-    said = f"{subject} {VERBS[found.passed]} {whose} {other:.4f}"
-    asked = f"; it must be below {-margin:+.4f}" if margin else ""
+    verb = VERBS[found.passed] if margin >= 0 else "exceed" if value > other else "beat"
+    said, asked = f"{subject} {verb} {whose} {other:.4f}", ""
+    if margin:
+        asked = f", below {-margin:+.4f}" if found.passed else f"; it must be below {-margin:+.4f}"
     if found.low is None or found.high is None:
         if condition.confidence:
             return f"{said}: the text is a single window, too short for an interval"
         return f"{said}: the difference is {value - other:+.4f}{asked}"
     sure = "(95 %)" if condition.confidence == 0.95 else f"({100 * condition.confidence:.6g} %)"
-    if found.passed and margin < 0:
-        bound = f"{found.low:+.4f} to {found.high:+.4f} {sure} from {whose} {other:.4f}"
-        return f"{subject} are {bound}, below the {-margin:+.4f} that it may lose"
-    if found.passed:
+    if found.passed and margin >= 0:
         return f"{said} by {-found.high:.4f} to {-found.low:.4f} {sure}"
     return f"{said}: the difference is {found.low:+.4f} to {found.high:+.4f} {sure}{asked}"
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gptcore.generation.linear import Layer, linear
+from gptcore.generation.linear import Layer, layer_of
 from gptcore.model.attention import Attention
 from gptcore.model.gpt import GPT, MLP, Block
 from gptcore.model.norm import Norm
@@ -32,7 +32,7 @@ class _Block:
     scale: float
     residual: tuple[float, float] | None
     value_mix: tuple[float, float]
-    values: Tensor | None  # the table of value embeddings
+    values: nn.Module | None  # the table of value embeddings
     cached: Tensor  # (2 S H P, D): keys, then values
 
 
@@ -73,7 +73,7 @@ class CachedModel:
             for layer, block in enumerate(model.h)
             if isinstance(block, Block)
         ]
-        self.norm, self.head = _norm(model.ln_f), linear(model.lm_head.weight, None)
+        self.norm, self.head = _norm(model.ln_f), layer_of(model.lm_head)
         self.windows = {block.window for block in self.blocks}
         self.numbers = torch.arange(self.places, device=self.device)
         heads = torch.arange(2 * slots * config.n_head, device=self.device) * self.places
@@ -87,11 +87,11 @@ class CachedModel:
         """The last norm's output (R, T, C). Call it in inference mode."""
         config, model = self.config, self.model
         R, T = new.ids.shape
-        x = torch.embedding(model.wte.weight, new.ids)
+        x = model.wte(new.ids)
         if model.wpe is not None:
             x = x + torch.embedding(model.wpe.weight, new.positions)
         if model.wbe is not None:
-            x = x + torch.embedding(model.wbe.weight, self._bigrams(new))
+            x = x + model.wbe(self._bigrams(new))
         x = x0 = torch.rms_norm(x, x.shape[-1:]) if config.embedding_norm else x
         rotation = None if self.rotations is None else self.rotations[new.positions][:, :, None, None]
         into = (self.starts.narrow(1, new.first, R) + new.places[:, None]).flatten()
@@ -110,7 +110,7 @@ class CachedModel:
                     torch.view_as_complex(qk.unflatten(-1, (-1, 2))).mul_(rotation)
             if block.values is not None:
                 v, (own, table) = qkv.select(2, 2), block.value_mix
-                v.mul_(own).add_(torch.embedding(block.values, new.ids).view(v.shape), alpha=table)
+                v.mul_(own).add_(block.values(new.ids).view(v.shape), alpha=table)
             kinds = qkv.permute(2, 0, 3, 1, 4)  # (3, R, H, T, D)
             block.cached.index_copy_(0, into, kinds.narrow(0, 1, 2).reshape(-1, config.head_dim))
             y = F.scaled_dot_product_attention(
@@ -158,16 +158,16 @@ def _packed(block: Block, cache: Tensor, values: nn.Module | None, dtype: torch.
     mix = block.residual_mix
     return _Block(
         norm_1=_norm(block.ln_1),
-        qkv=linear(attention.c_attn.weight, attention.c_attn.bias, dtype),
-        project=linear(attention.c_proj.weight, attention.c_proj.bias, dtype),
+        qkv=layer_of(attention.c_attn, dtype),
+        project=layer_of(attention.c_proj, dtype),
         norm_2=_norm(block.ln_2),
-        widen=linear(mlp.c_fc.weight, mlp.c_fc.bias, dtype),
-        narrow=linear(mlp.c_proj.weight, mlp.c_proj.bias, dtype),
+        widen=layer_of(mlp.c_fc, dtype),
+        narrow=layer_of(mlp.c_proj, dtype),
         window=attention.window,
         scale=attention.scale,
         residual=None if mix is None else _pair(mix),
         value_mix=_pair(attention.value_mix) if values is not None else (1.0, 0.0),
-        values=values.weight if isinstance(values, nn.Embedding) else None,
+        values=values,
         cached=cache.flatten(0, 3),
     )
 

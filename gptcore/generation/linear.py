@@ -3,8 +3,10 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+
+from gptcore.model.int8 import Int8Linear
 
 Layer = Callable[[Tensor], Tensor]
 
@@ -23,6 +25,11 @@ def linear(weight: Tensor, bias: Tensor | None, dtype: torch.dtype = torch.float
         low = _linear(weight.to(dtype), None if bias is None else bias.to(dtype))
         return lambda x: low(x.to(dtype)).float()
     return _linear(weight, bias)
+
+
+def layer_of(module: nn.Linear | Int8Linear, dtype: torch.dtype = torch.float32) -> Layer:
+    """The module's function; of one in 8 bits, its own."""
+    return module if isinstance(module, Int8Linear) else linear(module.weight, module.bias, dtype)
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> Layer:

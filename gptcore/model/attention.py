@@ -39,7 +39,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def attend(q: Tensor, k: Tensor, v: Tensor, rate: float, scale: float, window: int, mask: Mask) -> Tensor:
     """Causal attention of q, k, v (B, H, T, D), each query to the last `window` positions (0: to all).
 
-    `rate` is the dropout rate on the attention weights, `mask` the `window_mask` of these T positions.
+    `rate` is the dropout rate on the attention weights, `mask` the `window_mask` or `apart_mask` of these T positions.
     """
     if mask is None and _in_blocks(q, rate, window):
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else q.dtype
@@ -69,6 +69,14 @@ def window_mask(T: int, window: int, device: torch.device, flex: bool = False) -
         return None
     autocast = torch.is_autocast_enabled(device.type)
     return causal_bias(T, 0, window, torch.get_autocast_dtype(device.type) if autocast else torch.float32, device)
+
+
+def apart_mask(starts: Tensor, window: int) -> Tensor:
+    """For records packed in rows, which query sees which key (B, 1, T, T): one of its own record, within `window`."""
+    position = torch.arange(starts.size(1), device=starts.device)
+    before = position[:, None] - position
+    seen = (starts[:, :, None] == starts[:, None, :]) & (before >= 0)
+    return (seen & (before < window) if window else seen)[:, None]
 
 
 @lru_cache(maxsize=8)
@@ -112,7 +120,7 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, mask: Mask, value_embedding: Tensor | None
     ) -> Tensor:
-        """`mask` is the `window_mask` of the T positions; a block without a window does not read it."""
+        """`mask` is that of the T positions for the window of this block, as `attend` takes it."""
         B, T, C = x.shape
         heads = (self.config.n_head, self.config.head_dim)
         # process queries and keys together as far as possible
@@ -126,5 +134,5 @@ class Attention(nn.Module):
             v = self.value_mix[0] * v + self.value_mix[1] * value_embedding.view(v.shape)
         q, k, v = (each.transpose(1, 2) for each in (*qk.unbind(2), v))  # (B, H, T, D)
         rate = self.config.dropout if self.training else 0.0
-        y = attend(q, k, v, rate, self.scale, self.window, mask if self.window else None)
+        y = attend(q, k, v, rate, self.scale, self.window, mask)
         return dropout(self.c_proj(y.transpose(1, 2).reshape(B, T, C)), rate)

@@ -17,6 +17,7 @@ from gptcore.files import SUMS, atomic_path, read_json, sha256sums, verify_sums,
 from gptcore.model.config import ModelConfig
 from gptcore.model.fill import fill
 from gptcore.model.gpt import GPT
+from gptcore.model.int8 import unpacked
 from gptcore.tokens.tokenizer import Tokenizer
 
 
@@ -46,10 +47,13 @@ def load_export(folder: Path, device: torch.device | str = "cpu") -> tuple[GPT, 
         values = read_json(folder / "config.json")
         vocab_size = values.pop("vocab_size")
         file = folder / "model.safetensors"
-        model = fill(GPT(ModelConfig(**values), vocab_size, seed=None), load_file(file), file)
+        model = fill(GPT(ModelConfig(**values), vocab_size, seed=None), unpacked(load_file(file)), file)
+        tokenizer = Tokenizer.load(folder / "tokenizer.json")
+        if tokenizer.n_vocab != vocab_size:
+            raise ValueError(f"its model has {vocab_size:,} ids and its tokenizer {tokenizer.n_vocab:,}")
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{folder} holds no model that can be read: {error}") from None
-    return model.to(device), Tokenizer.load(folder / "tokenizer.json")
+    return model.to(device), tokenizer
 
 
 def weights_sha256(weights: Mapping[str, Tensor]) -> str:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from gptcore.model.activation import relu_squared
-from gptcore.model.attention import FLEX_HEAD_DIM, Attention, Mask, window_mask
+from gptcore.model.attention import FLEX_HEAD_DIM, Attention, Mask, apart_mask, window_mask
 from gptcore.model.config import ModelConfig
 from gptcore.model.counts import counts
 from gptcore.model.dropout import dropout
@@ -130,28 +130,34 @@ class GPT(nn.Module):
                 scale = 0.02 / math.sqrt(2 * self.config.n_layer) if residual else 0.02
                 parameter.normal_(0.0, scale, generator=generator)
 
-    def forward(self, ids: Tensor, targets: Tensor | None = None) -> Tensor:
-        """ids, targets (B, T) int64; T at most block_size."""
+    def forward(self, ids: Tensor, targets: Tensor | None = None, starts: Tensor | None = None) -> Tensor:
+        """ids, targets (B, T) int64; T at most block_size.
+
+        `starts` (B, T): where in its row the record of each position starts. Each record is then computed as if it were
+        alone, and the loss is the mean over the targets that are not negative.
+        """
         T = ids.size(1)
+        positions = None if starts is None else torch.arange(T, device=ids.device) - starts  # (B, T)
         x = self.wte(ids)  # (B, T, C)
         if self.wpe is not None:
-            x = x + self.wpe.weight[:T]
+            x = x + (self.wpe.weight[:T] if positions is None else self.wpe(positions))
         if self.wbe is not None:
-            x = x + self.wbe(self.bigrams(ids))
+            x = x + self.wbe(self.bigrams(ids, positions))
         x = normalize(x) if self.config.embedding_norm else x
         x = x.to(_residual_dtype(x))
         x = x0 = dropout(x, self.config.dropout if self.training else 0.0)
-        rotary = (self.cos[:T, None, None], self.sin[:T, None, None]) if self.config.position == "rope" else None
-        mask = window_mask(T, self.config.sliding_window, ids.device, self._takes_flex_attention(ids.device))
+        rotary = self._rotary(T, positions) if self.config.position == "rope" else None
+        masks = {window: self._mask(T, window, ids.device, starts) for window in {0, self.config.sliding_window}}
         tables = iter(self.wve)
         for layer, block in enumerate(self.h):
             value_embedding = next(tables)(ids) if self.config.has_value_embedding(layer) else None
-            x = block(x, x0, rotary, mask, value_embedding)
+            x = block(x, x0, rotary, masks[self.config.window(layer)], value_embedding)
         x = self.ln_f(x)
         if targets is not None:
             return linear_cross_entropy(
-                x.flatten(0, 1), self.lm_head.weight, targets.flatten(), self.config.logit_softcap, self.loss_kernel
-            )
+                x.flatten(0, 1), self.lm_head.weight, targets.flatten(), self.config.logit_softcap, self.loss_kernel,
+                counts_all=starts is None,
+            )  # fmt: skip
         logits: Tensor = self.lm_head(x).float()  # (B, T, V)
         if self.config.logit_softcap:
             logits = self.config.logit_softcap * torch.tanh(logits / self.config.logit_softcap)
@@ -170,15 +176,28 @@ class GPT(nn.Module):
         self.loss_kernel = torch.compile(in_one_kernel, dynamic=False, fullgraph=True, backend=backend)
         self.compiled = True
 
+    def _rotary(self, T: int, positions: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The tables' rows for T positions, or for `positions` (B, T)."""
+        rows = slice(T) if positions is None else positions
+        return self.cos[rows, ..., None, None, :], self.sin[rows, ..., None, None, :]
+
+    def _mask(self, T: int, window: int, device: torch.device, starts: Tensor | None) -> Mask:
+        if starts is not None:
+            return apart_mask(starts, window)
+        return window_mask(T, window, device, self._takes_flex_attention(device))
+
     def _takes_flex_attention(self, device: torch.device) -> bool:
         drops = self.training and self.config.dropout > 0
         return self.compiled and device.type == "cuda" and self.config.head_dim >= FLEX_HEAD_DIM and not drops
 
-    def bigrams(self, ids: Tensor) -> Tensor:
-        """Hash each (previous id, id) into a bucket; the first position has no previous id and uses bucket 0."""
+    def bigrams(self, ids: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Hash each (previous id, id) into a bucket; the first position, also of a record within a row, has no previous
+        id and uses bucket 0.
+        """
         buckets = self.config.bigram_buckets
         pairs = ((ids[:, :-1] * 36313) ^ (ids[:, 1:] * 27191)) % (buckets - 1) + 1
-        return F.pad(pairs, (1, 0))
+        found = F.pad(pairs, (1, 0))
+        return found if positions is None else found.masked_fill(positions == 0, 0)
 
     def parameter_count(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())

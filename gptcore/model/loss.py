@@ -77,17 +77,18 @@ def _tanh(x: Tensor) -> Tensor:
 
 
 def linear_cross_entropy(
-    x: Tensor, weight: Tensor, targets: Tensor, softcap: float, kernel: Kernel = in_slices
+    x: Tensor, weight: Tensor, targets: Tensor, softcap: float, kernel: Kernel = in_slices, counts_all: bool = True
 ) -> Tensor:
     """Mean loss in nats of logits = x @ weight.T, capped to c*tanh(logits/c) if softcap c > 0.
 
-    x (N, C), weight (V, C), targets (N,) int64. Matrix products use autocast's dtype where it is enabled. Supports
-    first gradients of x and weight, but not second ones.
+    x (N, C), weight (V, C), targets (N,) int64. Unless `counts_all`, negative targets have no loss and no gradient, and
+    the mean is over the others; it is 0 if there are none. Matrix products use autocast's dtype where it is enabled.
+    Supports first gradients of x and weight, but not second ones.
     """
     device = x.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
     with_gradient = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
-    loss: Tensor = _LinearCrossEntropy.apply(x, weight, targets, softcap, dtype, with_gradient, kernel)  # type: ignore[no-untyped-call]
+    loss: Tensor = _LinearCrossEntropy.apply(x, weight, targets, softcap, dtype, with_gradient, kernel, counts_all)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -95,9 +96,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, targets: Tensor, softcap: float, dtype: torch.dtype, with_gradient: bool,
-        kernel: Kernel,
+        kernel: Kernel, counts_all: bool,
     ) -> Tensor:  # fmt: skip
         n, v, device = len(x), len(weight), x.device.type
+        uncounted = None if counts_all else targets < 0
+        targets = targets if counts_all else targets.clamp_min(0)
         with torch.autocast(device, enabled=False):
             x_low, weight_low = x.to(dtype), weight.to(dtype)
             if padding := -v % VOCABULARY_MULTIPLE.get(device, 1):
@@ -110,20 +113,25 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 chunk = slice(first, first + rows)
                 logits = x_low[chunk] @ weight_low.T
                 kernel(logits, v, targets[chunk], softcap, losses[chunk], with_gradient)
+                if uncounted is not None:
+                    losses[chunk].masked_fill_(uncounted[chunk], 0)
+                    logits.masked_fill_(uncounted[chunk, None], 0)
                 if x_grad is not None:
                     torch.mm(logits, weight_low, out=x_grad[chunk])
                 if with_gradient and ctx.needs_input_grad[1]:  # not of a frozen head
                     weight_grad = _plus_product(weight_grad, logits.T, x_low[chunk], weight.dtype)
         ctx.x_dtype = x.dtype
-        ctx.save_for_backward(x_grad, None if weight_grad is None else weight_grad[:v])
-        return losses.mean()
+        count = None if uncounted is None else (n - uncounted.sum()).clamp_min(1)
+        ctx.save_for_backward(x_grad, None if weight_grad is None else weight_grad[:v], count)
+        return losses.mean() if count is None else losses.sum() / count
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x_grad, weight_grad = ctx.saved_tensors
-        gradient = gradients[0] / len(x_grad)  # only here: before the scaler's factor, float16 would underflow
+        x_grad, weight_grad, count = ctx.saved_tensors
+        # only here: before the scaler's factor, float16 would underflow
+        gradient = gradients[0] / (len(x_grad) if count is None else count)
         weight_grad = None if weight_grad is None else weight_grad * gradient
-        return x_grad.to(ctx.x_dtype) * gradient, weight_grad, None, None, None, None, None
+        return x_grad.to(ctx.x_dtype) * gradient, weight_grad, None, None, None, None, None, None
 
 
 def _chunk_rows(n: int, columns: int, device: str) -> int:

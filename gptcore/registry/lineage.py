@@ -62,6 +62,8 @@ def links(version: "Version", is_embedded: bool) -> Iterator[Link]:
     files = f"--artifact-uri models:/gpt/{version.number}/artifacts/export --dst-path {place}"
     yield Link("model", tags.get("model_sha256", ""), f"{mlflow} artifacts download {files}")
     yield Link("MLflow run", version.run_id, f"{mlflow} runs describe --run-id {quote(version.run_id)}")
+    if (start := tags.get("start", "")).startswith("models:/gpt/"):
+        yield Link("start", start, f"gptcore lineage {quote(start)}")
     if verdict := tags.get("verdict"):
         yield Link("verdict", verdict, f"gptcore registry judge {version.number}")
     if run := tags.get("flow_run_id"):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gptcore.registry.journal import Line
     from gptcore.registry.tracking import Registry
 
+BY_HAND = "by hand: "  # begins the reason of a promotion by a person, which leads forward even to an earlier version
+
 
 @dataclass(frozen=True)
 class Rollback:
@@ -26,11 +28,7 @@ class Rollback:
 
 def rollback(registry: "Registry", to: int | None, why: str) -> Rollback:
     """Give `champion` to version `to`, or to the champion before. Raises UserError, with nothing moved."""
-    why = " ".join(why.split())
-    if not why:
-        raise UserError("`--why` is empty; say in a few words what is wrong with the champion")
-    if len(why) > LONGEST_REASON:
-        raise UserError(f"`--why` has {len(why)} characters; {LONGEST_REASON} are the most")
+    why = _reason(why, "what is wrong with the champion")
     registry.moves.notice("champion")
     was = registry.aliases().get("champion")
     versions = {each.number: each for each, _ in registry.versions()}
@@ -46,6 +44,34 @@ def rollback(registry: "Registry", to: int | None, why: str) -> Rollback:
         registry.describe(was, f"gpt version {was} was rolled back to version {number}: {why}.")
     registry.describe(number, f"gpt version {number} is the champion again: {why}.")
     return Rollback(was, number)
+
+
+def promote(registry: "Registry", number: int, why: str) -> None:
+    """Give `champion` to version `number` because a person says so. Raises UserError, with nothing moved.
+
+    The version that loses the alias is not withdrawn: the next run is compared with the new champion alone.
+    """
+    why = _reason(why, "why this version should be champion")
+    registry.moves.notice("champion")
+    was = registry.aliases().get("champion")
+    versions = {each.number: each for each, _ in registry.versions()}
+    version = versions[_chosen(number, was, list(versions))]
+    if damage := damages(registry, version):
+        raise UserError(f"{damage}; nothing was moved")
+    if version.tags.get(WITHDRAWN):
+        registry.tag(number, {WITHDRAWN: ""})
+    registry.moves.move("champion", number, f"{BY_HAND}{why}", only_from=was)
+    registry.describe(number, f"gpt version {number} was made champion by hand: {why}.")
+
+
+def _reason(why: str, what: str) -> str:
+    """In one line. Raises UserError if it is empty or too long for the journal."""
+    why = " ".join(why.split())
+    if not why:
+        raise UserError(f"`--why` is empty; say in a few words {what}")
+    if len(why) > LONGEST_REASON:
+        raise UserError(f"`--why` has {len(why)} characters; {LONGEST_REASON} are the most")
+    return why
 
 
 def _chosen(number: int | None, champion: int | None, versions: list[int]) -> int:
@@ -64,8 +90,9 @@ def earlier(lines: "Sequence[Line]", champion: int | None) -> int | None:
     """The version that was champion before `champion`, leaving out those that were rolled back themselves."""
     held: list[int] = []
     for line in lines:
-        if line.alias == "champion" and line.to in held:
-            del held[held.index(line.to) + 1 :]
+        if line.alias == "champion" and line.to in held and not line.why.startswith(BY_HAND):
+            while held[-1] != line.to:
+                held.pop()
         elif line.alias == "champion" and line.to is not None:
             held.append(line.to)
     return next((each for each in reversed(held) if each != champion), None)

@@ -14,14 +14,17 @@ from gptcore.tokens.document_lengths import draw_document_lengths
 from gptcore.tokens.encode import Encoded, encode_piece, read_encoded
 from gptcore.tokens.encoding_plan import Plan, make_plan
 from gptcore.tokens.shared_folder import shared_folder
-from gptcore.tokens.token_files import TokensMeta
+from gptcore.tokens.token_files import TokensMeta, open_tokens, prompt_tokens
 from gptcore.tokens.workers import in_order
 
 MEBIBYTE = 1 << 20
 
 
 class TokenizeMetrics(Metrics):
-    """Exact counts: tokens with <|endoftext|>, bytes of text in UTF-8; bytes_per_token is over all splits."""
+    """Exact counts: tokens with <|endoftext|>, bytes of text in UTF-8, of conversations those of the responses.
+
+    bytes_per_token is over all splits; of conversations, over the tokens that are learned.
+    """
 
     vocab_size: int
     bytes_per_token: float
@@ -49,7 +52,8 @@ def tokenize(tokenize: TokenizeConfig, paths: Paths) -> TokenizeMetrics:
     draw_document_lengths(paths.tokens)
     if (paths.raw / STREAM).exists():
         shutil.copyfile(paths.raw / STREAM, paths.tokens / STREAM)
-    return _metrics(meta)
+    unlearned = sum(prompt_tokens(open_tokens(paths.tokens, split)) for split in meta.splits())
+    return _metrics(meta, unlearned)
 
 
 def _encoded(plan: Plan) -> Iterator[tuple[int, dict[Split, Encoded]]]:
@@ -61,12 +65,12 @@ def _encoded(plan: Plan) -> Iterator[tuple[int, dict[Split, Encoded]]]:
             progress.update(job.piece.end // MEBIBYTE)
 
 
-def _metrics(meta: TokensMeta) -> TokenizeMetrics:
+def _metrics(meta: TokensMeta, unlearned: int) -> TokenizeMetrics:
     splits, counts = meta.splits(), ("documents", "bytes", "tokens")
     totals = {name: sum(getattr(each, name) for each in splits.values()) for name in counts}
     return TokenizeMetrics(
         vocab_size=meta.vocab_size,
-        bytes_per_token=totals["bytes"] / totals["tokens"],
+        bytes_per_token=totals["bytes"] / (totals["tokens"] - unlearned),
         **{f"{split}_{name}": getattr(splits.get(split), name, 0) for split in SPLITS for name in counts},
     )
 

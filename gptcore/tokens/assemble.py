@@ -12,7 +12,7 @@ from gptcore.corpus.split import SPLITS, Split
 from gptcore.errors import UserError
 from gptcore.files import atomic_path, sha256_file, write_json
 from gptcore.tokens.encode import Encoded, token_dtype
-from gptcore.tokens.token_files import FILE_TOKENS, SplitMeta, TokensMeta
+from gptcore.tokens.token_files import FILE_TOKENS, SplitMeta, TokensMeta, mask_name
 from gptcore.tokens.tokenizer import Tokenizer
 
 
@@ -37,7 +37,7 @@ def assemble(
                 writer.add(splits[split], first_document)
         splits_meta = {split: writer.close() for split, writer in writers.items()}
         for split, of_split in splits_meta.items():
-            if not of_split.bytes:
+            if not of_split.tokens:
                 raise UserError(f"the corpus is so short that {split} has no text; take more text or other fractions")
         meta = TokensMeta(
             format_version=2,
@@ -49,7 +49,7 @@ def assemble(
             val=splits_meta["val"],
             test=splits_meta.get("test"),
         )
-        write_json(temporary / "meta.json", meta.model_dump(mode="json"))
+        write_json(temporary / "meta.json", meta.model_dump(mode="json", exclude_unset=True))
     return meta
 
 
@@ -61,6 +61,7 @@ class _Writer:
         self.tokens = self.documents = self.bytes = 0
         self.files: dict[str, Any] = {}
         self.file: IO[bytes] | None = None
+        self.mask: IO[bytes] | None = None
         self.text_sha256 = hashlib.sha256()
         self.index = _Index(folder / f"{split}.index.npy")
 
@@ -69,6 +70,9 @@ class _Writer:
         self.text_sha256.update(encoded.digests.tobytes())
         self.documents += len(encoded.index)
         self.bytes += int(encoded.index[:, 1].sum())
+        if len(encoded.mask):
+            self.mask = self.mask or (self.folder / mask_name(self.split)).open("wb")
+            self.mask.write(encoded.mask.tobytes())
         ids = encoded.ids
         while len(ids):
             here = ids[: self.file_tokens - self.tokens % self.file_tokens]
@@ -76,8 +80,9 @@ class _Writer:
             ids = ids[len(here) :]
 
     def close(self) -> SplitMeta:
-        if self.file:
-            self.file.close()
+        for each in (self.file, self.mask):
+            if each:
+                each.close()
         names = list(self.files)
         if len(names) == 1:
             names = [f"{self.split}.bin"]
@@ -89,6 +94,7 @@ class _Writer:
             files=dict(zip(names, (digest.hexdigest() for digest in self.files.values()), strict=True)),
             index_sha256=self.index.close(),
             text_sha256=self.text_sha256.hexdigest(),
+            **({"mask_sha256": sha256_file(self.folder / mask_name(self.split))} if self.mask else {}),
         )
 
     def _write(self, ids: npt.NDArray[np.unsignedinteger]) -> None:

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gptcore.corpus.documents import Document
+from gptcore.corpus.documents import Document, content
 from gptcore.corpus.split import SPLITS, Split, draw, split_text
 from gptcore.errors import UserError
+from gptcore.tokens.packing import marked
 from gptcore.tokens.pieces import Piece, read_piece
 from gptcore.tokens.tokenizer import END_OF_TEXT, Tokenizer
 
@@ -35,6 +36,7 @@ class Look:
     sizes: Int32s
     draws: npt.NDArray[np.uint64]
     characters: str
+    has_turns: bool
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ def look(job: LookJob) -> Look:
     encoded = [document.text.encode() for document in documents]
     draws = np.array([draw(text, job.seed) for text in encoded], np.uint64)
     characters = "".join(sorted(set().union(*(document.text for document in documents)))) if job.characters else ""
-    return Look(np.array([len(text) for text in encoded], np.int32), draws, characters)
+    has_turns = any(document.turns for document in documents)
+    return Look(np.array([len(text) for text in encoded], np.int32), draws, characters, has_turns)
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,13 @@ class EncodeJob:
 class Encoded:
     """One split of a piece. Each row of `index` is a document: its start in `ids`, its bytes, its number in the piece.
 
-    `digests` are the sha256 of each text, shape (documents, 32).
+    `digests` are the sha256 of each text, shape (documents, 32). Of conversations, bytes count the responses alone, and
+    `mask` is 1 where the id after one in `ids` is learned: from the <|endoftext|> before a response to its last id,
+    after which its end comes. Of plain texts it is empty: everything is learned.
     """
 
     ids: npt.NDArray[np.unsignedinteger]
+    mask: npt.NDArray[np.uint8]
     index: Int64s
     digests: npt.NDArray[np.uint8]
 
@@ -107,28 +113,48 @@ def encode(tokenizer: Tokenizer, documents: list[Document], points: npt.NDArray[
     Raises UserError if decoding a text's tokens does not return the text, or if the fast encoder gives other tokens.
     """
     _compare_sample(tokenizer, documents)
-    parts = [split_text(document.text.encode(), at) for document, at in zip(documents, points, strict=True)]
+    sides = [_sides(document, at) for document, at in zip(documents, points, strict=True)]
     encoded = {}
     for side, split in enumerate(SPLITS):
-        texts = {number: part[side] for number, part in enumerate(parts) if part[side]}
+        texts = {number: parts[side] for number, parts in enumerate(sides) if any(parts[side])}
         encoded[split] = _encode_split(tokenizer, documents, texts)
     return encoded
 
 
-def _encode_split(tokenizer: Tokenizer, documents: list[Document], texts: dict[int, bytes]) -> Encoded:
-    """`texts` maps document numbers to their texts, or to parts of them."""
-    ids = tokenizer.encode_documents([text.decode() for text in texts.values()])
-    if not tokenizer.gives(ids, b"".join(END_OF_TEXT.encode() + text for text in texts.values())):
-        titles = [documents[number].title for number, text in texts.items() if _is_lost(tokenizer, text)]
+def _sides(document: Document, points: npt.NDArray[np.integer]) -> list[list[str]]:
+    """The parts of a document (see documents.py) in each split. Raises UserError for a conversation that is cut."""
+    texts = [text.decode() for text in split_text(document.text.encode(), points)]
+    if not document.turns:
+        return [[text] for text in texts]
+    if document.text not in texts:
+        raise UserError(f"{document.title}: would be cut: prompts and responses need tokenize.val_split=documents")
+    return [document.parts if text else [] for text in texts]
+
+
+def _encode_split(tokenizer: Tokenizer, documents: list[Document], texts: dict[int, list[str]]) -> Encoded:
+    """`texts` maps document numbers to their parts. Each part begins with <|endoftext|>."""
+    parts = [part for each in texts.values() for part in each]
+    ids = tokenizer.encode_documents(parts)
+    if not tokenizer.gives(ids, "".join(END_OF_TEXT + part for part in parts).encode()):
+        titles = [
+            documents[number].title for number, each in texts.items() if any(_is_lost(tokenizer, p) for p in each)
+        ]
         raise UserError(f"document {titles[0]!r}: decoding its {tokenizer.kind} tokens gives another text")
     assert ids.size == 0 or ids.max() < tokenizer.n_vocab, "an id beyond the vocabulary would wrap"
-    rows = zip(np.flatnonzero(ids == tokenizer.eot_id), map(len, texts.values()), texts, strict=True)
-    digests = b"".join(hashlib.sha256(text).digest() for text in texts.values())
+    found = marked(np.flatnonzero(ids == tokenizer.eot_id), len(ids), list(texts.values()))
+    sizes = [len("".join(learned(each)).encode()) for each in texts.values()]
+    digests = b"".join(hashlib.sha256(content(each)).digest() for each in texts.values())
     return Encoded(
         ids=ids.astype(token_dtype(tokenizer.n_vocab)),
-        index=np.array(list(rows), np.int64).reshape(-1, 3),
+        mask=found.mask,
+        index=np.array(list(zip(found.starts, sizes, texts, strict=True)), np.int64).reshape(-1, 3),
         digests=np.frombuffer(digests, np.uint8).reshape(-1, 32),
     )
+
+
+def learned(parts: list[str]) -> list[str]:
+    """What is learned of a document: the responses of a conversation, or a plain text."""
+    return parts[1::2] if len(parts) > 1 else parts
 
 
 def _compare_sample(tokenizer: Tokenizer, documents: list[Document]) -> None:
@@ -142,8 +168,8 @@ def _compare_sample(tokenizer: Tokenizer, documents: list[Document]) -> None:
             )
 
 
-def _is_lost(tokenizer: Tokenizer, text: bytes) -> bool:
-    return not tokenizer.gives(tokenizer.encode(text.decode()), text)
+def _is_lost(tokenizer: Tokenizer, text: str) -> bool:
+    return not tokenizer.gives(tokenizer.encode(text), text.encode())
 
 
 def token_dtype(n_vocab: int) -> np.dtype[np.unsignedinteger]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from gptcore.closure import code_sha256
 from gptcore.config.paths import Paths
+from gptcore.corpus.chat_template import TEMPLATE
 from gptcore.corpus.split import TokenizeConfig, split_points, split_text
 from gptcore.errors import UserError
 from gptcore.tokens.encode import EncodeJob, Int32s, Look, LookJob, look
@@ -56,6 +57,8 @@ def make_plan(config: TokenizeConfig, paths: Paths) -> Plan:
     ends = np.cumsum([len(seen.sizes) for seen in looks])
     points = np.split(split_points(sizes, draws, config).astype(np.int32), ends[:-1])
     tokenizer = _make_tokenizer(config, paths, looks, _training_text(corpus, parts, points, config.sample_bytes))
+    if any(seen.has_turns for seen in looks):
+        tokenizer = replace(tokenizer, chat_template=TEMPLATE)
     folder = paths.scratch / "tokenize" / _identity(tokenizer, [sizes, draws, *points])
     jobs = [EncodeJob(corpus, part, at, folder) for part, at in zip(parts, points, strict=True)]
     return Plan(tokenizer, folder, jobs, [0, *ends[:-1].tolist()])

@@ -5,21 +5,25 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gptcore.errors import UserError
-from gptcore.files import write_json
+from gptcore.files import write_json, write_text
 from gptcore.tokens.tokenizer import GPT2_PATTERN, Tokenizer, character_of_byte
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Theirs
 
+CHAT_TEMPLATE = "chat_template.jinja"
+
 
 def write_hugging_face_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
-    """Write tokenizer.json and tokenizer_config.json. Unlike here, they read <|endoftext|> as the special token.
+    """Write tokenizer.json, tokenizer_config.json, and chat_template.jinja if there is a template.
 
-    Raises UserError for sentencepiece, whose models Hugging Face's library converts itself.
+    Unlike here, they read <|endoftext|> as the special token.
+
+    Of sentencepiece it writes the file tokenizer.model alone, which that library's users convert themselves.
     """
     if tokenizer.kind == "sentencepiece":
-        raise UserError("a sentencepiece tokenizer cannot be written in Hugging Face's form; convert your .model file")
+        (folder / "tokenizer.model").write_bytes(tokenizer.model)
+        return
     if tokenizer.kind == "huggingface":
         (folder / "tokenizer.json").write_bytes(tokenizer.model)
     else:
@@ -29,6 +33,8 @@ def write_hugging_face_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
     # clean-up of spaces would make decoding lossy
     plain = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
     write_json(folder / "tokenizer_config.json", {**plain, **special})
+    if tokenizer.chat_template:
+        write_text(folder / CHAT_TEMPLATE, tokenizer.chat_template)
 
 
 def _converted(tokenizer: Tokenizer) -> "Theirs":
@@ -40,11 +46,7 @@ def _converted(tokenizer: Tokenizer) -> "Theirs":
         theirs.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
         theirs.decoder = decoders.Fuse()
     else:
-        characters = character_of_byte()
-        names = ["".join(characters[byte] for byte in token) for token in tokenizer.tokens]
-        ranks = {token: rank for rank, token in enumerate(tokenizer.tokens)}
-        pairs = [halves(token, ranks) for token in tokenizer.tokens if len(token) > 1]
-        merges = [(names[ranks[first]], names[ranks[second]]) for first, second in pairs]
+        names, merges = byte_level(tokenizer)
         theirs = Theirs(models.BPE({name: rank for rank, name in enumerate(names)}, merges))
         theirs.pre_tokenizer = pre_tokenizers.ByteLevel(
             add_prefix_space=False, use_regex=tokenizer.pattern == GPT2_PATTERN
@@ -56,6 +58,15 @@ def _converted(tokenizer: Tokenizer) -> "Theirs":
     if tokenizer.end_of_text:
         theirs.add_special_tokens([AddedToken(tokenizer.end_of_text, special=True)])
     return theirs
+
+
+def byte_level(tokenizer: Tokenizer) -> tuple[list[str], list[tuple[str, str]]]:
+    """The tokens and their merges, first ones first, in GPT-2's writing: a character for each byte."""
+    characters = character_of_byte()
+    names = ["".join(characters[byte] for byte in token) for token in tokenizer.tokens]
+    ranks = {token: rank for rank, token in enumerate(tokenizer.tokens)}
+    pairs = [halves(token, ranks) for token in tokenizer.tokens if len(token) > 1]
+    return names, [(names[ranks[first]], names[ranks[second]]) for first, second in pairs]
 
 
 def _plain(pattern: str) -> str:

@@ -5,11 +5,14 @@ add tokens to it. What AutoTokenizer does by settings that tokenizer.json cannot
 is refused by name.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gptcore.corpus.chat_template import TEMPLATE
 from gptcore.errors import UserError
 from gptcore.files import read_json
+from gptcore.tokens.huggingface_tokenizer import CHAT_TEMPLATE
 from gptcore.tokens.tokenizer import END_OF_TEXT, Tokenizer
 
 if TYPE_CHECKING:
@@ -41,11 +44,17 @@ def read_hugging_face_tokenizer(folder: Path) -> Tokenizer | None:
     if found not in CLASSES:
         raise _refusal(folder, f"its tokenizer_class is {found}; only {', '.join(CLASSES)} are read")
     try:
-        return _read(folder, config, gpt2=found in GPT2_CLASSES)
+        return replace(_read(folder, config, gpt2=found in GPT2_CLASSES), chat_template=_chat_template(folder))
     except UserError:
         raise
     except Exception as error:  # tokenizers knows no narrower class; the values of the files are anyone's
         raise _refusal(folder, f"its files do not make one: {str(error) or type(error).__name__}") from None
+
+
+def _chat_template(folder: Path) -> str:
+    """Ours, if the folder has it. Others may write special tokens by their names, which are plain text here."""
+    path = folder / CHAT_TEMPLATE
+    return TEMPLATE if path.is_file() and path.read_bytes() == TEMPLATE.encode() else ""
 
 
 def _read(folder: Path, config: dict[str, Any], gpt2: bool) -> Tokenizer:

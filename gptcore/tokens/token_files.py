@@ -2,10 +2,13 @@
 
 <|endoftext|> precedes each document, so that a model learns from it how a text begins. A split is one file,
 `train.bin`, or several if it is longer than `FILE_TOKENS`: `train-00000.bin`, ... `train.index.npy` indexes documents.
+
+Of prompts and responses, `train.mask.bin` has a byte for each id: 1 if the id after it is learned (see encode.py).
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -23,7 +26,8 @@ INDEX = ("start", "bytes", "line")  # position of its <|endoftext|>, UTF-8 bytes
 
 
 class SplitMeta(BaseModel):
-    """One split; `bytes` counts the UTF-8 bytes of its texts, `tokens` includes <|endoftext|>.
+    """One split; `bytes` counts the UTF-8 bytes of its texts, of conversations those of the responses. `tokens` counts
+    all ids, <|endoftext|> too.
 
     `files` maps its token files to their sha256. `text_sha256` hashes the concatenated sha256 digests of its texts, so
     it is the same for every tokenizer.
@@ -37,11 +41,12 @@ class SplitMeta(BaseModel):
     files: dict[str, str]
     index_sha256: str
     text_sha256: str
+    mask_sha256: str | None = None
 
     @property
     def sha256(self) -> str:
-        """A hash of all its tokens, which identifies the data that a model trains on."""
-        return hashlib.sha256("".join(self.files.values()).encode()).hexdigest()
+        """A hash of all its tokens, and of which are learned, which identifies the data that a model trains on."""
+        return hashlib.sha256("".join([*self.files.values(), self.mask_sha256 or ""]).encode()).hexdigest()
 
 
 class TokensMeta(BaseModel):
@@ -95,6 +100,25 @@ class TokenFiles:
         return ids
 
 
+@dataclass(frozen=True)
+class PairTokens:
+    """The ids of prompts and responses: a sequence like another, and what is learned of it (see encode.py).
+
+    `documents` are the positions at which records start.
+    """
+
+    ids: Tokens
+    mask: npt.NDArray[np.uint8]
+    documents: npt.NDArray[np.int64]
+    eot_id: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, positions: npt.NDArray[np.int64] | slice) -> npt.NDArray[np.unsignedinteger]:
+        return self.ids[positions]
+
+
 def read_meta(folder: Path) -> TokensMeta:
     """Raises UserError."""
     path = folder / "meta.json"
@@ -107,12 +131,28 @@ def read_meta(folder: Path) -> TokensMeta:
 
 
 def open_tokens(folder: Path, split: Split) -> Tokens:
-    """The ids of a split, shape (tokens,), memory-mapped. Raises UserError if the split does not exist."""
+    """The ids of a split, shape (tokens,), memory-mapped; of prompts and responses, `PairTokens`.
+
+    Raises UserError if the split does not exist.
+    """
     meta = read_meta(folder)
     if split not in meta.splits():
         raise UserError(f"{folder} has no split {split}; set tokenize.test_fraction, then `dvc repro tokenize`")
     files = [np.memmap(folder / name, meta.file_dtype, "r") for name in meta.splits()[split].files]
-    return files[0] if len(files) == 1 else TokenFiles(files)
+    ids: Tokens = files[0] if len(files) == 1 else TokenFiles(files)
+    if not meta.splits()[split].mask_sha256:
+        return ids
+    mask = np.memmap(folder / mask_name(split), np.uint8, "r")
+    return PairTokens(ids, mask, document_starts(folder, split), meta.eot_id)
+
+
+def prompt_tokens(tokens: Tokens) -> int:
+    """How many ids are not learned."""
+    return int((tokens.mask == 0).sum()) if isinstance(tokens, PairTokens) else 0
+
+
+def mask_name(split: Split) -> str:
+    return f"{split}.mask.bin"
 
 
 def read_index(folder: Path, split: Split) -> npt.NDArray[np.int64]:
@@ -160,6 +200,8 @@ def expected_files(meta: TokensMeta) -> Iterator[tuple[str, str]]:
     for split, of_split in meta.splits().items():
         yield from of_split.files.items()
         yield f"{split}.index.npy", of_split.index_sha256
+        if of_split.mask_sha256:
+            yield mask_name(split), of_split.mask_sha256
 
 
 def _damaged(path: Path, what: str) -> UserError:

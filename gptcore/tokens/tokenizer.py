@@ -1,8 +1,8 @@
 """Text <-> token ids. One class covers every kind of tokenizer; one JSON file describes a tokenizer completely."""
 
 import base64
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import tiktoken
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
+from gptcore.corpus.chat_template import rendered
 from gptcore.errors import UserError
 from gptcore.files import sha256_file, write_text
 from gptcore.tokens.libraries import HuggingFace, Library, SentencePiece
@@ -48,7 +49,8 @@ class Tokenizer:
 
     Within each match of `pattern`, adjacent pieces whose joined bytes are a token are merged, lowest id first.
     sentencepiece and huggingface use `model` instead: the content of that library's file, including its settings. The
-    `end_of_text` of huggingface is a token of the model under any name.
+    `end_of_text` of huggingface is a token of the model under any name. `chat_template` makes ids of a conversation,
+    for models that have learned such; without it the tokenizer is the same.
     """
 
     kind: Kind
@@ -56,6 +58,7 @@ class Tokenizer:
     tokens: tuple[bytes, ...]
     model: bytes = b""
     end_of_text: str | None = END_OF_TEXT
+    chat_template: str = field(default="", compare=False)
 
     @property
     def n_vocab(self) -> int:
@@ -98,6 +101,16 @@ class Tokenizer:
         except ValueError:  # a long run of white space exhausts the stack of tiktoken's pattern
             return encode_around_runs(self.encoding, text, ends_at_newlines=self.pattern != GPT2_PATTERN)
 
+    def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """The ids after which the response to a conversation comes. Raises UserError, also if there is no template."""
+        if not self.chat_template:
+            raise UserError("the model has no chat template: it has not learned to answer")
+        pieces = rendered(self.chat_template, messages, for_response=True)
+        ids: list[int] = self.encode(pieces[0]).tolist()
+        for piece in pieces[1:]:
+            ids += [self.eot_id, *self.encode(piece).tolist()]
+        return ids
+
     def encode_documents(self, texts: list[str]) -> npt.NDArray[np.uint32]:
         """The concatenated ids of `texts`, with <|endoftext|> before each: those of `encode`, many times faster.
 
@@ -136,9 +149,9 @@ class Tokenizer:
         saved = _Saved(
             format_version=1, kind=self.kind, pattern=self.pattern, special_token=self.end_of_text,
             tokens=[base64.b64encode(token).decode() for token in self.tokens],
-            model=base64.b64encode(self.model).decode(),
+            model=base64.b64encode(self.model).decode(), chat_template=self.chat_template,
         )  # fmt: skip
-        return saved.model_dump_json(indent=1, exclude_defaults=True) + "\n"  # omits an empty `model`
+        return saved.model_dump_json(indent=1, exclude_defaults=True) + "\n"  # omits what is empty
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -152,7 +165,8 @@ class Tokenizer:
             where = ".".join(map(str, first["loc"]))
             raise UserError(f"{path} is no tokenizer or damaged: {where + ': ' * bool(where)}{first['msg']}") from None
         tokens = tuple(map(base64.b64decode, saved.tokens))
-        return cls(saved.kind, saved.pattern, tokens, base64.b64decode(saved.model), saved.special_token)
+        model = base64.b64decode(saved.model)
+        return cls(saved.kind, saved.pattern, tokens, model, saved.special_token, saved.chat_template)
 
     @cached_property
     def _characters(self) -> frozenset[str]:
@@ -220,6 +234,7 @@ class _Saved(BaseModel):
     special_token: str | None
     tokens: list[Annotated[str, AfterValidator(_is_base64)]]
     model: Annotated[str, AfterValidator(_is_base64)] = ""
+    chat_template: str = ""
 
     @model_validator(mode="after")
     def _can_encode(self) -> Self:

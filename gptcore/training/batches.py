@@ -17,13 +17,18 @@ from gptcore.training.config import Order
 AHEAD = 2  # prefetched batches: one ready for the next step, one being prepared
 
 
+# ids and targets, and of records packed together their starts (see packing.py): what the model's forward pass takes
+Batch = tuple[Tensor, ...]
+
+
 class BatchSource(Protocol):
-    """Ids and targets of batch `step` (0-based), each (batch_size, block_size) int64, and the state to resume from."""
+    """Batch `step` (0-based), each tensor of it (batch_size, block_size) int64, and the state to resume from."""
 
     block_size: int
     batch_size: int
+    left_out: int  # records that are in no batch
 
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]: ...
+    def __getitem__(self, step: int) -> Batch: ...
 
     def tensors(self, step: int) -> dict[str, Tensor]:
         """The state needed to resume at batch `step`."""
@@ -39,6 +44,8 @@ class Batches:
     order. documents: the same, but the windows are cut once, each at a document's start or at the end of the previous
     window (modded-nanogpt, nanochat). crops: windows start anywhere, drawn with replacement, as in nanoGPT's train.py.
     """
+
+    left_out = 0
 
     def __init__(
         self, tokens: Tokens, block_size: int, batch_size: int, order: Order, seed: int,
@@ -63,7 +70,7 @@ class Batches:
         first = step * self.batch_size
         return np.array([self._start(index) for index in range(first, first + self.batch_size)], np.int64)
 
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, step: int) -> Batch:
         """Ids and targets of batch `step`, each (batch_size, block_size) int64."""
         positions = self.starts_of(step)[:, None] + np.arange(self.block_size + 1)
         rows = torch.from_numpy(self.tokens[positions].astype(np.int64))
@@ -107,18 +114,18 @@ def document_windows(documents: NDArray[np.int64], n_tokens: int, block_size: in
 
 def prepared(
     batches: BatchSource, indices: Iterable[int], pin_memory: bool
-) -> Generator[tuple[int, Tensor, Tensor], None, None]:
-    """Yield each index with its ids and targets, in order, prefetched by a thread; optionally in pinned memory.
+) -> Generator[tuple[int, Batch], None, None]:
+    """Yield each index with its batch, in order, prefetched by a thread; optionally in pinned memory.
 
     Closing the iterator ends the thread. Exceptions in the thread are raised here.
     """
     left = iter(indices)
 
-    def make(index: int) -> tuple[int, Tensor, Tensor]:
-        ids, targets = batches[index]
+    def make(index: int) -> tuple[int, Batch]:
+        batch = batches[index]
         if pin_memory:
-            ids, targets = ids.contiguous().pin_memory(), targets.contiguous().pin_memory()
-        return index, ids, targets
+            batch = tuple(each.contiguous().pin_memory() for each in batch)
+        return index, batch
 
     with ThreadPoolExecutor(1, "batches") as maker:
         coming = deque(maker.submit(make, index) for index in islice(left, AHEAD))

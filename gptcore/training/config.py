@@ -61,7 +61,7 @@ class TrainConfig(Section):
         description="Batches left out for a spike or a loss that is no number; one more ends the run",
     )
     samples: int = Field(ge=0, le=10_000, description="How often in the run text is sampled, evenly spaced")
-    sample_prompt: str = Field(description="What the samples go on from; empty starts a document")
+    sample_prompt: str = Field(description="What the samples go on from, or answer; empty starts a document")
     sample_tokens: int = Field(ge=0, le=1_000_000, description="Tokens per sample")
 
 
@@ -81,4 +81,5 @@ class TrainMetrics(Metrics):
     steps: int
     tokens: int
     skipped_batches: int
+    records_left_out: int  # of prompts and responses: those whose responses begin after the window
     parameters: int

@@ -14,11 +14,12 @@ from gptcore.model.fill import fill
 from gptcore.model.folder import load_export
 from gptcore.model.gpt import GPT
 from gptcore.model.lora_config import LoraConfig
-from gptcore.tokens.token_files import document_starts, open_tokens, read_meta
+from gptcore.tokens.token_files import PairTokens, document_starts, open_tokens, read_meta
 from gptcore.tokens.tokenizer import Tokenizer
 from gptcore.training import distributed
 from gptcore.training.config import OptimConfig, TrainConfig
 from gptcore.training.micro_batch import largest_micro_batch, require_memory, useful_micro_batch
+from gptcore.training.pair_batches import pair_batches
 from gptcore.training.stream_batches import StreamBatches
 from gptcore.training.train import TrainState
 
@@ -39,8 +40,11 @@ def new_state(
     if lora:
         lora.require_start(train.start)
     begun = started(model, train, paths) if train.start else None
-    data = open_tokens(tokens, "train")
-    state = TrainState(model, optim, train, data, vocab_size, device, documents, compiler, begun, lora)
+    found = open_tokens(tokens, "train")
+    state = TrainState(model, optim, train, found, vocab_size, device, documents, compiler, begun, lora)
+    if isinstance(found, PairTokens):
+        batch_size = state.batches.batch_size
+        state.batches = pair_batches(found, paths, model.block_size, batch_size, train.order, train.seed)
     if (tokens / STREAM).exists():
         # imported by name, so that training on token files does not depend on the stream's code; stream.json records
         # which code reads it

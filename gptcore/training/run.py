@@ -3,7 +3,7 @@
 import gc
 import time
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -13,10 +13,12 @@ from gptcore.config.paths import Paths
 from gptcore.config.settings import settings
 from gptcore.errors import Stopped, UserError
 from gptcore.evaluation.losses import window_losses
+from gptcore.generation.chat import Chat, answers
 from gptcore.generation.complete import Wish, complete, engine_for
 from gptcore.generation.sampling import Sampling
 from gptcore.model.config import ModelConfig
 from gptcore.model.counts import counts
+from gptcore.model.folder import save_export
 from gptcore.model.gpt import GPT
 from gptcore.model.lora import merged, trained
 from gptcore.model.lora_config import LoraConfig
@@ -90,6 +92,7 @@ class Run:
             )
         where = settings().checkpoints or self.paths.scratch
         place = open_state_store(f"{where}/{self.name}/{fingerprint(self.identity)}")
+        self.kept = self.paths.scratch / "models" / self.name / fingerprint(self.identity)
         self.checkpoints = Checkpoints(place, self.identity)
         self._resume()
         make_ready(self.state)
@@ -152,12 +155,15 @@ class Run:
         here.step, here.seconds, here.loss_sum = report.step, here.seconds + seconds, here.loss_sum + report.loss
         evaluates = _is_due(report.step, self.train.steps, self.curve.points)
         samples = _is_due(report.step, self.train.steps, self.train.samples)
-        model = self.state.model_on_first() if evaluates or samples else None
+        keeps = _is_due(report.step, self.train.steps, settings().kept_models)
+        model = self.state.model_on_first() if evaluates or samples or keeps else None
         if evaluates:
             gc.collect()
             self._evaluate(model, report)
         if model and samples:
             self._sample(model, report.step)
+        if model and keeps:
+            save_export(self.kept / f"step-{report.step}", merged(model), self.tokenizer)
         row = (
             {name: value for name, value in here.rows[-1].items() if name not in ("step", "seconds")}
             if evaluates
@@ -196,8 +202,14 @@ class Run:
     def _sample(self, model: GPT, step: int) -> None:
         wish = Wish(self.train.sample_tokens, Sampling(top_k=50, seed=self.train.seed), slides=True)
         engine = engine_for(merged(model), self.tokenizer, 1)
-        (done,) = complete(engine, self.tokenizer, [self.train.sample_prompt], wish)
-        self.progressed.samples.append({"step": step, "text": done.prompt + done.text})
+        said = self.train.sample_prompt
+        if self.tokenizer.chat_template:
+            (answer,) = answers(Chat(engine, self.tokenizer, replace(wish, slides=False)), [said])
+            text = f"> {said}\n{answer}"
+        else:
+            (done,) = complete(engine, self.tokenizer, [said], wish)
+            text = done.prompt + done.text
+        self.progressed.samples.append({"step": step, "text": text})
 
     def _end_resume_state(self) -> None:
         if settings().finished_states:  # it may be needed again until the result is recorded
@@ -213,6 +225,8 @@ class Run:
             weights, base_sha256 = best.weights if best else None, self.train.start_sha256
             write_results(self.folder, model, weights, self.tokenizer, self.progressed, self.lora, base_sha256)
             self._end_resume_state()
+            if settings().kept_models:
+                print(f"{self.name}: kept {settings().kept_models} models in {self.kept}", flush=True)
         distributed.wait_for_all()
         rows = self.progressed.rows
         return TrainMetrics(
@@ -221,6 +235,7 @@ class Run:
             steps=self.progressed.step,
             tokens=self.progressed.step * self.train.batch_tokens,
             skipped_batches=len(self.state.guard.skipped),
+            records_left_out=self.state.batches.left_out,
             parameters=self.parameters(),
         )
 

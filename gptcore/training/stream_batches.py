@@ -45,6 +45,8 @@ class StreamBatches:
     in such a block, drawn with replacement, for nanoGPT's recipe.
     """
 
+    left_out = 0
+
     def __init__(
         self, stream: Documents, tokenizer: Tokenizer, block_size: int, batch_size: int, order: Order, seed: int,
         shuffle_tokens: int,

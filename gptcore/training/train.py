@@ -17,7 +17,7 @@ from gptcore.model.lora import adapt, trained
 from gptcore.model.lora_config import LoraConfig
 from gptcore.tokens.token_files import Tokens
 from gptcore.training import distributed, sharding
-from gptcore.training.batches import Batches, BatchSource, prepared
+from gptcore.training.batches import Batch, Batches, BatchSource, prepared
 from gptcore.training.config import OptimConfig, Precision, TrainConfig
 from gptcore.training.guard import STEPS_BETWEEN_COPIES, Copy, Guard, SkippedBatch
 from gptcore.training.hardware import multiplies_bfloat16
@@ -158,23 +158,26 @@ def step_seed(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0] >> 1)
 
 
-def loss_and_gradients(state: TrainState, ids: Tensor, targets: Tensor, micro_batch: int) -> Tensor:
-    """Forward and backward of ids, targets (B, T), `micro_batch` sequences at once; accumulates gradients.
+def loss_and_gradients(state: TrainState, batch: Batch, micro_batch: int) -> Tensor:
+    """Forward and backward of a batch, `micro_batch` sequences at once; accumulates gradients.
 
-    Each rank computes its share; afterwards every rank has the gradients of the whole batch. Returns a tensor (2,)
+    A part counts by its share of the targets that have a loss, so any parts make the mean over the whole batch. Each
+    rank computes its share; afterwards every rank has the gradients of the whole batch. Returns a tensor (2,)
     without waiting for the device: the loss in nats per token and the sum of one gradient. The gradient is one of the
     first block: a NaN in the backward pass of any later layer reaches it, so the others need not be read. With a scaler
     the sum is 0, as the scaler checks all gradients.
     """
     loss = torch.zeros((), device=state.device)
-    parts = distributed.micro_batches(len(ids), micro_batch)
+    counted = (batch[1] >= 0).sum(1)
+    parts = distributed.micro_batches(len(counted), micro_batch)
     for number, part in enumerate(parts, start=1):
         rows = part if part.stop > part.start else slice(1)  # an empty part still runs one row, with weight 0
         pinned = state.device.type == "cuda"
-        part_ids, part_targets = (each[rows].to(state.device, non_blocking=pinned) for each in (ids, targets))
+        part_batch = [each[rows].to(state.device, non_blocking=pinned) for each in batch]
+        share = int(counted[part].sum()) / int(counted.sum())
         with sharding.gradients_exchanged(state.spread, now=number == len(parts)):
             with state.autocast():
-                part_loss = state.spread(part_ids, part_targets) * ((part.stop - part.start) / len(ids))
+                part_loss = state.spread(*part_batch) * share
             # ranks average their gradients; multiply to get the sum
             state.scaler.scale(part_loss * distributed.count()).backward()
         loss += part_loss.detach()
@@ -233,10 +236,10 @@ def _until_a_bad_batch(state: TrainState, copy: Copy, skipped: list[SkippedBatch
     taken: _Step | None = None  # its loss is not read yet
     indices = map(state.guard.batch_of, range(state.step, state.steps))
     with closing(prepared(state.batches, indices, pin_memory=state.device.type == "cuda")) as batches:
-        for index, ids, targets in batches:
+        for index, batch in batches:
             number = state.step + (taken is not None)
             torch.manual_seed(step_seed(state.seed, number, distributed.rank()))
-            step = _Step(index, loss_and_gradients(state, ids, targets, state.micro_batch))
+            step = _Step(index, loss_and_gradients(state, batch, state.micro_batch))
             if taken:
                 if not (report := _count(state, taken, copy, skipped)):
                     return

@@ -74,11 +74,15 @@ def plain_config(source: Path, **values: Any) -> ModelConfig:
         raise UserError(f"{source}: {field + ': ' * bool(field)}{message[0].lower()}{message[1:]}") from None
 
 
+def beyond(config: ModelConfig, **allowed: list[Any]) -> list[str]:
+    """Every field of `config` that is not GPT-2's, with its value; `allowed` extends PLAIN."""
+    known = {name: [value] for name, value in PLAIN.items()} | allowed
+    return [f"{name}={getattr(config, name)}" for name in known if getattr(config, name) not in known[name]]
+
+
 def refuse_unless(config: ModelConfig, form: str, **allowed: list[Any]) -> None:
     """Raises UserError listing every field of `config` that `form` cannot express; `allowed` extends PLAIN."""
-    known = {name: [value] for name, value in PLAIN.items()} | allowed
-    wrong = [f"{name}={getattr(config, name)}" for name in known if getattr(config, name) not in known[name]]
-    if wrong:
+    if wrong := beyond(config, **allowed):
         raise UserError(f"{form} has no words for {', '.join(wrong)}; it can express GPT-2's own architecture only")
 
 

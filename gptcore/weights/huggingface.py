@@ -27,6 +27,7 @@ PUBLISHED = {  # Radford et al. 2019, and their names on the hub
 }
 CONV1D = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
 ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu"}
+WRITTEN = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
 # options of transformers.GPT2Config beyond GPT-2 as published, each with the only supported value
 SWITCHES = {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False,
             "layer_norm_epsilon": 1e-5}  # fmt: skip
@@ -58,13 +59,12 @@ def write_hugging_face(folder: Path, model: GPT, tokenizer: Tokenizer) -> None:
     Raises UserError unless GPT2LMHeadModel can express `model`.
     """
     config = model.config
-    activations = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
-    refuse_unless(config, "Hugging Face's GPT-2", activation=[*activations])
+    refuse_unless(config, "Hugging Face's GPT-2", activation=[*WRITTEN])
     end = tokenizer.eot_id if tokenizer.end_of_text else None
     values = {
         "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": model.vocab_size,
         "n_positions": config.block_size, "n_embd": config.n_embd, "n_layer": config.n_layer, "n_head": config.n_head,
-        "activation_function": activations[config.activation], "tie_word_embeddings": config.tied_head,
+        "activation_function": WRITTEN[config.activation], "tie_word_embeddings": config.tied_head,
         "embd_pdrop": config.dropout, "resid_pdrop": config.dropout, "attn_pdrop": config.dropout,
         "bos_token_id": end, "eos_token_id": end, "dtype": "float32", **SWITCHES,
     }  # fmt: skip

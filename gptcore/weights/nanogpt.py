@@ -13,6 +13,7 @@ import torch
 
 from gptcore.errors import UserError
 from gptcore.files import atomic_path
+from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 from gptcore.weights.gpt2 import Weights, our_names, plain_config, refuse_unless
 
@@ -43,12 +44,17 @@ def read_nanogpt(path: Path) -> Weights:
         raise UserError(f"{path} is no nanoGPT checkpoint: {what}") from None
 
 
+def refuse_nanogpt(config: ModelConfig) -> None:
+    """Raises UserError unless nanoGPT can express the architecture."""
+    refuse_unless(config, "nanoGPT", activation=["gelu"], tied_head=[True])
+
+
 def write_nanogpt(path: Path, model: GPT) -> None:
     """Write a ckpt.pt that nanoGPT's sample.py loads: `model` and `model_args`, only tensors and numbers.
 
     Raises UserError unless nanoGPT can express `model`.
     """
-    refuse_unless(model.config, "nanoGPT", activation=["gelu"], tied_head=[True])
+    refuse_nanogpt(model.config)
     sizes = {**model.config.model_dump(include=set(SIZES)), "vocab_size": model.vocab_size}
     weights = {
         name if name.startswith("lm_head") else f"transformer.{name}": each.detach().cpu()

@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from tasks.dvc.restore import restore
 from tasks.workspace.clone import RESUMED, clone, clone_at, clone_handed_over, git
 
 # the values of params.yaml that name where to read
-PLACES = ("data.source", "tokenize.sentencepiece_model", "baseline.source")
+PLACES = ("data.source", "tokenize.sentencepiece_model", "baseline.source", "train.start", "retained.data.source")
+INPUTS = ("download", "start")  # what these stages bring comes from elsewhere, and may be gone there
 PUBLIC = "package:// hf:// https:// s3://"  # not http://, by which a cloud's machines are told their credentials
 
 
@@ -44,6 +46,12 @@ class Workspace:
         self.settings: dict[str, str] = {}  # GPTCORE_* variables for the stages
         self._known: dict[str, Verdict] = {}
 
+    @cached_property
+    def stages(self) -> list[str]:
+        """Those of its dvc.yaml: that of an old commit need not have all of STAGES."""
+        known = read_params(self.root / "dvc.yaml")["stages"]
+        return [stage for stage in STAGES if stage in known]
+
     def verdict(self, stage: str) -> Verdict:
         """DVC's verdict on one stage at this moment."""
         self._known[stage] = probe_stage(self.root, stage)
@@ -51,7 +59,7 @@ class Workspace:
 
     def verdicts(self) -> dict[str, Verdict]:
         """DVC's verdict on every stage: what this run knows already, as long as the stage's outputs are the same."""
-        return {stage: self._known.get(stage) or self.verdict(stage) for stage in STAGES}
+        return {stage: self._known.get(stage) or self.verdict(stage) for stage in self.stages}
 
     def restore(self, stage: str, key: str | None) -> bool:
         """Restore the stage's outputs from DVC's cache, or from its remote if there is one; False if it has to run."""
@@ -153,20 +161,20 @@ def open_handed_over(reference: str) -> Iterator[Workspace]:
 def open_commit(parent: str, commit: str, anew: bool) -> Iterator[Workspace]:
     """A clone of `parent` with the files of `commit`.
 
-    `anew`: every stage runs that computes, with a cache of its own and no resume states.
+    `anew`: every stage runs that computes, none of INPUTS, with a cache of its own and no resume states.
     """
     checkout = _checkout()
     with _held(checkout) as root:
         clone_at(checkout, root, parent, commit, ("download",) if anew else RESUMED)
         sign(root, flow_run.id)
+        workspace = Workspace(root, checkout)
         if anew:
-            key = probe_stage(root, "download").key
-            is_there = key is not None and restore(root, "download", key)
+            keys = {stage: probe_stage(root, stage).key for stage in INPUTS if stage in workspace.stages}
+            there = {stage: key for stage, key in keys.items() if key is not None and restore(root, stage, key)}
             share_cache(root, root / ".dvc" / "cache")
-            if is_there:  # the corpus is an input, and its source may be gone
-                record(root, "download", key)
+            for stage, key in there.items():
+                record(root, stage, key)
         with kept_open(root):
-            workspace = Workspace(root, checkout)
             workspace.runs_anew = anew
             yield workspace
 

@@ -4,18 +4,22 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from gptcore.cli import main
+from gptcore.corpus.chat_template import TEMPLATE
 from gptcore.files import SUMS
+from gptcore.generation.chat import Chat, answers
 from gptcore.generation.complete import Wish, complete, completions, engine_for
 from gptcore.generation.sampling import Sampling
 from gptcore.model.folder import load_export, save_export
 from gptcore.tokens.make_tokenizer import byte_tokenizer
 from gptcore.weights.huggingface import write_hugging_face
+from gptcore.weights.open_model import open_model
 from tests.support.engine import GPT2
 from tests.support.weights import nanogpt_checkpoint, random_model
 
@@ -158,3 +162,28 @@ def test_who_stops_reading_frees_the_slots(folder: Path) -> None:
     every = [chr(code) for code in range(128)] + ["\ufffd"]
     (done,) = complete(engine, tokenizer, ["a"], Wish(20, Sampling(), stop=every))
     assert (done.text, done.finish, engine.busy) == ("", "stop", False)
+
+
+def test_a_chat_goes_on_and_forgets_only_what_the_context_has_no_room_for(folder: Path, sample: Run) -> None:
+    model, tokenizer = random_model(GPT2, block_size=32), replace(byte_tokenizer(), chat_template=TEMPLATE)
+    save_export(folder / "chat", model, tokenizer)
+    assert load_export(folder / "chat")[1].chat_template == TEMPLATE, "it travels with the model"
+    chat = Chat(engine_for(model, tokenizer, 1), tokenizer, Wish(6, Sampling(temperature=0)))
+    words = ("--chat", "--model", "chat", "--temperature", "0", *SHORT)
+    expected = answers(chat, ["Hi", "and"])
+    assert chat.forgotten == 0 and len(chat.messages) == 4
+    assert sample("-", *words, typed=b"Hi\nand\n")[:2] == (0, "".join(f"{each}\n" for each in expected))
+    code, out, err = sample("-", *words, typed=b"Hi\nand\nthen\nlast\n")
+    assert (code, out.count("\n")) == (0, 4 + sum(each.count("\n") for each in answers(chat, ["then", "last"])))
+    assert f"the first {chat.forgotten} messages are forgotten" in err
+    assert sample("x" * 40, *words)[0::2] == (2, "error: that has 42 tokens, and the model's context 32\n")
+    assert sample("Hi", "--chat", "--model", "ours")[2].startswith("error: the model has no chat template")
+    assert sample("Hi", "--chat", "--json")[2].startswith("error: --chat goes without --json")
+    write_hugging_face(folder / "chat_hf", model, tokenizer)
+    assert open_model(str(folder / "chat_hf"))[1].chat_template == TEMPLATE
+    from transformers import AutoTokenizer
+
+    theirs = AutoTokenizer.from_pretrained(folder / "chat_hf")
+    talk = [{"role": "system", "content": "S"}, {"role": "user", "content": "Hi"}]
+    ids = theirs.apply_chat_template(talk, add_generation_prompt=True, return_dict=False)
+    assert ids == tokenizer.encode_chat(talk) == [256, *b"S\n\nHi", 256]

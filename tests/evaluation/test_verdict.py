@@ -46,10 +46,14 @@ def against(own: Measured, champion: Measured | None) -> Inputs:
 @pytest.mark.parametrize(
     ("ours", "passes", "because"),
     [
-        (scored(2.04), True, "its 2.0400 bits per byte are +0.0400 to +0.0400 (95 %) from on the start's text"),
-        (scored(1.9), True, "are -0.1000 to -0.1000 (95 %)"),
+        (
+            scored(2.04),
+            True,
+            "on its start's text its 2.0400 bits per byte exceed the start's 2.0000: the diff",
+        ),
+        (scored(1.9), True, "beat the start's 2.0000: the difference is -0.1000 to -0.1000 (95 %), below +0.0500"),
         (scored(2.06), False, "the difference is +0.0600 to +0.0600 (95 %); it must be below +0.0500"),
-        (scored(2.04, spread=0.1), False, "do not beat"),  # less, but not surely
+        (scored(2.04, spread=0.1), False, "it must be below +0.0500"),  # less, but not surely
         (None, False, "nobody knows what it has forgotten"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 from prefect.automations import AutomationCore
 from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.events import emit_event
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.flows import flow
 from prefect.runner.storage import GitRepository
 from prefect.states import Failed, Pending, Running
@@ -23,7 +24,7 @@ DEPLOYMENTS = (
     "train-gpt/train-local", "train-gpt/train-gpu", "train-gpt/train-docker", "train-gpt/train-kubernetes",
     "run-stage/gpu", "run-stage/gpu-docker", "run-stage/gpu-kubernetes",
     "sweep-gpt/sweep-local", "refresh-data/refresh-local", "rollback-gpt/rollback-local",
-    "rebuild-gpt/rebuild-local", "complete-prompts/complete-local",
+    "rebuild-gpt/rebuild-local", "evaluate-checkpoints/checkpoints-local", "complete-prompts/complete-local",
 )  # fmt: skip
 POOLS = ("cpu", "gpu", "gpu-docker", "gpu-kubernetes", "control")
 
@@ -63,6 +64,13 @@ def test_schedules_wait_to_be_switched_on(cluster: Cluster) -> None:
         schedules = [each for name in DEPLOYMENTS for each in client.read_deployment_by_name(name).schedules]
     assert [each.slug for each in schedules] == ["nightly"] * 3
     assert not any(each.active for each in schedules)
+
+
+def test_the_server_refuses_a_preset_that_does_not_exist(cluster: Cluster) -> None:
+    with cluster.client() as client:
+        train = client.read_deployment_by_name("train-gpt/train-local").id
+        with pytest.raises(PrefectHTTPStatusError, match="huge"):
+            client.create_flow_run_from_deployment(train, parameters={"model": "huge"})
 
 
 LISTS = (

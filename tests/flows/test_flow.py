@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from prefect import flow
 
+from flows.choices import with_fields
 from flows.train_gpt import train_gpt
+from gptcore.config.presets import groups
 from gptcore.errors import UserError
 from tests.support import scratch
 
@@ -110,6 +112,24 @@ def test_form_in_the_ui_describes_overrides() -> None:
     assert field["items"] == {"type": "string"}
     assert field["default"] == []
     assert "train.steps=200" in field["description"]
+
+
+def test_form_in_the_ui_has_the_presets_as_choices() -> None:
+    """And the ranges of the numbers; all may stay empty."""
+    fields = train_gpt.parameters.model_dump()["properties"]
+    for group in ("model", "data", "optim"):
+        presets = groups(scratch.CHECKOUT / "conf")[group]
+        assert fields[group]["enum"] == [fields[group]["default"], *presets], "flows/choices.py lists them"
+    assert fields["steps"]["anyOf"][0] == {"type": "integer", "exclusiveMinimum": 0, "maximum": 999_999_999}
+
+
+def test_fields_are_overrides() -> None:
+    fields = {"model": "gpt2-124m", "data": "params.yaml", "train.steps": 3, "train.seed": None}
+    given = ["train.steps=3", "gate.alpha=0.1"]
+    assert with_fields(given, fields) == ["model=gpt2-124m", *given]
+    said = "train.steps is set twice, `train.steps=4` by its field and `train.steps=3` by an override; keep one"
+    with pytest.raises(UserError, match=f"^{said}$"):
+        with_fields(["train.steps=3"], {"train.steps": 4})
 
 
 def test_the_end_of_a_flow_does_not_wait_for_its_heartbeat(server: str, monkeypatch: pytest.MonkeyPatch) -> None:

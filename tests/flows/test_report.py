@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from flows.report import fairness, how_sure, verdict, whole_words
+from flows.report import counted, fairness, forgotten, how_sure, verdict, whole_words
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,12 @@ def test_a_sample_ends_with_a_word(sample: str, shown: str) -> None:
 
 
 METRICS = {"difference": {"loss_standard_error": 0.0048}, "validation": {"documents": 1234}}
+
+
+def test_what_losses_are_means_over_is_said() -> None:
+    assert counted({"validation": {"tokens": 5, "prompt_tokens": 0}}) == "validation token"
+    said = counted({"validation": {"tokens": 5000, "prompt_tokens": 7000}})
+    assert said == "token of the validation responses (5,000; of the prompts 7,000 do not count)"
 
 
 def difference(low: float, high: float) -> dict[str, dict[str, float]]:
@@ -65,3 +71,11 @@ def test_it_never_compares_unequal_sizes_without_a_word() -> None:
     said = fairness(metrics, "train")
     assert said.endswith("At equal time the two cannot be compared. Both have about as many parameters.")
     assert fairness(metrics, "models:/gpt/3").startswith("The baseline is models:/gpt/3, which was not trained here")
+
+
+def test_it_says_what_was_forgotten_or_that_nobody_knows() -> None:
+    assert forgotten("", None, None) == ""
+    assert "Nothing is known of the text of its start, gpt2" in forgotten("gpt2", None, None)
+    said = forgotten("models:/gpt/3", {"model": {}}, {"difference": difference(0.01, 0.02)})
+    assert said.endswith("models:/gpt/3: The model is worse than the start by 0.0100 to 0.0200 bits per byte (95 %).")
+    assert fairness({}, "start", "gpt2") == "The baseline is gpt2 itself, which the training went on from."

@@ -12,6 +12,8 @@ import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_API_PORT, temporary_settings
 
 from flows.terminal import check_server, end_with, is_local_server_up, running_server
+from gptcore.doctor import servers
+from gptcore.doctor.finding import Finding
 from gptcore.errors import Unavailable, UserError
 from tests.support.cluster import Cluster, free_port
 from tests.support.faulty_proxy import faulty_proxy
@@ -41,6 +43,11 @@ def test_one_failure_is_no_no(cluster: Cluster, fault: str) -> None:
         plan.set(fault, "GET /api/health", times=1)
         assert is_local_server_up()
         assert len(plan.struck) == 1
+
+
+def test_the_doctor_finds_it(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", cluster.address)
+    assert servers.prefect() == Finding("Prefect", "ok", f"answers at {cluster.address}")
 
 
 def test_server_that_wants_a_password_says_where_to_put_it(cluster: Cluster) -> None:

@@ -103,6 +103,7 @@ def test_run_that_is_deleted_ends_the_sweep_and_what_it_started(
     monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__NAME", "a-sweep")
     deleted, other = under_way(cluster), under_way(cluster)
     own = Order(f"own-{free_port()}", [f"train.seed={free_port()}"], promotion=False)
+    cluster.submit(DEPLOYMENT, overrides=own.overrides, promotion=False, model="baby")  # not the same
     with cluster.client() as client, waiting(monkeypatch):
         Timer(1, client.delete_flow_run, [deleted[0]]).start()
         with pytest.raises(UserError, match=f"the run {deleted[0]} was deleted; start the sweep again"):

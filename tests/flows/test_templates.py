@@ -170,11 +170,11 @@ def test_compose_file_lets_nobody_in_without_a_password() -> None:
     assert all(":?set it" in value for value in given if "${" in value), "nothing starts without them"
     server = environments["prefect"]["PREFECT_SERVER_API_AUTH_STRING"]
     clients = [each for each in environments.values() if "PREFECT_API_URL" in each]
-    assert [each["PREFECT_API_AUTH_STRING"] for each in clients] == [server] * 4
+    assert [each["PREFECT_API_AUTH_STRING"] for each in clients] == [server] * 5
     assert "--app-name basic-auth" in services["mlflow"]["command"]
     assert environments["mlflow"]["MLFLOW_FLASK_SERVER_SECRET_KEY"]
     users = [each for each in environments.values() if "MLFLOW_TRACKING_URI" in each]
-    assert len(users) == 4
+    assert len(users) == 5
     for each in users:
         assert each["MLFLOW_TRACKING_USERNAME"] == environments["mlflow"]["MLFLOW_AUTH_ADMIN_USERNAME"]
         assert each["MLFLOW_TRACKING_PASSWORD"] == environments["mlflow"]["MLFLOW_AUTH_ADMIN_PASSWORD"]

@@ -166,6 +166,20 @@ def test_who_was_champion_then(registry: Registry) -> None:
     assert refused("history", "--at", "1.11.2026").startswith("`1.11.2026` is no date; write 2026-11-01")
 
 
+def test_a_person_promotes_a_version_and_withdraws_none(registry: Registry, capsys: pytest.CaptureFixture[str]) -> None:
+    gptcore_registry("promote", "1", "--why", "it is\n smaller")
+    assert capsys.readouterr().out == "gpt version 1 is the champion\n"
+    assert registry.aliases()["champion"] == 1
+    assert registry.moves.journal.lines()[-1].why == "by hand: it is smaller"
+    assert not registry.version(3).tags.get(WITHDRAWN)
+    gptcore_registry("rollback", "--why", "it swears")
+    gptcore_registry("promote", "1", "--why", "it does not swear after all")
+    assert not registry.version(1).tags.get(WITHDRAWN)
+    assert "champion already" in refused("promote", "1", "--why", "x")
+    assert "no gpt version 9" in refused("promote", "9", "--why", "x")
+    assert "is empty" in refused("promote", "2", "--why", " ")
+
+
 def test_rollback_goes_to_the_champion_before(registry: Registry, capsys: pytest.CaptureFixture[str]) -> None:
     gptcore_registry("rollback", "--why", "it swears")
     assert "version 2 is the champion again\nno run makes version 3 champion any more" in capsys.readouterr().out

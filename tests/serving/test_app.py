@@ -128,6 +128,7 @@ WRONG: list[tuple[str, Any, int, str, str]] = [
     ("/v1/completions", b"[" * 100_000, 400, "invalid_json", "parsing the body"),
     ("/v1/completions", b" " * 200_000, 413, "body_too_large", "100,000 bytes"),
     ("/v1/chat/completions", {"messages": []}, 400, "no_chat_template", "has no chat template"),
+    ("/v1/chat/completions", {"messages": [], "n": 0}, 400, "invalid_value", "n: "),
     ("/generate", {"text": "a", "max_new_tokens": -1}, 400, "invalid_value", "max_new_tokens: "),
     ("/detokenize", {"tokens": [257]}, 400, "invalid_value", "257 is no id"),
     ("/tokenize", {"prompt": "a\ud800"}, 400, "invalid_value", "unicode string"),

@@ -8,6 +8,7 @@ import kubernetes_validate
 from prometheus_client.parser import text_string_to_metric_families
 from ruamel.yaml import YAML
 
+from lab.server import OPEN
 from serving.metrics import Metrics
 from tests.support.scratch import CHECKOUT
 
@@ -35,6 +36,18 @@ def test_the_pod_gets_requests_when_it_is_ready_and_time_to_finish_them() -> Non
     assert pod["spec"]["terminationGracePeriodSeconds"] > wait + int(container["args"][-1])
     assert scaler["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
     assert scaler["spec"]["metrics"][0]["pods"]["metric"]["name"] in metrics()
+
+
+def test_the_lab_is_reached_where_its_door_is() -> None:
+    service, deployment = load("kubernetes/lab.yaml")
+    for each in (service, deployment):
+        kubernetes_validate.validate(each, KUBERNETES, strict=True)
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    ((stack,),) = [load("compose.yaml")]
+    port = str(container["ports"][0]["containerPort"])
+    assert container["args"] == stack["services"]["lab"]["command"].split()[3:] == ["--host", "0.0.0.0", "--port", port]
+    assert container["readinessProbe"]["httpGet"]["path"] == OPEN
+    assert service["spec"]["selector"] == deployment["spec"]["template"]["metadata"]["labels"]
 
 
 def test_prometheus_finds_the_server_of_the_stack() -> None:

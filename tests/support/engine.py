@@ -60,7 +60,8 @@ LORA: dict[str, Any] = {
 }  # fmt: skip
 CURVE: dict[str, Any] = {"points": 6, "windows": 8, "block_size": 16}
 DATA: dict[str, Any] = {
-    "source": "texts", "sha256": "", "exclude": ["_temporary"], "format": "auto", "text": "text", "delimiter": "",
+    "source": "texts", "sha256": "", "exclude": ["_temporary"], "format": "auto", "text": "text",
+    "pairs": False, "prompt": "", "response": "", "delimiter": "",
     "languages": [], "language_field": "language", "min_bytes": 1, "deduplicate": False, "max_documents": 0,
     "max_bytes": 0, "mode": "files", "shuffle_tokens": 4096,
 }  # fmt: skip

@@ -9,15 +9,19 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
 from gptcore.config.settings import settings
 from gptcore.errors import UserError
 from gptcore.model.gpt import GPT
+from gptcore.tokens.packing import PackedWindows, beginnings
+from gptcore.tokens.token_files import PairTokens
 from gptcore.training import distributed, sharding
 from gptcore.training.guard import Copy
 from gptcore.training.optim import Muon
+from gptcore.training.pair_batches import PairBatches
 from gptcore.training.train import TrainState, fit
 from tests.support.engine import ADAMW, GPT2, MODERN, MUON, model_config, optim_config, some_tokens, train_config
 
@@ -27,6 +31,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, int]] = {
     "modern-ddp": (MODERN, MUON, "ddp", 1),
     "modern-fsdp": (MODERN, MUON, "fsdp", 3),
     "modern-hsdp": (MODERN, MUON, "hsdp", 1),
+    "modern-ddp-pairs": (MODERN, MUON, "ddp", 1),
 }
 BEGUN = ("gpt2-ddp", "modern-fsdp")  # with the weights of another model
 STEPS, ROWS = 6, 3  # rows divide unevenly over two ranks
@@ -47,10 +52,21 @@ def state_of(case: str, rows: int = ROWS) -> TrainState:
     start = GPT(config, 50, seed=3) if case in BEGUN else None
     state = TrainState(config, optim_config(optim), recipe, some_tokens(), 50, device, start=start)
     state.micro_batch = micro_batch
+    if case.endswith("pairs"):
+        state.batches = PairBatches(windows(), rows, "epochs", 7)
     for each in state.optimizer.optimizers:
         if isinstance(each, Muon):
             each.dtype = torch.float32  # bfloat16 would turn a last-bit difference into one of 1/256
     return state
+
+
+def windows() -> PackedWindows:
+    """Records of 3 to 10 tokens, of which the last 1 to 3 are learned, so that rows have unlike numbers of targets."""
+    lengths = 3 + some_tokens(400, 8).astype(np.int64)
+    starts = np.cumsum(lengths) - lengths
+    learned = [np.arange(length) >= length - 1 - number % 3 for number, length in enumerate(lengths)]
+    tokens = PairTokens(some_tokens(lengths.sum()), np.concatenate(learned).astype(np.uint8), starts, 0)
+    return PackedWindows(tokens, beginnings(starts, len(tokens), 16), 16)
 
 
 def trained(case: str, resume_at: int = STEPS) -> dict[str, torch.Tensor]:

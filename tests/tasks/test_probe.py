@@ -4,12 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from gptcore.errors import UserError
 from tasks.dvc.probe import probe, probe_stage
 from tasks.dvc.record import held, record
 from tasks.dvc.repository import _kept, kept_open
 from tasks.dvc.restore import restore
+from tasks.workspace.workspace import Workspace
 from tests.support import scratch
 
 STAGES = ["download", "start", "tokenize", "train", "baseline", "evaluate"]
@@ -21,6 +23,14 @@ def test_before_any_run_everything_is_to_do(project: Path) -> None:
     assert verdicts["download"].why == ("first run",)
     assert verdicts["train"].key is None  # its dependency data/tokens is missing
     assert not list(project.glob("dvc.lock")), "a question must write nothing"
+
+
+def test_a_commit_may_be_older_than_a_stage(project: Path) -> None:
+    """As a version that is rebuilt."""
+    stages = YAML().load(project / "dvc.yaml")
+    del stages["stages"]["start"]
+    YAML().dump(stages, project / "dvc.yaml")
+    assert list(Workspace(project, project).verdicts()) == [stage for stage in STAGES if stage != "start"]
 
 
 def test_after_a_run(project: Path) -> None:

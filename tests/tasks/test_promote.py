@@ -207,7 +207,14 @@ def test_edited_gate_judges_again(finished: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_champion_of_another_text_is_measured_on_the_new_one(finished: Path) -> None:
-    """It cannot be while its files are gone: no alias moves. With a measurement, no matter where from, it is judged."""
+    """It cannot be while its files are gone: no alias moves. With a measurement, no matter where from, it is judged.
+
+    Here also by what it has forgotten of its start's text.
+    """
+    margin = {"metric": "bits_per_byte", "against": "retained", "margin": -0.05, "confidence": 0.95}
+    conditions = [*read_params(finished / "params.yaml")["gate"]["conditions"], margin]
+    scratch.set_param(finished, "gate", "conditions", conditions)
+    scratch.set_param(finished, "retained", "text_sha256", "a" * 64)
     scratch.set_param(finished, "tokenize", "tokenizer", "byte")  # another text, as far as the scratch stages know
     scratch.set_steps(finished, scratch.STEPS_BETTER)
     next((finished / "mlartifacts/models").rglob("model.safetensors")).unlink()
@@ -220,7 +227,9 @@ def test_champion_of_another_text_is_measured_on_the_new_one(finished: Path) -> 
     with opened_in(finished) as opened:
         opened.note(opened.version(1), measured_file(found["text_sha256"]), json.dumps(found))
     said = "version 2 is the new champion: its 2.0200 bits per byte beat the baseline's 2.1000 by 0.0800 to 0.0800"
-    assert f"{said} (95 %) and its 2.0200 bits per byte beat version 1's 2.1000" in train_gpt()
+    report = train_gpt()
+    assert f"{said} (95 %) and its 2.0200 bits per byte beat version 1's 2.1000" in report
+    assert "and on its start's text its 2.0200 bits per byte exceed the start's 2.0000" in report
 
 
 def test_registry_that_does_not_answer_is_asked_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,8 @@ def dvc_edges(project: Path) -> set[tuple[str, str]]:
 def test_pages_of_a_run(finished: Path) -> None:
     scratch.commit(finished)  # includes dvc.lock, which later runs are compared with
     override = f"train.steps={scratch.STEPS_BETTER}"
-    state = train_gpt([override], return_state=True)
+    state = train_gpt(steps=scratch.STEPS_BETTER, return_state=True)
+    assert (state.name, state.message.partition(":")[0]) == ("Completed", "gpt version 2 is the new champion")
     run = str(state.state_details.flow_run_id)
     assert sorted(each["name"] for each in ask("/task_runs/filter", run)) == sorted(
         ["download", "tokenize", "train", "baseline", "evaluate", "promote", "keep-page"]

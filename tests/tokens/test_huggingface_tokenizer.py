@@ -7,7 +7,6 @@ import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gptcore.errors import UserError
 from gptcore.tokens.huggingface_tokenizer import write_hugging_face_tokenizer
 from gptcore.tokens.make_tokenizer import byte_tokenizer, train_bpe
 from gptcore.tokens.tokenizer import PATTERNS, Tokenizer
@@ -36,6 +35,6 @@ def test_the_ids_are_the_same(theirs: list[tokenizers.Tokenizer], text: str) -> 
         assert other.encode(text).ids == ours.encode(text).tolist(), ours.kind
 
 
-def test_sentencepiece_has_no_such_form(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be written in Hugging Face's form"):
-        write_hugging_face_tokenizer(tmp_path, Tokenizer("sentencepiece", "", (), b"model"))
+def test_sentencepieces_own_file_is_written(tmp_path: Path) -> None:
+    write_hugging_face_tokenizer(tmp_path, Tokenizer("sentencepiece", "", (), b"model"))
+    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("tokenizer.model", b"model")]

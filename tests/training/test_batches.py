@@ -59,7 +59,7 @@ def test_every_seed_of_64_bits_has_an_order_of_its_own(order: Literal["epochs", 
 def test_prepared_batches_are_the_batches_and_the_thread_ends() -> None:
     before, batches, indices = threading.active_count(), Batches(some_tokens(500), 8, 5, "epochs", 3), [0, 1, 3, 4, 30]
     ready = prepared(batches, indices, pin_memory=False)
-    for expected, (index, ids, targets) in zip(indices, ready, strict=True):
+    for expected, (index, (ids, targets)) in zip(indices, ready, strict=True):
         assert index == expected
         expected_ids, expected_targets = Batches(some_tokens(500), 8, 5, "epochs", 3)[index]
         assert torch.equal(ids, expected_ids) and torch.equal(targets, expected_targets)

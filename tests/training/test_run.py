@@ -15,6 +15,7 @@ import torch
 
 from gptcore.config.paths import Paths
 from gptcore.config.settings import settings
+from gptcore.evaluation.checkpoints import checkpoints
 from gptcore.evaluation.config import EvaluateConfig
 from gptcore.evaluation.measure import measure
 from gptcore.evaluation.measured import Measured
@@ -65,10 +66,14 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_its_state_stays_until_the_result_is_recorded(tmp_path: Path, uninterrupted: dict[str, str]) -> None:
     root, finished = workspace(tmp_path / "kept"), tmp_path / "finished"
     for resumes in (False, True):
-        code, output = train(root, GPTCORE_CHECKPOINT_SECONDS="0.1", GPTCORE_FINISHED_STATES=str(finished))
+        how = {"GPTCORE_CHECKPOINT_SECONDS": "0.1", "GPTCORE_KEPT_MODELS": "2"}
+        code, output = train(root, **how, GPTCORE_FINISHED_STATES=str(finished))
         assert code == 0, output
         assert ("train: resumed at step " in output) == resumes
         assert hashes(root) == uninterrupted
+    (kept,) = (root / "data/scratch/models/train").iterdir()
+    assert [each.step for each in checkpoints(kept)] == [125, 250]
+    assert checkpoints(kept)[-1].model_sha256 == uninterrupted["export/model.safetensors"]
     clear_state_stores(finished)
     assert list((root / "data/scratch/train").iterdir()) == []
 
@@ -177,7 +182,7 @@ def test_baseline_gets_the_models_token_budget_and_evaluate_compares(tmp_path: P
     metrics = json.loads((root / "data/evaluation/metrics.json").read_text())
     assert metrics["model"]["tokens"] == metrics["baseline"]["tokens"] == 120 * 128
     val = json.loads((root / "data/tokens/meta.json").read_text())["val"]
-    counted = {"tokens": val["tokens"] - 1, "bytes": val["bytes"], "documents": 2}
+    counted = {"tokens": val["tokens"] - 1, "bytes": val["bytes"], "documents": 2, "prompt_tokens": 0}
     assert metrics["validation"] == counted
     intervals = json.loads((root / "data/evaluation/intervals.json").read_text())
     assert intervals["windows_per_block"] == 8  # two documents are too few to resample

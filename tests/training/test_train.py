@@ -47,7 +47,7 @@ def test_micro_batches_add_up_to_one_big_batch(micro_batch: int, batch: int, arc
     found = []
     for size in (SEQUENCES, micro_batch):
         state.model.zero_grad(set_to_none=True)
-        measured = loss_and_gradients(state, *state.batches[batch], size)
+        measured = loss_and_gradients(state, state.batches[batch], size)
         found.append([measured[0], *(each.grad for each in state.model.parameters())])
     for whole, added in zip(*found, strict=True):
         # a small entry is a difference of large ones and inherits their rounding errors

@@ -60,7 +60,7 @@ def _delimiter(text: io.TextIOWrapper, head: list[str], fields: list[str]) -> st
             names[delimiter] = next(_rows(again(), delimiter), [])
         except csv.Error:  # of quotes that end where this delimiter does not follow
             continue
-        if set(fields) <= set(names[delimiter]):
+        if fields and set(fields) <= set(names[delimiter]):
             return delimiter
     return max(names, key=lambda each: len(names[each])) if names else DELIMITERS[0]
 

@@ -28,7 +28,7 @@ def parquet_records(file: io.BufferedReader, address: str, fields: list[str]) ->
             for column, field in columns.items():
                 if names.count(column) != 1:
                     raise two_columns(column, address) if column in names else no_field(field, "", names, address)
-            for batch in table.iter_batches(BATCH_ROWS, columns=list(columns)):
+            for batch in table.iter_batches(BATCH_ROWS, columns=list(columns) or None):
                 yield from batch.to_pylist()
         except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
             raise UserError(f"{address}: is no Parquet that can be read: {' '.join(str(error).split())}") from None

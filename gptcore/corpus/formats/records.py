@@ -13,12 +13,14 @@ from gptcore.corpus.documents import DOCUMENT_BYTES, end_of_piece
 from gptcore.corpus.formats.csv_records import csv_records
 from gptcore.corpus.formats.json_records import json_records
 from gptcore.corpus.formats.other_content import HEAD_BYTES, not_utf8, refuse_other_content
+from gptcore.corpus.formats.pairs import Pairs, string
 from gptcore.corpus.formats.parquet_records import parquet_records
-from gptcore.corpus.formats.template import Template, value_of
+from gptcore.corpus.formats.template import Template
 from gptcore.corpus.formats.unpack import PACKED_SUFFIXES, unpacked
+from gptcore.corpus.formats.yaml_records import yaml_records
 from gptcore.errors import UserError
 
-Format = Literal["text", "jsonl", "parquet", "csv"]
+Format = Literal["text", "jsonl", "parquet", "csv", "yaml"]
 
 SUFFIXES: dict[str, Format] = {
     ".txt": "text", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet", ".csv": "csv",
@@ -27,12 +29,13 @@ SUFFIXES: dict[str, Format] = {
 
 
 class Text(NamedTuple):
-    """A text of a source; `where` names the file and the record, for error messages."""
+    """A text of a source; `where` names the file and the record, for error messages. For `turns` see Document."""
 
     text: str
     language: str | None
     where: str
     title: str = ""
+    turns: tuple[int, ...] = ()
 
 
 def known_format(name: str) -> Format | None:
@@ -42,9 +45,9 @@ def known_format(name: str) -> Format | None:
 
 
 def read_texts(
-    path: Path, address: str, form: Format, template: str, language_field: str, delimiter: str = ""
+    path: Path, address: str, form: Format, template: str | Pairs, language_field: str, delimiter: str = ""
 ) -> Iterator[Text]:
-    """The texts of one file. `template` names the text's field, or makes a text of fields (see template.py).
+    """The texts of one file. `template` names the text's field, or makes a text or a conversation of fields.
 
     `delimiter` separates the cells of CSV; empty means that the first line tells. Raises UserError, which names
     `address` and the record.
@@ -52,15 +55,20 @@ def read_texts(
     try:
         with path.open("rb") as packed, unpacked(packed, address) as file:
             refuse_other_content(file.peek(HEAD_BYTES), address, table=form == "parquet")
+            if form == "text" and isinstance(template, Pairs):
+                raise UserError(f"{address}: holds no records, and data.pairs takes prompts and responses from records")
             if form == "text":
                 yield from (Text(piece, None, address) for piece in _text_pieces(file, address))
                 return
-            made = Template(template)
-            wanted = [*made.fields, language_field] if language_field else made.fields
+            made = template if isinstance(template, Pairs) else Template(template)
+            wanted = [*made.fields, language_field] if language_field and made.fields else made.fields
             for number, record in enumerate(_records(file, address, form, wanted, delimiter), start=1):
                 where = f"{address}: record {number:,}"
-                language = _string(record, language_field, where) if language_field else None
-                values = {field: _string(record, field, where) for field in made.fields}
+                language = string(record, language_field, where) if language_field else None
+                if isinstance(made, Pairs):
+                    yield _conversation(made.turns(record, where), language, where)
+                    continue
+                values = {field: string(record, field, where) for field in made.fields}
                 whole = made.fill(values)
                 yield from (Text(piece, language, where) for piece in _pieces(whole, where))
     except OSError as error:
@@ -74,7 +82,16 @@ def _records(
 ) -> Iterator[dict[str, Any]]:
     if form == "csv":
         return csv_records(file, address, fields, delimiter)
-    return (parquet_records if form == "parquet" else json_records)(file, address, fields)
+    return {"parquet": parquet_records, "yaml": yaml_records}.get(form, json_records)(file, address, fields)
+
+
+def _conversation(turns: list[str], language: str | None, where: str) -> Text:
+    """Without a last prompt that has no response. Its title says where it is from."""
+    said = turns[: len(turns) // 2 * 2] or turns
+    text = "".join(said)
+    if len(text.encode()) > DOCUMENT_BYTES:
+        raise UserError(f"{where}: is longer than {DOCUMENT_BYTES:,} bytes, too long for a conversation")
+    return Text(text, language, where, where, tuple(map(len, said)))
 
 
 def _text_pieces(file: io.BufferedReader, address: str) -> Iterator[str]:
@@ -101,11 +118,3 @@ def _pieces(text: str, where: str) -> Iterator[str]:
         yield block[:end].decode()
         block, text = block[end:], ""
     yield text or block.decode()
-
-
-def _string(record: dict[str, Any], field: str, where: str) -> str:
-    """The text of a field; null becomes the empty string."""
-    value = value_of(record, field, where)
-    if value is None or isinstance(value, str):
-        return value or ""
-    raise UserError(f"{where}: the field {field} is no text but {type(value).__name__}")

@@ -68,7 +68,8 @@ def no_field(field: str, holder: str, names: Iterable[str], where: str) -> UserE
     listed = list(names)
     names_listed = ", ".join(listed[:LISTED_NAMES]) + (", ..." if len(listed) > LISTED_NAMES else "")
     return UserError(
-        f"{where}: has no field {field}; {holder or 'it'} has {names_listed or 'none'}; say in data.text what to take"
+        f"{where}: has no field {field}; {holder or 'it'} has {names_listed or 'none'}; say in data.text what to take, "
+        "or of prompts and responses, with data.pairs=true, in data.prompt and data.response"
     )
 
 

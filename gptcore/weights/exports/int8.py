@@ -1,0 +1,47 @@
+"""A model folder with weights in 8 bits, for `gptcore sample --int8` and `python -m serving --int8`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gptcore.generation.cached_model import CachedModel, Pass
+from gptcore.model.config import ModelConfig
+from gptcore.model.folder import load_export, save_export
+from gptcore.model.gpt import GPT
+from gptcore.model.int8 import packed, to_int8
+from gptcore.tokens.tokenizer import Tokenizer
+from gptcore.weights.exports.target import Consumer, Limits, Target, with_and_without_cache
+
+ROUNDED = Limits(logits=None, bits_per_byte=1e-2)
+
+
+def target(kind: str) -> Target:
+    return Target((), ROUNDED, _refuse, _write, _opened)
+
+
+def _refuse(config: ModelConfig, tokenizer: Tokenizer) -> None:
+    """There is no architecture that it cannot say."""
+
+
+def _write(folder: Path, model: GPT, tokenizer: Tokenizer) -> None:
+    save_export(folder, model, tokenizer, packed(model))
+
+
+@contextmanager
+def _opened(folder: Path, model: GPT) -> Iterator[Consumer]:
+    """As a sample or the server computes it: the engine's model, which has a cache."""
+    rounded = to_int8(load_export(folder)[0])
+
+    def step(ids: Tensor, previous: Tensor, cache: Any) -> tuple[Tensor, Any]:
+        cached, first = cache or (CachedModel(rounded, len(ids)), 0)
+        last = first + ids.size(1)
+        positions = torch.arange(first, last).expand(len(ids), -1)
+        new = Pass(ids, previous if first else None, positions, positions, first=0, keys=last)
+        return cached.logits(cached.forward(new)), (cached, last)
+
+    yield Consumer("gptcore", version("gptcore"), with_and_without_cache(step))

@@ -1,0 +1,69 @@
+"""Charts in the colours of the report page."""
+
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+HEIGHT = 260
+SIDES = ("model", "baseline")
+
+
+def side_colors() -> list[str]:
+    """Of the model and its baseline, on a light and on a dark page."""
+    return ["#fb923c", "#a8a29e"] if st.context.theme.type == "dark" else ["#c2410c", "#78716c"]
+
+
+def losses(table: pd.DataFrame, over: str) -> Any:
+    """Validation loss of model and baseline; `table` has the columns `over`, val_loss and side."""
+    scale = alt.Scale(domain=SIDES, range=side_colors())
+    color = alt.Color("side:N", title=None, scale=scale, legend=alt.Legend(orient="top-right"))
+    return _lines(table, over, "val_loss", "validation loss, nats").encode(color=color)
+
+
+def single(table: pd.DataFrame, over: str, value: str, title: str) -> Any:
+    return _lines(table, over, value, title).encode(color=alt.value(side_colors()[0]))
+
+
+def several(table: pd.DataFrame, over: str, value: str, title: str) -> Any:
+    """A line for each `name`."""
+    legend = alt.Legend(orient="bottom", columns=2, labelLimit=260)
+    color = alt.Color("name:N", title=None, legend=legend)
+    return _lines(table, over, value, title).encode(color=color).properties(height=HEIGHT + 120)
+
+
+def _lines(table: pd.DataFrame, over: str, value: str, title: str) -> Any:
+    columns = [each for each in (over, value, "side", "name") if each in table]
+    known = table[columns].dropna()
+    point = alt.OverlayMarkDef(size=18) if len(known) < 80 else False
+    x = alt.X(f"{over}:Q", axis=alt.Axis(format="~s", grid=False))
+    y = alt.Y(f"{value}:Q", title=title, scale=alt.Scale(zero=False))
+    tooltip = [alt.Tooltip(f"{each}:{'N' if each in ('side', 'name') else 'Q'}") for each in columns]
+    return alt.Chart(known, height=HEIGHT).mark_line(point=point).encode(x=x, y=y, tooltip=tooltip)
+
+
+def parallel(table: pd.DataFrame, columns: list[str], best: str) -> Any:
+    """A line for each run through its values, each column from its least to its most; the colour is `best`."""
+    spread = {name: (table[name].min(), table[name].max()) for name in columns}
+    rows = [
+        {"run": str(run), "column": name, "place": _place(value, *spread[name]), "value": value, best: line[best]}
+        for run, line in table.iterrows()
+        for name, value in line[columns].items()
+        if pd.notna(value)
+    ]
+    return (
+        alt.Chart(pd.DataFrame(rows), height=320)
+        .mark_line(point=True, opacity=0.75)
+        .encode(
+            x=alt.X("column:N", sort=columns, title=None, axis=alt.Axis(labelAngle=-20, grid=True)),
+            y=alt.Y("place:Q", axis=None),
+            detail="run:N",
+            color=alt.Color(f"{best}:Q", scale=alt.Scale(scheme="oranges", reverse=True), title="bits per byte"),
+            tooltip=["run:N", "column:N", "value:N", f"{best}:Q"],
+        )
+    )
+
+
+def _place(value: float, low: float, high: float) -> float:
+    return 0.5 if high == low else (value - low) / (high - low)

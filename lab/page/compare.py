@@ -1,0 +1,120 @@
+"""All runs as a table, their curves over each other, and what a sweep has found."""
+
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from gptcore.evaluation.runs import varied
+from lab.page import charts
+from lab.page.parts import (
+    empty,
+    flow_runs,
+    known_bounds,
+    known_experiments,
+    known_versions,
+    systems,
+    told,
+)
+from lab.read import cost, curves, experiments, versions
+from lab.read.experiments import BITS
+from tasks.dvc.experiments import Experiment
+
+AXES = ("tokens", "seconds", "TFLOPs")
+MOST = 12  # curves in one chart
+FIGURES = {
+    BITS: st.column_config.NumberColumn("bits per byte", format="%.4f"),
+    "baseline_low": st.column_config.NumberColumn("against baseline, least", format="%+.4f"),
+    "baseline_high": st.column_config.NumberColumn("most", format="%+.4f"),
+    "against_champion": st.column_config.NumberColumn("against champion", format="%+.4f"),
+    "run_seconds": st.column_config.NumberColumn("run, s", format="%.0f"),
+    "model.seconds": st.column_config.NumberColumn("training, s", format="%.1f"),
+    "tera_flops": st.column_config.NumberColumn("TFLOPs", format="%.2f"),
+}
+FIRST = ["state", "version", "aliases", *FIGURES]
+
+
+def show() -> None:
+    st.title("Compare")
+    with told():
+        known = known_experiments()
+        table = experiments.table(known, known_bounds(), flow_runs(), versions.registered(known_versions()))
+        if table.empty:
+            empty("There is no run to compare.", "A sweep makes many.", "launch", "Launch a training")
+            return
+        differing = [name for name in table.columns if any(name in each.params for each in known.values())]
+        chosen = _table(table, differing)
+        if names := [name for name in chosen if name in known]:
+            _overlaid({name: known[name] for name in names})
+        _parallel(table, differing)
+    _links()
+
+
+def _table(table: pd.DataFrame, differing: list[str]) -> list[str]:
+    """The names that are chosen, of those with the words in their row."""
+    words = st.text_input("Filter", key="words", bind="query-params", placeholder="a name, a state, a value").split()
+    shown = table[[each for each in [*FIRST[:4], *FIGURES, *differing] if each in table]].loc[
+        :, lambda of: ~of.columns.duplicated()
+    ]
+    for word in words:
+        rows = shown.reset_index().astype(str).agg(" ".join, axis=1)
+        shown = shown[rows.str.contains(word, case=False, regex=False).to_numpy()]
+    link = {
+        "open": [
+            f"/run?run={each}" if isinstance(each, str) else None for each in table.loc[shown.index, "flow_run_id"]
+        ]
+    }
+    shown = shown.assign(**link)
+    event = st.dataframe(
+        shown, width="stretch", on_select="rerun", selection_mode="multi-row", key="rows",
+        column_config={**FIGURES, "open": st.column_config.LinkColumn("run", display_text="open")},
+    )  # fmt: skip
+    rows = event["selection"]["rows"] or range(min(len(shown), 3))
+    return [str(shown.index[place]) for place in rows if place < len(shown)][:MOST]
+
+
+def _overlaid(known: dict[str, Experiment]) -> None:
+    st.subheader("Loss curves")
+    axis = (
+        st.segmented_control("Over", AXES, default="tokens", required=True, bind="query-params", key="over") or "tokens"
+    )
+    tables = []
+    for name, experiment in known.items():
+        found = _curve(name, experiment)
+        if found is not None:
+            tables.append(found)
+    if not tables:
+        st.caption("Their curves are not in DVC's cache; `dvc exp pull origin NAME` fetches them.")
+        return
+    st.altair_chart(charts.several(pd.concat(tables), axis, "val_loss", "validation loss, nats"), width="stretch")
+    st.caption(f"{', '.join(known)}. Choose rows of the table for other curves.")
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _curve(name: str, _experiment: Experiment) -> pd.DataFrame | None:
+    found = curves.of_experiment(_experiment, "model", Path.cwd())
+    if found is None:
+        return None
+    one = cost.flops(_experiment.params, 1) or float("nan")
+    return curves.thinned(found).assign(name=name, TFLOPs=lambda of: of["tokens"] * one / 1e12)
+
+
+def _parallel(table: pd.DataFrame, differing: list[str]) -> None:
+    measured = table[table[BITS].notna()]
+    numbers = measured[varied(measured, differing)].apply(pd.to_numeric, errors="coerce").dropna(axis="columns")
+    if len(measured) < 3 or numbers.empty:
+        return
+    st.subheader("What matters")
+    picked = numbers.iloc[:, :7].assign(**{"bits per byte": measured[BITS]})
+    picked.columns = [name.replace(".", " ") for name in picked.columns]
+    st.altair_chart(charts.parallel(picked, [*picked.columns], "bits per byte"), width="stretch")
+
+
+def _links() -> None:
+    with st.container(horizontal=True):
+        for name, address in systems().items():
+            st.page_link(address, label=name, icon=":material/open_in_new:")
+        st.caption("`dvc exp show` lists the same in a terminal")
+
+
+show()

@@ -1,0 +1,166 @@
+"""Start a run: presets, values of params.yaml, what differs, what it costs, where it runs."""
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from gptcore.addresses import redacted
+from gptcore.config.presets import groups
+from lab.page.parts import deployments, duration, empty, known_experiments, prefect, told
+from lab.read import cost, experiments
+from lab.read.form import Field, Form, read_form, sections
+
+PARAMS = Path("params.yaml")  # of the current folder, which is the checkout
+OVERRIDE = "o"  # of the page's address, one for each override
+
+
+def show() -> None:
+    st.title("Launch a training")
+    overrides = st.query_params.get_all(OVERRIDE)
+    form: Form | None = None
+    with told():
+        form = _form(tuple(overrides), _stamp(PARAMS))
+    if form:
+        left, right = st.columns([3, 2], gap="large")
+        with left:
+            _presets(form)
+            _fields(form)
+        with right:
+            _summary(form)
+    elif overrides and st.button("Begin with params.yaml"):
+        _go([])
+        st.rerun()
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _form(overrides: tuple[str, ...], stamp: float) -> Form:
+    return read_form(overrides, PARAMS)
+
+
+def _stamp(params: Path) -> float:
+    """Changes when params.yaml or a preset does."""
+    return max((each.stat().st_mtime for each in (params, *params.parent.glob("conf/*/*.yaml"))), default=0.0)
+
+
+def _go(overrides: list[str]) -> None:
+    st.query_params[OVERRIDE] = overrides
+
+
+def _presets(form: Form) -> None:
+    st.subheader("Presets")
+    known = groups(PARAMS.parent / "conf")
+    columns = [column for _ in range(0, len(known), 3) for column in st.columns(3)]
+    for column, (group, choices) in zip(columns, known.items(), strict=False):
+        chosen, told_of = form.choices.get(group, ""), {"": "as in params.yaml"}
+        told_of |= {name: f"{name}: {why}" for name, why in choices.items()}
+        column.selectbox(
+            group, [*told_of], [*told_of].index(chosen), key=f"{group}={chosen}", on_change=_chosen,
+            args=(form, group, f"{group}={chosen}"), format_func=told_of.__getitem__,
+            help=choices.get(chosen) or f"A group of values, conf/{group}/",
+        )  # fmt: skip
+
+
+def _chosen(form: Form, group: str, key: str) -> None:
+    _go(form.chosen(group, st.session_state[key] or None))
+
+
+def _fields(form: Form) -> None:
+    st.subheader("Values")
+    known = sections()
+    wrong = {name.partition(".")[0] for name in form.mistakes}
+    touched = {name.partition(".")[0] for name, *_ in form.changes}
+    section = st.segmented_control(
+        "Section of params.yaml", [*known], default="train", required=True, bind="query-params", key="section",
+        format_func=lambda name: f"{name} ⚠" if name in wrong else f"{name} •" if name in touched else name,
+    )  # fmt: skip
+    fields = known[section or "train"]
+    if said := form.mistakes.get(section or "") or form.mistakes.get(""):
+        st.error(said)
+    for row in range(0, len(fields), 2):  # so that one column on a narrow page keeps the order
+        for column, field in zip(st.columns(2), fields[row : row + 2], strict=False):
+            with column:
+                _widget(form, field)
+
+
+def _widget(form: Form, field: Field) -> None:
+    value = form.values.get(field.name)
+    key = f"{field.name}={value!r}"
+    wanted: dict[str, Any] = {
+        "label": field.label, "key": key, "help": field.help or None, "on_change": _entered, "args": (form, field, key)
+    }  # fmt: skip
+    if field.kind == "switch" and isinstance(value, bool):
+        st.toggle(value=value, **wanted)
+    elif field.kind == "choice" and value in field.choices:
+        st.selectbox(options=field.choices, index=field.choices.index(value), **wanted)
+    elif field.kind == "number" and type(value) is int and (field.low or value) <= value <= (field.high or value):
+        st.number_input(value=value, min_value=field.low, max_value=field.high, step=1, **wanted)
+    else:
+        st.text_input(value=redacted(field.shown(value)), **wanted)
+    if said := form.mistakes.get(field.name):
+        st.error(said)
+
+
+def _entered(form: Form, field: Field, key: str) -> None:
+    given = st.session_state[key]
+    _go(form.changed(field.name, field.read(given) if isinstance(given, str) and field.kind != "choice" else given))
+
+
+def _summary(form: Form) -> None:
+    st.subheader("This run")
+    if form.changes:
+        rows = [{"field": name, "params.yaml": _text(old), "this run": _text(new)} for name, old, new in form.changes]
+        st.dataframe(rows, hide_index=True, width="stretch")
+    else:
+        st.markdown("It takes params.yaml as it is.")
+    if form.overrides:
+        st.code(" ".join(map(redacted, form.overrides)), language=None, wrap_lines=True)
+    if not form.mistakes:
+        with told():
+            _cost(form)
+    with told():
+        _start(form)
+
+
+def _text(value: Any) -> str:
+    return "" if value is ... else redacted(str(value))
+
+
+def _cost(form: Form) -> None:
+    known = known_experiments()
+    if made := _same(dict(form.values), tuple(known)):
+        st.success(f"This is cached: the run {made} has made it, and another takes seconds.", icon=":material/bolt:")
+    found = cost.estimate(form.values, [(each.params, each.metrics) for each in known.values()])
+    if not found.flops:
+        st.caption("The size of the vocabulary comes from the corpus, so the cost is not known before.")
+        return
+    sizes = f"{found.parameters:,} parameters, {found.flops / 1e12:,.2f} TFLOPs of training"
+    by = f"by the last {found.runs} runs" if found.runs > 1 else "by the last run"
+    took = f"about {duration(found.seconds)} {by}" if found.seconds else "no run tells how long"
+    st.caption(f"{sizes}; {took}. The baseline comes on top.")
+
+
+@st.cache_data(ttl=60, max_entries=64, show_spinner=False)
+def _same(values: dict[str, Any], known: tuple[str, ...]) -> str | None:
+    return experiments.same(values, Path.cwd()) if known else None
+
+
+def _start(form: Form) -> None:
+    found = deployments()
+    if not found:
+        empty("Prefect has no deployment of train-gpt.", "`make deploy` creates them; `make lab` does it by itself.")
+        return
+    chosen = st.selectbox(
+        "Where", found, key="deployment",
+        format_func=lambda each: f"{each.name} ({each.pool}{'' if each.is_ready else ': no worker is up'})",
+    )  # fmt: skip
+    st.caption(chosen.description)
+    promotion = st.toggle("Promote it if it passes the gate", value=True, key="promotion")
+    if not chosen.is_ready:
+        st.info(f"No worker serves the pool {chosen.pool}: the run waits until `make worker POOL={chosen.pool}`.")
+    if st.button("Start the run", type="primary", disabled=bool(form.mistakes), icon=":material/play_arrow:"):
+        run = prefect().start(chosen.id, {"overrides": list(form.overrides), "promotion": promotion})
+        st.switch_page("page/run.py", query_params={"run": run.id})
+
+
+show()

@@ -1,0 +1,124 @@
+"""What all pages share: readers that remember for some seconds, errors as one line, empty pages, links."""
+
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from html import escape
+from pathlib import Path
+
+import streamlit as st
+
+from gptcore.addresses import redacted
+from gptcore.errors import Unavailable, UserError
+from gptcore.registry.address import tracking_uri
+from lab.read import experiments, versions
+from lab.read.prefect import Deployment, Prefect, Run
+from lab.read.versions import Known
+from tasks.dvc.experiments import Experiment
+
+POLL_SECONDS = 3.0
+STATES = {
+    "Completed": "green", "Cached": "green", "Running": "orange", "Failed": "red", "Crashed": "red",
+    "Cancelled": "gray", "Cancelling": "orange", "Pending": "blue", "Scheduled": "blue", "Late": "blue",
+    "AwaitingRetry": "blue",
+}  # fmt: skip
+
+
+@st.cache_resource
+def prefect() -> Prefect:
+    return Prefect()
+
+
+@st.cache_data(ttl=POLL_SECONDS, show_spinner=False)
+def flow_runs() -> list[Run]:
+    return prefect().runs()
+
+
+@st.cache_data(ttl=5 * POLL_SECONDS, show_spinner=False)
+def deployments() -> list[Deployment]:
+    return prefect().deployments()
+
+
+@st.cache_data(ttl=POLL_SECONDS, show_spinner=False)
+def known_versions() -> list[Known]:
+    return versions.versions(Path.cwd())
+
+
+@st.cache_data(max_entries=2, show_spinner="Reading experiments")
+def _experiments(references: str) -> dict[str, Experiment]:
+    return experiments.all_experiments(Path.cwd())
+
+
+def known_experiments() -> dict[str, Experiment]:
+    """Read anew only when there is another one."""
+    return _experiments(experiments.references(Path.cwd()))
+
+
+@st.cache_data(max_entries=2, show_spinner=False)
+def _bounds(references: str) -> dict[str, tuple[float, float]]:
+    return experiments.all_bounds(_experiments(references), Path.cwd())
+
+
+def known_bounds() -> dict[str, tuple[float, float]]:
+    return _bounds(experiments.references(Path.cwd()))
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What goes wrong in the block is one line on the page; what is away now is asked again by whoever polls."""
+    try:
+        yield
+    except Unavailable as error:
+        st.warning(f"{redacted(str(error))}. This page goes on when it answers.", icon=":material/cloud_off:")
+    except UserError as error:
+        st.error(redacted(str(error)), icon=":material/error:")
+
+
+def empty(what: str, how: str, page: str = "", label: str = "") -> None:
+    """A page that has nothing to show yet says what brings something."""
+    with st.container(border=True):
+        st.markdown(f"**{what}**\n\n{how}")
+        if page:
+            st.page_link(f"page/{page}.py", label=label, icon=":material/arrow_forward:")
+
+
+def state(name: str) -> str:
+    """The name of a state as a badge."""
+    return f":{STATES.get(name, 'gray')}-badge[{escape(name) or 'unknown'}]"
+
+
+def duration(seconds: float) -> str:
+    """3725 as 1:02:05, 42.3 as 0:42."""
+    whole = round(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def systems() -> Mapping[str, str]:
+    """The other pages that there are, by name: Prefect's, MLflow's, the server's."""
+    found = {"Prefect": prefect().start_page()}
+    if address := mlflow_address():
+        found["MLflow"] = address
+    found["API"] = f"{serving_address()}/docs"
+    return found
+
+
+def mlflow_address() -> str:
+    """Of an MLflow server: that of the registry, or the one of `make ui` over the checkout's own."""
+    uri = tracking_uri(Path.cwd())
+    if uri.startswith("http"):
+        return redacted(uri).rstrip("/")
+    port = int(os.environ.get("UI_PORT", "5000"))
+    return f"http://127.0.0.1:{port}" if _listens(port) else ""
+
+
+def serving_address() -> str:
+    return os.environ.get("GPTCORE_SERVING", "http://127.0.0.1:8000").rstrip("/")
+
+
+@st.cache_data(ttl=5 * POLL_SECONDS, show_spinner=False)
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,70 @@
+"""All runs as one table: what DVC has measured, Prefect has started and MLflow has registered."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gptcore.evaluation.runs import Measured, Registered, Started, runs
+from gptcore.files import read_json
+from lab.read import cost
+from lab.read.prefect import Run
+from tasks.dvc.experiments import Experiment, experiments, find
+from tasks.dvc.repository import cache_folder
+from tasks.workspace.clone import git
+from tasks.workspace.workspace import plain_name
+
+BITS = "model.bits_per_byte"
+INTERVALS = "data/evaluation/intervals.json"
+Bounds = tuple[float, float]
+
+
+def references(checkout: Path) -> str:
+    """Changes when an experiment comes, changes or goes: git tells it in milliseconds, `dvc exp show` takes seconds."""
+    return git(["for-each-ref", "--format=%(objectname) %(refname)", "refs/exps"], checkout)
+
+
+def all_experiments(checkout: Path) -> dict[str, Experiment]:
+    """By name, of every commit. Raises UserError."""
+    if not references(checkout):
+        return {}
+    return {each.name: each for each in experiments(checkout, every_commit=True)}
+
+
+def same(values: Mapping[str, Any], checkout: Path) -> str | None:
+    """The experiment that has these (flat) parameters and the present code, if there is one: a run restores it."""
+    (found,) = find([dict(values)], checkout)
+    return found.name if found else None
+
+
+def table(
+    known: Mapping[str, Experiment],
+    bounds: Mapping[str, Bounds],
+    flow_runs: Sequence[Run],
+    versions: Mapping[str, Registered],
+) -> pd.DataFrame:
+    """As `gptcore.evaluation.runs`, with intervals against the baseline, the distance to the champion, and FLOPs."""
+    measured = {name: Measured(each.params, each.metrics) for name, each in known.items()}
+    started = {plain_name(run.name): Started(run.id, run.state, run.seconds) for run in reversed(flow_runs)}
+    found = runs(measured, started, versions)
+    found["baseline_low"] = [bounds.get(name, (None, None))[0] for name in found.index]
+    found["baseline_high"] = [bounds.get(name, (None, None))[1] for name in found.index]
+    champion = found.loc[found["is_champion"], BITS]
+    found["against_champion"] = found[BITS] - (champion.iloc[0] if len(champion) else float("nan"))
+    flops = {name: cost.flops(each.params, each.metrics.get("model.tokens")) for name, each in known.items()}
+    found["tera_flops"] = [None if (each := flops.get(name)) is None else each / 1e12 for name in found.index]
+    found[["state", "aliases"]] = found[["state", "aliases"]].fillna("")
+    return found.astype(dict.fromkeys(("baseline_low", "baseline_high", "tera_flops"), float))
+
+
+def all_bounds(known: Mapping[str, Experiment], checkout: Path) -> dict[str, Bounds]:
+    """Of bits per byte less the baseline's, at 95 %, by name; without those whose file is not in DVC's cache."""
+    files, found = cache_folder(checkout) / "files" / "md5", {}
+    for name, experiment in known.items():
+        with suppress(KeyError, TypeError, OSError, ValueError):
+            md5 = experiment.outputs[INTERVALS]
+            difference = read_json(files / md5[:2] / md5[2:])["difference"]["bits_per_byte"]
+            found[name] = float(difference["low"]), float(difference["high"])
+    return found

@@ -1,0 +1,103 @@
+"""The versions of the model in MLflow: verdicts, lineage, journal; who is champion, and a change of that."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gptcore.errors import UserError
+from gptcore.evaluation.runs import Registered
+from gptcore.registry.address import embedded_uri, sqlite_file, tracking_uri
+
+if TYPE_CHECKING:
+    from gptcore.evaluation.verdict import Verdict
+    from gptcore.registry.journal import Line
+    from gptcore.registry.lineage import Link
+    from gptcore.registry.tracking import Registry
+
+
+@dataclass(frozen=True)
+class Known:
+    """A version with what the page about it shows."""
+
+    number: int
+    aliases: tuple[str, ...]
+    tags: dict[str, str]
+    run_id: str
+    links: "tuple[Link, ...]"
+    outputs: dict[str, str]
+
+
+@contextmanager
+def registry(checkout: Path) -> "Iterator[Registry | None]":
+    """None if there is none yet: asking makes no database. Raises UserError, Unavailable."""
+    uri = tracking_uri(checkout)
+    if (database := sqlite_file(uri)) and not database.is_file():
+        yield None
+        return
+    from gptcore.registry.tracking import opened
+
+    with opened(uri, checkout / "mlartifacts") as found:
+        yield found
+
+
+def versions(checkout: Path) -> list[Known]:
+    """All of them, the newest first."""
+    from gptcore.registry.lineage import links, outputs
+
+    is_embedded = tracking_uri(checkout) == embedded_uri(checkout)
+    with registry(checkout) as found:
+        return [
+            Known(each.number, aliases, each.tags, each.run_id, tuple(links(each, is_embedded)), dict(outputs(each)))
+            for each, aliases in reversed(found.versions() if found else [])
+        ]
+
+
+def registered(known: list[Known]) -> dict[str, Registered]:
+    """By the name of their experiment, for the table of runs."""
+    return {
+        each.tags.get("dvc_experiment") or each.tags.get("flow_run_name", f"version {each.number}"): Registered(
+            each.number, each.aliases, each.tags
+        )
+        for each in known
+    }
+
+
+def verdict(checkout: Path, number: int) -> "Verdict | None":
+    """The last one of the gate on a version, from its record; None if it has none."""
+    from gptcore.evaluation.verdict import read_record
+    from gptcore.registry.tracking import VERDICT, verdict_file
+
+    with registry(checkout) as found:
+        assert found
+        version = found.version(number)
+        name = version.tags.get(VERDICT)
+        text = found.noted(version, verdict_file(name)) if name else None
+    return read_record(text) if text else None
+
+
+def history(checkout: Path) -> "list[Line]":
+    """Every move of an alias, the newest first."""
+    with registry(checkout) as found:
+        return list(reversed(found.moves.journal.lines())) if found else []
+
+
+def promote(checkout: Path, number: int, why: str) -> None:
+    """Raises UserError, with nothing moved."""
+    from gptcore.registry.rollback import promote as by_hand
+
+    with registry(checkout) as found:
+        if not found:
+            raise UserError("there is no registry yet")
+        by_hand(found, number, why)
+
+
+def roll_back(checkout: Path, to: int | None, why: str) -> int:
+    """The version that is champion now. Raises UserError, with nothing moved."""
+    from gptcore.registry.rollback import rollback
+
+    with registry(checkout) as found:
+        if not found:
+            raise UserError("there is no registry yet")
+        return rollback(found, to, why).to

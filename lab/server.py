@@ -1,0 +1,89 @@
+"""The server of the pages: `python -m lab.server`, which `make lab` starts."""
+
+import argparse
+import os
+import threading
+from contextlib import suppress
+from http.cookies import SimpleCookie
+from pathlib import Path
+from secrets import compare_digest
+from urllib.parse import parse_qsl, urlencode
+
+import streamlit
+import uvicorn
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse, RedirectResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gptcore.config.environment import check_environment
+from gptcore.errors import UserError
+
+COOKIE, TOKEN = "gptcore-lab", "token"
+OPEN = "/_stcore/health"  # for those who ask whether the server is up
+
+
+class Door:
+    """Lets in who has the token: once in the address, from then on in a cookie."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self.app, self.token = app, token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket") or scope["path"] == OPEN or self._is_known(scope):
+            await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        elif self._is(dict(parse_qsl(scope["query_string"].decode("latin-1"))).get(TOKEN, "")):
+            await self._admit(scope, receive, send)
+        else:
+            said = f"This lab wants its token: open the address with ?{TOKEN}=... that `make lab` has printed."
+            await PlainTextResponse(said, 401)(scope, receive, send)
+
+    def _is_known(self, scope: Scope) -> bool:
+        cookie = SimpleCookie(Headers(scope=scope).get("cookie", "")).get(COOKIE)
+        return cookie is not None and self._is(cookie.value)
+
+    def _is(self, given: str) -> bool:
+        return compare_digest(given.encode(), self.token.encode())
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """To the same address without the token, which would stay in the browser's history."""
+        rest = [each for each in parse_qsl(scope["query_string"].decode("latin-1")) if each[0] != TOKEN]
+        answer = RedirectResponse(f"{scope['path']}?{urlencode(rest)}" if rest else scope["path"], 303)
+        answer.set_cookie(COOKIE, self.token, httponly=True, samesite="lax")
+        await answer(scope, receive, send)
+
+
+def make_app(token: str) -> streamlit.App:
+    """Streamlit itself refuses pages of other sites; where it does not know its own address, the token does."""
+    door = [Middleware(Door, token=token)] if token else []
+    app = streamlit.App(Path(__file__).with_name("app.py"), middleware=door)
+    if token:
+        streamlit.config.set_option("server.enableCORS", False)
+        streamlit.config.set_option("server.enableXsrfProtection", False)
+    return app
+
+
+def _look_once() -> None:
+    """So that the first page need not wait: imports, and what DVC keeps of each experiment that it reads (0.2 s)."""
+    import gptcore.registry.tracking  # noqa: F401
+    from lab.read.experiments import all_experiments
+
+    with suppress(UserError):
+        all_experiments(Path.cwd())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m lab.server", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8501)
+    given = parser.parse_args()
+    check_environment()
+    app = make_app(os.environ.get("GPTCORE_LAB_TOKEN", ""))
+    threading.Thread(target=_look_once, name="look", daemon=True).start()
+    uvicorn.run(app, host=given.host, port=given.port, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""The pages themselves, without a browser."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from lab.page import parts
+from lab.read.prefect import Prefect
+from tests.support.cluster import Cluster, free_port
+from tests.support.scratch import CHECKOUT
+
+APP = str(CHECKOUT / "lab/app.py")
+
+
+@pytest.fixture(autouse=True)
+def forgetful() -> Iterator[None]:
+    """What a page remembers for some seconds is of the folder of another test."""
+    st.cache_data.clear()
+    st.cache_resource.clear()
+    yield
+
+
+def opened(page: str = "", **query: list[str]) -> AppTest:
+    app = AppTest.from_file(APP, default_timeout=120)
+    for name, values in query.items():
+        app.query_params[name] = values
+    if page:
+        app.switch_page(f"page/{page}.py")
+    return app.run()
+
+
+def given(app: AppTest) -> list[str]:
+    """The overrides in the page's address."""
+    found = app.query_params["o"]
+    return [found] if isinstance(found, str) else found
+
+
+def shown(app: AppTest) -> str:
+    assert not app.exception
+    return " ".join(str(each.value) for each in (*app.title, *app.markdown, *app.caption, *app.info))
+
+
+@pytest.mark.parametrize("page", ["run", "compare", "playground", "registry"])
+def test_an_empty_page_says_what_to_do(project: Path, page: str) -> None:
+    app = opened(page)
+    assert not app.exception and not app.error and not app.warning
+    if page in ("playground", "registry"):  # the runs of other tests are on the server
+        assert "A run registers the model that it has trained" in shown(app)
+
+
+def test_a_mistake_is_told_at_its_field_and_a_run_starts_with_what_is_right(project: Path, queues: str) -> None:
+    app = opened(o=["train.steps=0"])
+    assert [each.value for each in app.error] == ["Input should be greater than 0"]
+    (start,) = [each for each in app.button if each.label == "Start the run"]
+    assert start.disabled
+    (steps,) = [each for each in app.text_input if each.label == "steps"]
+    steps.set_value("7").run()
+    assert not app.error
+    assert given(app) == ["train.steps=7"]
+    app.selectbox(key="model=").select("baby").run()
+    assert given(app) == ["model=baby", "train.steps=7"]
+    (start,) = [each for each in app.button if each.label == "Start the run"]
+    start.click().run()
+    assert not app.exception
+    run = next(each for each in Prefect(queues).runs() if each.state == "Scheduled")
+    assert run.parameters["overrides"] == ["model=baby", "train.steps=7"]
+    assert run.name in shown(app)
+
+
+def test_a_server_that_is_away_is_one_line_and_then_the_page_goes_on(
+    project: Path, server: str, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefect = parts.prefect()
+    prefect.address = f"http://127.0.0.1:{free_port()}/api"
+    app = opened("run", run=["00000000-0000-0000-0000-000000000000"])
+    assert all("does not answer" in each.value for each in app.warning)
+    assert app.warning
+    prefect.address = server
+    app.run()
+    assert not app.warning
+    assert "does not know" in app.error[0].value

@@ -1,0 +1,209 @@
+"""`gptcore export`: the program that reads a result computes what the model does, or nothing is kept."""
+
+import json
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gptcore.files import sha256_file
+from gptcore.model.folder import load_export, save_export
+from gptcore.model.gpt import GPT
+from gptcore.model.int8 import packed
+from gptcore.tokens.make_tokenizer import byte_tokenizer, char_tokenizer, train_bpe
+from gptcore.tokens.tokenizer import PATTERNS, Tokenizer
+from gptcore.weights.exports.gguf import write_gguf
+from gptcore.weights.exports.llama_cpp import LlamaCpp
+from gptcore.weights.pretrained import own_tokenizer
+from tests.support.command import run_command
+from tests.support.engine import GPT2, MODERN, REPOSITORY
+from tests.support.weights import TEXT, random_model
+
+WORDS = ["sun", "SUN", "Sun's", "we'LL", " ", "  ", "\n", "\r\n", ".\n\n", "\t", "12345", "é", "仁義", "!?/", "　", "'"]
+# every field that changes what is computed, in blocks with and without a window and value embeddings
+ALL_FIELDS: dict[str, Any] = {**MODERN, "n_layer": 2, "sliding_window": 5, "attention_scale": 0.3, "block_size": 24}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models in their folders, and a text."""
+    root = tmp_path_factory.mktemp("models")
+    bpe = train_bpe(iter([TEXT * 9]), 300)
+    save_export(root / "gpt2", random_model(GPT2, bpe.n_vocab, block_size=24), bpe)
+    save_export(root / "modern", random_model(ALL_FIELDS), byte_tokenizer())
+    (root / "text.txt").write_text(TEXT * 12)
+    return root
+
+
+@pytest.fixture
+def export(folder: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Callable[..., int]:
+    """Run `gptcore export MODEL --to TO OUT` in this process, in that folder; return its exit code."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("gptcore.weights.exports.text.WINDOWS", 4)
+
+    def run(model: str, to: str, out: Path, *words: str) -> int:
+        return run_command(monkeypatch, "export", model, "--to", to, str(out), "--text", "text.txt", *words)
+
+    return run
+
+
+def parity(out: Path) -> Any:
+    """What parity.json says; its hashes and sizes are those of the files."""
+    found = json.loads((out / "parity.json").read_text())
+    files = {each for each in out.rglob("*") if each.is_file() and each.name != "parity.json"}
+    assert found["sha256"] == {str(each.relative_to(out)): sha256_file(each) for each in files}
+    assert found["bytes"] == sum(each.stat().st_size for each in files)
+    assert found["bits_per_byte"]["low"] <= found["bits_per_byte"]["difference"] <= found["bits_per_byte"]["high"]
+    assert found["bits_per_byte"]["tokens"] > 80 and all(found["checks"].values())
+    return found
+
+
+def test_transformers_computes_every_architecture_from_one_file(export: Callable[..., int], tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    assert export("modern", "huggingface", tmp_path / "out") == 0
+    found = parity(tmp_path / "out")
+    assert max(found["differences"].values()) < 1e-5 and set(found["differences"]) == {"without cache", "with cache"}
+    assert len(found["checks"]) == 2
+    code = (tmp_path / "out/modeling_gptcore.py").read_text()
+    imported = {line.split()[1].split(".")[0] for line in code.splitlines() if line.startswith(("import ", "from "))}
+    assert imported == {"collections", "types", "typing", "torch", "transformers"}
+    theirs: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "out", trust_remote_code=True).eval()
+    ours = random_model(ALL_FIELDS)
+    ids = torch.arange(20).view(2, 10) * 7 % 257
+    mask = torch.tensor([[1] * 10, [0] * 4 + [1] * 6])
+    with torch.no_grad():
+        padded = theirs(ids, attention_mask=mask).logits
+        torch.testing.assert_close(padded[1, 4:], ours(ids[1:, 4:])[0])
+        cache = theirs(ids[:, :4]).past_key_values
+        with pytest.raises(ValueError, match="previous_ids"):
+            theirs(ids[:, 4:], past_key_values=cache)
+    asked = {"attention_mask": mask, "max_new_tokens": 5, "num_beams": 3, "pad_token_id": 256, "eos_token_id": None}
+    made = [theirs.generate(ids, use_cache=use_cache, do_sample=False, **asked) for use_cache in (True, False)]
+    assert torch.equal(*made)
+
+
+def test_gpt2_is_transformers_own_class(export: Callable[..., int], tmp_path: Path) -> None:
+    assert export("gpt2", "huggingface", tmp_path / "out") == 0
+    assert json.loads((tmp_path / "out/config.json").read_text())["model_type"] == "gpt2"
+    assert max(parity(tmp_path / "out")["differences"].values()) < 1e-5
+    assert own_tokenizer(str(tmp_path / "out"))
+    assert export("gpt2", "huggingface", tmp_path / "out") == 2  # it is there
+
+
+@pytest.mark.parametrize(("kind", "most"), [("f32", 1e-4), ("f16", 1e-2), ("q8_0", 0.1)])
+def test_llama_cpp_agrees_over_the_whole_vocabulary(
+    export: Callable[..., int], tmp_path: Path, kind: str, most: float
+) -> None:
+    assert export("gpt2", "gguf", tmp_path / "out", "--type", kind) == 0
+    found = parity(tmp_path / "out")
+    assert 0 < found["differences"]["of the whole vocabulary"] < most
+    assert found["consumer"]["name"].startswith("llama.cpp") and found["type"] == kind
+
+
+def test_llama_cpp_splits_text_as_we_do(tmp_path: Path) -> None:
+    tokens = train_bpe(iter([TEXT * 9]), 300).tokens
+    kinds = [char_tokenizer(WORDS), *(Tokenizer(kind, pattern, tokens) for kind, pattern in PATTERNS.items())]  # type: ignore[arg-type]
+    for tokenizer in kinds:
+        write_gguf(tmp_path / "model.gguf", random_model(GPT2, tokenizer.n_vocab), tokenizer, "f32")
+        theirs = LlamaCpp(tmp_path / "model.gguf", 16)
+        for text in ("".join(WORDS), "".join(reversed(WORDS)), "".join(f"{a} {b}" for a in WORDS[:4] for b in WORDS)):
+            assert theirs.encode(text) == tokenizer.encode(text).tolist(), tokenizer.kind
+        theirs.close()
+
+
+def greedy(model: GPT, ids: list[int], new: int) -> list[int]:
+    """The model itself, without a cache."""
+    for _ in range(new):
+        ids = [*ids, int(model(torch.tensor([ids]))[0, -1].argmax())]
+    return ids
+
+
+def test_onnxruntime_computes_every_field(export: Callable[..., int], tmp_path: Path) -> None:
+    """And the example in the documentation generates with it what the model does."""
+    assert export("modern", "onnx", tmp_path / "out") == 0
+    assert max(parity(tmp_path / "out")["differences"].values()) < 1e-5
+    content = (tmp_path / "out/model.onnx").read_bytes()
+    assert str(REPOSITORY).encode() not in content
+    example = runpy.run_path(str(REPOSITORY / "docs/onnx_generate.py"))
+    ids = [9, 99, 200]
+    assert example["generate"](tmp_path / "out/model.onnx", ids, 20) == greedy(random_model(ALL_FIELDS), ids, 20)
+
+
+def test_torch_runs_the_program_without_gptcore(export: Callable[..., int], tmp_path: Path) -> None:
+    assert export("modern", "pt2", tmp_path / "out") == 0
+    found = parity(tmp_path / "out")
+    assert (
+        max(found["differences"].values()) < 1e-5 and "the same logits in a process without gptcore" in found["checks"]
+    )
+    assert str(REPOSITORY).encode() not in (tmp_path / "out/model.pt2").read_bytes()
+
+
+def test_weights_in_8_bits(export: Callable[..., int], folder: Path, tmp_path: Path) -> None:
+    """The folder is a model folder, and rounding it again gives the same text as rounding the model itself."""
+    assert export("modern", "int8", tmp_path / "out") == 0
+    size = (folder / "modern/model.safetensors").stat().st_size
+    assert parity(tmp_path / "out")["bytes"] - 3000 < size / 3  # config, tokenizer and the names take the 3,000
+    assert 1e-4 < max(parity(tmp_path / "out")["differences"].values()) < 0.5
+    rounded, _ = load_export(tmp_path / "out")
+    for name, each in packed(random_model(ALL_FIELDS)).items():
+        assert torch.equal(each, packed(rounded)[name]), name
+
+
+def outlier(model: GPT) -> GPT:
+    """With a weight beside which 8 bits leave nothing of the others."""
+    for name, each in model.named_parameters():
+        if name.endswith("c_fc.weight") or name == "wte.weight":
+            each.data *= 20
+            each.data[:, 0] = 3000.0 if name == "wte.weight" else 300.0
+    return model
+
+
+def test_what_computes_something_else_is_not_kept(
+    export: Callable[..., int], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bpe = train_bpe(iter([TEXT * 9]), 300)
+    save_export(tmp_path / "outlier", outlier(random_model(GPT2, bpe.n_vocab)), bpe)
+    assert export(str(tmp_path / "outlier"), "gguf", tmp_path / "out/gguf", "--type", "q8_0") == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "bits per byte" in said and "nothing is kept" in said
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("model", "to", "words", "said"),
+    [
+        ("modern", "gguf", (), "GGUF's GPT-2 has no words for norm=rmsnorm, position=rope"),
+        ("modern", "nanogpt", (), "nanoGPT has no words for norm=rmsnorm"),
+        ("gpt2", "gguf", ("--type", "q4"), "--type q4: there are f32, f16, q8_0"),
+        ("gpt2", "nanogpt", ("--type", "f16"), "--type is for gguf alone"),
+        ("gpt2", "nanogpt", ("--text", "short.txt"), "short.txt has 1 tokens; parity needs 49"),
+        ("char", "gguf", (), "GGUF needs a tokenizer with an end of text"),
+        ("narrow", "gguf", ("--type", "q8_0"), "n_embd is 30; take --type f16"),
+        ("nowhere", "gguf", (), "there is no model nowhere"),
+    ],
+)
+def test_what_cannot_be_said_is_refused_by_name(
+    export: Callable[..., int], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str, to: str,
+    words: tuple[str, ...], said: str,
+) -> None:  # fmt: skip
+    (folder / "short.txt").write_text("a")
+    if not (folder / "char").exists():
+        char = Tokenizer("char", "(?s).", char_tokenizer([TEXT]).tokens, end_of_text=None)
+        save_export(folder / "char", random_model(GPT2, char.n_vocab), char)
+        save_export(folder / "narrow", random_model(GPT2, n_embd=30), byte_tokenizer())
+    assert export(model, to, tmp_path / "out", *words) == 2
+    line = capsys.readouterr().err
+    assert said in line and line.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_package_names_the_extra(
+    export: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gptcore.weights.exports.target.find_spec", lambda name: None if name == "gguf" else name)
+    assert export("gpt2", "gguf", tmp_path / "out") == 2
+    assert "--to gguf needs gguf: pip install 'gptcore[export]'" in capsys.readouterr().err
