@@ -2,11 +2,13 @@
 
 import argparse
 import os
+import signal
 import threading
 from contextlib import suppress
 from http.cookies import SimpleCookie
 from pathlib import Path
 from secrets import compare_digest
+from types import FrameType
 from urllib.parse import parse_qsl, urlencode
 
 import streamlit
@@ -74,6 +76,11 @@ def _look_once() -> None:
         all_experiments(Path.cwd())
 
 
+def _end(number: int, frame: FrameType | None) -> None:
+    """So that the servers of the playground are stopped."""
+    raise SystemExit(0)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lab.server", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
@@ -82,6 +89,8 @@ def main() -> None:
     check_environment()
     app = make_app(os.environ.get("GPTCORE_LAB_TOKEN", ""))
     threading.Thread(target=_look_once, name="look", daemon=True).start()
+    for each in (signal.SIGINT, signal.SIGTERM):  # uvicorn ends by them, and then sends them again
+        signal.signal(each, _end)
     uvicorn.run(app, host=given.host, port=given.port, log_config=None, access_log=False, timeout_graceful_shutdown=1)
 
 

@@ -56,7 +56,7 @@ def parallel(table: pd.DataFrame, columns: list[str], best: str) -> Any:
         alt.Chart(pd.DataFrame(rows), height=320)
         .mark_line(point=True, opacity=0.75)
         .encode(
-            x=alt.X("column:N", sort=columns, title=None, axis=alt.Axis(labelAngle=-20, grid=True)),
+            x=alt.X("column:N", sort=columns, title=None, axis=alt.Axis(labelAngle=-15, labelLimit=240, grid=True)),
             y=alt.Y("place:Q", axis=None),
             detail="run:N",
             color=alt.Color(f"{best}:Q", scale=alt.Scale(scheme="oranges", reverse=True), title="bits per byte"),

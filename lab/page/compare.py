@@ -53,18 +53,10 @@ def show() -> None:
 def _table(table: pd.DataFrame, differing: list[str]) -> list[str]:
     """The names that are chosen, of those with the words in their row."""
     words = st.text_input("Filter", key="words", bind="query-params", placeholder="a name, a state, a value").split()
-    shown = table[[each for each in [*FIRST[:4], *FIGURES, *differing] if each in table]].loc[
-        :, lambda of: ~of.columns.duplicated()
-    ]
-    for word in words:
-        rows = shown.reset_index().astype(str).agg(" ".join, axis=1)
-        shown = shown[rows.str.contains(word, case=False, regex=False).to_numpy()]
-    link = {
-        "open": [
-            f"/run?run={each}" if isinstance(each, str) else None for each in table.loc[shown.index, "flow_run_id"]
-        ]
-    }
-    shown = shown.assign(**link)
+    columns = dict.fromkeys(each for each in [*FIRST, *differing] if each in table)
+    shown = experiments.matching(table[[*columns]], words)
+    runs = table.loc[shown.index, "flow_run_id"]
+    shown = shown.assign(open=[f"/run?run={each}" if isinstance(each, str) else None for each in runs])
     event = st.dataframe(
         shown, width="stretch", on_select="rerun", selection_mode="multi-row", key="rows",
         column_config={**FIGURES, "open": st.column_config.LinkColumn("run", display_text="open")},
@@ -75,9 +67,7 @@ def _table(table: pd.DataFrame, differing: list[str]) -> list[str]:
 
 def _overlaid(known: dict[str, Experiment]) -> None:
     st.subheader("Loss curves")
-    axis = (
-        st.segmented_control("Over", AXES, default="tokens", required=True, bind="query-params", key="over") or "tokens"
-    )
+    axis = st.segmented_control("Over", AXES, default=AXES[0], required=True, bind="query-params", key="over")
     tables = []
     for name, experiment in known.items():
         found = _curve(name, experiment)
@@ -86,7 +76,9 @@ def _overlaid(known: dict[str, Experiment]) -> None:
     if not tables:
         st.caption("Their curves are not in DVC's cache; `dvc exp pull origin NAME` fetches them.")
         return
-    st.altair_chart(charts.several(pd.concat(tables), axis, "val_loss", "validation loss, nats"), width="stretch")
+    st.altair_chart(
+        charts.several(pd.concat(tables), axis or AXES[0], "val_loss", "validation loss, nats"), width="stretch"
+    )
     st.caption(f"{', '.join(known)}. Choose rows of the table for other curves.")
 
 

@@ -128,7 +128,7 @@ def _text(value: Any) -> str:
 
 def _cost(form: Form) -> None:
     known = known_experiments()
-    if made := _same(dict(form.values), tuple(known)):
+    if made := experiments.same(form.values, known, _code() if known else {}):
         st.success(f"This is cached: the run {made} has made it, and another takes seconds.", icon=":material/bolt:")
     found = cost.estimate(form.values, [(each.params, each.metrics) for each in known.values()])
     if not found.flops:
@@ -140,9 +140,9 @@ def _cost(form: Form) -> None:
     st.caption(f"{sizes}; {took}. The baseline comes on top.")
 
 
-@st.cache_data(ttl=60, max_entries=64, show_spinner=False)
-def _same(values: dict[str, Any], known: tuple[str, ...]) -> str | None:
-    return experiments.same(values, Path.cwd()) if known else None
+@st.cache_data(ttl=60, show_spinner=False)
+def _code() -> dict[str, Any]:
+    return experiments.code_of(Path.cwd())
 
 
 def _start(form: Form) -> None:

@@ -11,7 +11,8 @@ from gptcore.evaluation.runs import Measured, Registered, Started, runs
 from gptcore.files import read_json
 from lab.read import cost
 from lab.read.prefect import Run
-from tasks.dvc.experiments import Experiment, experiments, find
+from tasks.dvc.experiments import Experiment, experiments
+from tasks.dvc.probe import probe
 from tasks.dvc.repository import cache_folder
 from tasks.workspace.clone import git
 from tasks.workspace.workspace import plain_name
@@ -33,10 +34,16 @@ def all_experiments(checkout: Path) -> dict[str, Experiment]:
     return {each.name: each for each in experiments(checkout, every_commit=True)}
 
 
-def same(values: Mapping[str, Any], checkout: Path) -> str | None:
-    """The experiment that has these (flat) parameters and the present code, if there is one: a run restores it."""
-    (found,) = find([dict(values)], checkout)
-    return found.name if found else None
+def code_of(checkout: Path) -> dict[str, Any]:
+    """Path -> hash of what the stages depend on beside parameters and each other. Raises UserError."""
+    inputs = (each.inputs.items() for each in probe(checkout).values())
+    return {path: value for each in inputs for path, value in each if path != "params.yaml"}
+
+
+def same(values: Mapping[str, Any], known: Mapping[str, Experiment], code: Mapping[str, Any]) -> str | None:
+    """The experiment that has these (flat) parameters and this code, if there is one: a run restores it."""
+    alike = (name for name, each in known.items() if each.params == values and code.items() <= each.inputs.items())
+    return next(alike, None)
 
 
 def table(
@@ -55,8 +62,14 @@ def table(
     found["against_champion"] = found[BITS] - (champion.iloc[0] if len(champion) else float("nan"))
     flops = {name: cost.flops(each.params, each.metrics.get("model.tokens")) for name, each in known.items()}
     found["tera_flops"] = [None if (each := flops.get(name)) is None else each / 1e12 for name in found.index]
-    found[["state", "aliases"]] = found[["state", "aliases"]].fillna("")
+    found = found.astype({"state": object, "aliases": object}).fillna({"state": "", "aliases": ""})
     return found.astype(dict.fromkeys(("baseline_low", "baseline_high", "tera_flops"), float))
+
+
+def matching(table: pd.DataFrame, words: Sequence[str]) -> pd.DataFrame:
+    """The rows whose name or values have every word, in any case."""
+    rows = [" ".join(map(str, row)).casefold() for row in table.reset_index().to_numpy()]
+    return table[[all(word.casefold() in row for word in words) for row in rows]]
 
 
 def all_bounds(known: Mapping[str, Experiment], checkout: Path) -> dict[str, Bounds]:

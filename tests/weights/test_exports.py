@@ -3,12 +3,14 @@
 import json
 import runpy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from gptcore.corpus.chat_template import TEMPLATE
 from gptcore.files import sha256_file
 from gptcore.model.folder import load_export, save_export
 from gptcore.model.gpt import GPT
@@ -107,11 +109,16 @@ def test_llama_cpp_agrees_over_the_whole_vocabulary(
 def test_llama_cpp_splits_text_as_we_do(tmp_path: Path) -> None:
     tokens = train_bpe(iter([TEXT * 9]), 300).tokens
     kinds = [char_tokenizer(WORDS), *(Tokenizer(kind, pattern, tokens) for kind, pattern in PATTERNS.items())]  # type: ignore[arg-type]
-    for tokenizer in kinds:
+    talk = [{"role": "system", "content": WORDS[0]}, {"role": "user", "content": WORDS[-1]}]
+    for plain in kinds:
+        tokenizer = replace(plain, chat_template=TEMPLATE)
         write_gguf(tmp_path / "model.gguf", random_model(GPT2, tokenizer.n_vocab), tokenizer, "f32")
         theirs = LlamaCpp(tmp_path / "model.gguf", 16)
         for text in ("".join(WORDS), "".join(reversed(WORDS)), "".join(f"{a} {b}" for a in WORDS[:4] for b in WORDS)):
             assert theirs.encode(text) == tokenizer.encode(text).tolist(), tokenizer.kind
+        if tokenizer.kind != "char":  # whose vocabulary has no line end, which is between the two messages
+            asked = theirs.ask("/apply-template", messages=talk)["prompt"]
+            assert theirs.ask("/tokenize", content=asked, parse_special=True)["tokens"] == tokenizer.encode_chat(talk)
         theirs.close()
 
 

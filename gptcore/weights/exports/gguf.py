@@ -99,6 +99,8 @@ def write_gguf(path: Path, model: GPT, tokenizer: Tokenizer, kind: str) -> None:
     writer.add_token_merges(merges)
     writer.add_bos_token_id(tokenizer.eot_id)
     writer.add_eos_token_id(tokenizer.eot_id)
+    if tokenizer.chat_template:
+        writer.add_chat_template(tokenizer.chat_template)
     writer.add_add_bos_token(False)
     packed = gguf.GGMLQuantizationType[kind.upper()]
     for name, tensor in _tensors(model).items():

@@ -1,0 +1,55 @@
+"""All runs as one table."""
+
+from datetime import UTC, datetime
+
+import pandas as pd
+import pytest
+
+from gptcore.config.params import read_params
+from gptcore.config.presets import flatten
+from gptcore.evaluation.runs import Registered
+from lab.read.experiments import matching, same, table
+from lab.read.prefect import Run
+from tasks.dvc.experiments import Experiment
+from tests.support.scratch import CHECKOUT
+
+PARAMS = flatten(read_params(CHECKOUT / "params.yaml"))
+BITS = {"swift-otter": 2.0, "calm-fox": 1.5, "old-owl": 1.75}
+
+
+@pytest.fixture
+def known() -> dict[str, Experiment]:
+    return {
+        name: Experiment(
+            name, {**PARAMS, "train.steps": number}, {"code.py": "a"},
+            {"model.bits_per_byte": bits, "model.tokens": 1000, "model.seconds": 2.0}, {},
+        )
+        for number, (name, bits) in enumerate(BITS.items())
+    }  # fmt: skip
+
+
+def test_runs_beside_their_baseline_and_the_champion(known: dict[str, Experiment]) -> None:
+    failed = Run("7", "lost cause", "Failed", "FAILED", "", {}, [], datetime.now(UTC), 3.0, None)
+    versions = {"old-owl": Registered(1, ("champion",), {"bits_per_byte": "1.75"})}
+    found = table(known, {"calm-fox": (-0.2, -0.1)}, [failed], versions)
+    assert found.index.tolist() == ["calm-fox", "old-owl", "swift-otter", "lost-cause"]
+    assert found["against_champion"].tolist()[:3] == [-0.25, 0.0, 0.25]
+    assert found.loc["calm-fox", ["baseline_low", "baseline_high"]].tolist() == [-0.2, -0.1]
+    assert found["tera_flops"].notna().tolist() == [True, True, True, False]
+    assert found["state"].tolist() == ["", "", "", "Failed"]
+    assert matching(found, ["FAILED"]).index.tolist() == ["lost-cause"]
+    assert matching(found, ["o", "champion"]).index.tolist() == ["old-owl"]
+    assert matching(found, []).equals(found)
+
+
+def test_without_experiments_and_versions(known: dict[str, Experiment]) -> None:
+    assert table({}, {}, [], {}).empty
+    assert table(known, {}, [], {})["against_champion"].isna().all()
+    assert isinstance(matching(table({}, {}, [], {}), ["x"]), pd.DataFrame)
+
+
+def test_what_is_cached_has_the_same_parameters_and_code(known: dict[str, Experiment]) -> None:
+    wanted = {**PARAMS, "train.steps": 1}
+    assert same(wanted, known, {"code.py": "a"}) == "calm-fox"
+    assert same(wanted, known, {"code.py": "b"}) is None
+    assert same({**wanted, "train.seed": 9}, known, {"code.py": "a"}) is None
