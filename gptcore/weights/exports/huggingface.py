@@ -1,5 +1,6 @@
 """Hugging Face's transformers: GPT-2 as its own class, every other architecture with its model code beside it."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import compress
@@ -54,6 +55,7 @@ def model_code() -> str:
     docstring, code = code.split("\n\n", 1)
     (imports, classes), (more, others) = _parts(network.split('"""\n', 1)[1]), _parts(code)
     lines = [line for line in dict.fromkeys([*imports, *more]) if line != OURS]
+    lines.sort(key=lambda line: line.split()[1].partition(".")[0] not in sys.stdlib_module_names)
     return "\n".join([docstring, "", *lines, "", classes, "", "", others, ""])
 
 
