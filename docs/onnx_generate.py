@@ -1,9 +1,9 @@
-"""Generate with onnxruntime alone: `python onnx_generate.py FOLDER "ROMEO." 50`, FOLDER of `gptcore export --to onnx`.
+"""Generate with onnxruntime alone, from the folder that `gptcore export --to onnx` writes.
 
 `generate` goes from ids to ids; the package tokenizers makes them of text and text of them.
 """
 
-import sys
+import argparse
 
 import numpy as np
 import onnxruntime
@@ -27,8 +27,13 @@ def generate(path: str, ids: list[int], new: int) -> list[int]:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder")
+    parser.add_argument("prompt")
+    parser.add_argument("--new", type=int, default=50)
+    given = parser.parse_args()
+
     from tokenizers import Tokenizer
 
-    folder, prompt, new = sys.argv[1:]
-    tokenizer = Tokenizer.from_file(f"{folder}/tokenizer.json")
-    print(tokenizer.decode(generate(f"{folder}/model.onnx", tokenizer.encode(prompt).ids, int(new))))
+    tokenizer = Tokenizer.from_file(f"{given.folder}/tokenizer.json")
+    print(tokenizer.decode(generate(f"{given.folder}/model.onnx", tokenizer.encode(given.prompt).ids, given.new)))

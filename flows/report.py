@@ -45,13 +45,14 @@ def report(
     metrics = read_json(workspace.paths.evaluation / "metrics.json")
     intervals = read_json(workspace.paths.evaluation / "intervals.json")
     params = read_params(workspace.paths.params)
-    start, source = str(params["train"]["start"]), str(params["baseline"]["source"])
-    baseline = start if source == START else source
+    start, baseline = str(params["train"]["start"]), str(params["baseline"]["source"])
     stages = _table(["stage", "state", ""], ([name, state.name, state.message] for name, state in states.items()))
     rows = list(_comparison(metrics, intervals))
     comparison = _table([f"on every {counted(metrics)}", "model", "baseline", "difference", "95 % interval"], rows)
     old = metrics["retained"]
-    reached = " ".join(filter(None, (fairness(metrics, baseline), forgotten(start, old, intervals.get("retained")))))
+    reached = " ".join(
+        filter(None, (fairness(metrics, baseline, start), forgotten(start, old, intervals.get("retained"))))
+    )
     if old:
         of_old = _comparison({**old, "baseline": old["start"]}, intervals["retained"])
         comparison += "\n\n" + _table(["on the start's text", "model", "start", "difference", "95 % interval"], of_old)
@@ -152,8 +153,10 @@ def _reached(reached: dict[str, Any]) -> str:
     return f"The model reached the baseline's final loss {when}: {reached['speedup']:.1f} times as fast."
 
 
-def fairness(metrics: dict[str, Any], source: str) -> str:
+def fairness(metrics: dict[str, Any], source: str, start: str = "") -> str:
     """What the baseline is, and what it reaches in the same seconds and with as many parameters."""
+    if source == START:
+        return f"The baseline is {start} itself, which the training went on from."
     return f"{_in_time(metrics, source)} {_in_size(metrics, source)}"
 
 

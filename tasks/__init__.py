@@ -18,6 +18,7 @@ ENVIRONMENT = {
     # Between a worker's polls, its only way to learn of a run. Prefect's default of 10 keeps a user waiting. Each costs
     # a write to the database: four a second took a third of a core and ended in `database is locked` on SQLite
     "PREFECT_WORKER_QUERY_SECONDS": "2",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # Prefect gives it 20; the first migrates a database
     "PREFECT_CLIENT_MAX_RETRIES": "7",  # with growing waits, 4 minutes in all: training survives a server restart
     "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,504",  # and an error of the server; 429, 502 and 503 are Prefect's own
     "PREFECT_LOGGING_FORMATTERS_STANDARD_FORMAT": "%(asctime)s | %(message)s",

@@ -48,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc"),
         "DVC_SITE_CACHE_DIR": str(home / "dvc-site"),
         "TMPDIR": str(home / "tmp"),
+        "HF_MODULES_CACHE": str(home / "transformers"),
     }
     tempfile.tempdir = None  # reread TMPDIR: some tests count the files left there
     if "PYTEST_XDIST_WORKER" in os.environ:

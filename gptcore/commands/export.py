@@ -10,6 +10,7 @@ new folder; parity.json in it says how the program that reads it was compared wi
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError; exits 1 when the result is not kept because it computes something else."""
+    # read when torch is imported: threads that spin would take the time of llama.cpp's and onnxruntime's
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     from gptcore.errors import UserError
     from gptcore.weights.exports.export import NotTheSame, export
 

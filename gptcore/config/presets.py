@@ -66,7 +66,7 @@ def _begin(config: Any, choices: list[str], given: dict[str, Any], presets: Path
     asked = {name.removeprefix("model.") for name in given if name.startswith("model.")}
     if {"model", "architecture"} & {text.partition("=")[0] for text in choices}:
         asked |= {str(name) for name in config.model}
-    if "train.start" not in given and (not source or (sha256 and not asked)):
+    if not isinstance(source, str) or ("train.start" not in given and (not source or (sha256 and not asked))):
         return
     fields: dict[str, Any] = {"train.start_sha256": "", **NOTHING_RETAINED}
     if source:

@@ -1,5 +1,5 @@
-"""Import and export weights: Hugging Face folders, OpenAI's models on the hub, nanoGPT's `ckpt.pt`.
+"""Weights from and to elsewhere: Hugging Face, OpenAI's names, nanoGPT's `ckpt.pt`; exports/ to other runtimes.
 
-Import turns a path or name into a `GPT`; export supports plain GPT-2 only. `gpt2.py` holds what both formats share.
-`open_model.py` opens what a command names, `lm_eval_model.py` is a model for lm-eval. Read `pretrained.py` first.
+Import turns a path or name into a `GPT`. `open_model.py` opens what a command names, `adapter.py` adds an adapter to
+it, `lm_eval_model.py` is a model for lm-eval. Read `pretrained.py` first.
 """

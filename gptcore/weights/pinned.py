@@ -50,7 +50,7 @@ def pinned_start(source: str, presets: Mapping[str, Any]) -> Start:
     if reference := _registered(source):
         with _opened(reference) as (registry, version), registry.export(version.number) as folder:
             text = trained_on(registry.params(version), version.tags.get("validation_text_sha256", ""), presets)
-            return Start(_name(version), version.tags["model_sha256"], _config(folder), text)
+            return Start(_name(version), read_sums(folder)[WEIGHTS], _config(folder), text)
     with _model_folder(source) as folder:
         return Start(source, read_sums(folder)[WEIGHTS], _config(folder), None)
 

@@ -17,10 +17,11 @@ from gptcore.generation.chat import Chat, answers
 from gptcore.generation.complete import Wish, complete, completions, engine_for
 from gptcore.generation.sampling import Sampling
 from gptcore.model.folder import load_export, save_export
+from gptcore.model.int8 import to_int8
 from gptcore.tokens.make_tokenizer import byte_tokenizer
 from gptcore.weights.huggingface import write_hugging_face
 from gptcore.weights.open_model import open_model
-from tests.support.engine import GPT2
+from tests.support.engine import GPT2, MODERN
 from tests.support.weights import nanogpt_checkpoint, random_model
 
 Run = Callable[..., tuple[int, str, str]]
@@ -187,3 +188,19 @@ def test_a_chat_goes_on_and_forgets_only_what_the_context_has_no_room_for(folder
     talk = [{"role": "system", "content": "S"}, {"role": "user", "content": "Hi"}]
     ids = theirs.apply_chat_template(talk, add_generation_prompt=True, return_dict=False)
     assert ids == tokenizer.encode_chat(talk) == [256, *b"S\n\nHi", 256]
+
+
+def test_weights_in_8_bits(sample: Run, folder: Path) -> None:
+    """What the same weights in float32 give, rounded and drawn by the engine, and not what the model gives."""
+    words = ("a b", "--model", "modern", "--json", "--temperature", "0", "--logprobs", "0")
+    model = random_model(MODERN, block_size=32)
+    save_export(folder / "modern", model, byte_tokenizer())
+    code, said, _ = sample(*words, "--int8", *SHORT)
+    logprobs = [each["logprob"] for each in json.loads(said)["logprobs"]]
+    ids = [each["token"] for each in json.loads(said)["logprobs"]]
+    assert code == 0 and len(ids) == 6
+    text = [*byte_tokenizer().encode("a b").tolist(), *ids]
+    for rounded, is_equal in ((to_int8(load_export(folder / "modern")[0]), True), (model, False)):
+        expected = rounded(torch.tensor([text]))[0, 2:-1].log_softmax(-1)[range(6), ids]
+        assert torch.allclose(torch.tensor(logprobs), expected, atol=1e-3) == is_equal
+    assert sample(*words, "--int8", "--precision", "bfloat16")[0] == 2

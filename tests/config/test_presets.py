@@ -189,6 +189,7 @@ def test_differences_name_each_field() -> None:
     [
         ("modle=baby", "did you mean model?"),
         ("model=bay", "did you mean baby?"),
+        ("train.start=5", "train.start: input should be a valid string"),
         ("retained.data.sauce=1", "retained.data.sauce is unknown; known are source, sha256"),
         ("trian.steps=2", "section trian is unknown; did you mean train?"),
         ("train.step=2", "train.step is unknown; known are start, start_sha256, seed, steps"),

@@ -78,3 +78,4 @@ def test_it_says_what_was_forgotten_or_that_nobody_knows() -> None:
     assert "Nothing is known of the text of its start, gpt2" in forgotten("gpt2", None, None)
     said = forgotten("models:/gpt/3", {"model": {}}, {"difference": difference(0.01, 0.02)})
     assert said.endswith("models:/gpt/3: The model is worse than the start by 0.0100 to 0.0200 bits per byte (95 %).")
+    assert fairness({}, "start", "gpt2") == "The baseline is gpt2 itself, which the training went on from."

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,10 +12,16 @@ import pytest
 from gptcore.errors import UserError
 from gptcore.generation.complete import Completion, Wish, complete, engine_for
 from gptcore.generation.sampling import Sampling
+from gptcore.model.folder import save_export
+from gptcore.model.int8 import Int8Linear
+from gptcore.tokens.make_tokenizer import byte_tokenizer
 from serving.__main__ import arguments, listener, serve
 from serving.keys import Guard, known_keys, new_key
+from serving.model import open_served
 from serving.options import Options
+from tests.support.engine import GPT2
 from tests.support.serving import CONTEXT, served, serving
+from tests.support.weights import random_model
 
 GREEDY = Sampling(temperature=0)
 
@@ -262,3 +269,12 @@ def test_a_port_that_another_program_has_is_named() -> None:
             listener("127.0.0.1", port)
     with pytest.raises(UserError, match=r"cannot listen on 127\.0\.0\.1:99999"):
         listener("127.0.0.1", 99999)
+
+
+def test_8_bits_are_served_under_a_fingerprint_of_their_own(tmp_path: Path) -> None:
+    save_export(tmp_path / "model", random_model(GPT2), byte_tokenizer())
+    plain, rounded = (open_served(str(tmp_path / "model"), int8) for int8 in (False, True))
+    assert rounded.fingerprint == f"{plain.fingerprint}-int8"
+    assert isinstance(rounded.gpt.lm_head, Int8Linear) and not isinstance(plain.gpt.lm_head, Int8Linear)
+    with pytest.raises(UserError, match="leave out --precision bfloat16"):
+        serve(arguments(["--int8", "--precision", "bfloat16"]))

@@ -76,7 +76,6 @@ REFUSED: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "other weights": ("start", "has weights with sha256", "train", {"start_sha256": "0" * 64}),
     "no hash": ("start", "train.start_sha256 is empty; `gptcore configure train.start=from`", "train",
                 {"start_sha256": ""}),
-    "no model": ("start", "train.start: there is no model gone", "train", {"start": "gone"}),
     "other text": ("start", "not " + "0" * 64 + "; `gptcore configure retained.data=null` leaves it out", "retained",
                    {"text_sha256": "0" * 64}),
     "a start that was not brought": ("train", "`dvc repro start` brings them", "train", {"start_sha256": "0" * 64}),

@@ -1,14 +1,18 @@
 """`gptcore export`: the program that reads a result computes what the model does, or nothing is kept."""
 
 import json
+import math
 import runpy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
+from gptcore.corpus.chat_template import TEMPLATE
 from gptcore.files import sha256_file
 from gptcore.model.folder import load_export, save_export
 from gptcore.model.gpt import GPT
@@ -21,6 +25,7 @@ from gptcore.weights.pretrained import own_tokenizer
 from tests.support.command import run_command
 from tests.support.engine import GPT2, MODERN, REPOSITORY
 from tests.support.weights import TEXT, random_model
+from tests.tokens.test_token_files import write
 
 WORDS = ["sun", "SUN", "Sun's", "we'LL", " ", "  ", "\n", "\r\n", ".\n\n", "\t", "12345", "é", "仁義", "!?/", "　", "'"]
 # every field that changes what is computed, in blocks with and without a window and value embeddings
@@ -94,6 +99,28 @@ def test_gpt2_is_transformers_own_class(export: Callable[..., int], tmp_path: Pa
     assert export("gpt2", "huggingface", tmp_path / "out") == 2  # it is there
 
 
+def test_the_validation_text_is_what_is_compared_on(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the model has another tokenizer than the checkout's tokens."""
+    monkeypatch.chdir(tmp_path)
+    words = ("export", str(folder / "gpt2"), "--to", "int8", "out")
+    assert run_command(monkeypatch, *words) == 2
+    said = capsys.readouterr().err
+    assert "there is no validation text in" in said and "--text FILE" in said and said.count("\n") == 1
+    texts: Any = [("train", "0", TEXT), ("val", "1", TEXT * 4), ("val", "2", TEXT * 3)]
+    write(tmp_path / "data/tokens", byte_tokenizer(), texts)
+    assert run_command(monkeypatch, *words) == 0
+    bits = parity(tmp_path / "out")["bits_per_byte"]
+    model, tokenizer = load_export(folder / "gpt2")
+    ids = torch.from_numpy(tokenizer.encode_documents([TEXT * 4, TEXT * 3]).astype("int64"))
+    windows = ids[: len(ids) // 24 * 24 + 1].unfold(0, 25, 24)
+    losses = cross_entropy(model(windows[:, :-1]).flatten(0, 1), windows[:, 1:].flatten())
+    assert bits["windows"] == len(windows) < 16
+    bytes_per_token = len(TEXT.encode()) * 7 / len(ids)
+    assert bits["model"] == pytest.approx(losses.item() / math.log(2) / bytes_per_token, rel=1e-5)
+
+
 @pytest.mark.parametrize(("kind", "most"), [("f32", 1e-4), ("f16", 1e-2), ("q8_0", 0.1)])
 def test_llama_cpp_agrees_over_the_whole_vocabulary(
     export: Callable[..., int], tmp_path: Path, kind: str, most: float
@@ -107,11 +134,16 @@ def test_llama_cpp_agrees_over_the_whole_vocabulary(
 def test_llama_cpp_splits_text_as_we_do(tmp_path: Path) -> None:
     tokens = train_bpe(iter([TEXT * 9]), 300).tokens
     kinds = [char_tokenizer(WORDS), *(Tokenizer(kind, pattern, tokens) for kind, pattern in PATTERNS.items())]  # type: ignore[arg-type]
-    for tokenizer in kinds:
+    talk = [{"role": "system", "content": WORDS[0]}, {"role": "user", "content": WORDS[-1]}]
+    for plain in kinds:
+        tokenizer = replace(plain, chat_template=TEMPLATE)
         write_gguf(tmp_path / "model.gguf", random_model(GPT2, tokenizer.n_vocab), tokenizer, "f32")
         theirs = LlamaCpp(tmp_path / "model.gguf", 16)
         for text in ("".join(WORDS), "".join(reversed(WORDS)), "".join(f"{a} {b}" for a in WORDS[:4] for b in WORDS)):
             assert theirs.encode(text) == tokenizer.encode(text).tolist(), tokenizer.kind
+        if tokenizer.kind != "char":  # whose vocabulary has no line end, which is between the two messages
+            asked = theirs.ask("/apply-template", messages=talk)["prompt"]
+            assert theirs.ask("/tokenize", content=asked, parse_special=True)["tokens"] == tokenizer.encode_chat(talk)
         theirs.close()
 
 

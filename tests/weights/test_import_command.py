@@ -25,6 +25,8 @@ def gptcore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., in
     """Run the command in this process and in tmp_path; return its exit code."""
     monkeypatch.chdir(tmp_path)
 
+    (tmp_path / "text.txt").write_text(TEXT * 4)
+
     def run(*words: str) -> int:
         return run_command(monkeypatch, *words)
 
@@ -40,8 +42,9 @@ def test_import_and_export(tmp_path: Path, gptcore: Callable[..., int], capsys: 
     assert "the model had 320 ids and has 257 now" in capsys.readouterr().out
     model, tokenizer = load_export(tmp_path / "model")
     assert tokenizer.n_vocab == model.vocab_size == VOCAB
-    for form, destination in [("huggingface", "hf"), ("nanogpt", "again.pt")]:
-        assert gptcore("export", "model", "--to", form, destination) == 0
+    for form, destination in [("huggingface", "hf"), ("nanogpt", "again/ckpt.pt")]:
+        out = destination.partition("/")[0]
+        assert gptcore("export", "model", "--to", form, out, "--text", "text.txt") == 0
         assert torch.equal(read_pretrained(str(tmp_path / destination)).wte.weight, padded.wte.weight[:VOCAB])
 
 
@@ -62,7 +65,7 @@ def test_a_folders_own_tokenizer_comes_with_it(
     assert (tokenizer.end_of_text, tokenizer.eot_id) == ("<|end|>", 300)
     ids = tokenizer.encode(TEXT + "<|end|>").tolist()
     assert ids == [*own.encode(TEXT).tolist(), 300] == theirs.encode(TEXT + "<|end|>")
-    assert gptcore("export", "model", "--to", "huggingface", "again") == 0
+    assert gptcore("export", "model", "--to", "huggingface", "again", "--text", "text.txt") == 0
     again = AutoTokenizer.from_pretrained(tmp_path / "again")
     assert (again.eos_token_id, again.encode(TEXT + "<|end|>")) == (300, ids)
     for n_ids, end in ((304, 0), (300, 2)):
@@ -83,7 +86,7 @@ def test_nothing_is_overwritten(
     assert gptcore("export", "model", "--to", "huggingface", ".") == 2
     first, second = capsys.readouterr().err.splitlines()
     assert first == "error: precious is there already; name a new folder, or remove it"
-    assert second == "error: . is there already; name a new place, or remove it"
+    assert second == "error: . is there already; name a new folder, or remove it"
 
 
 def test_without_a_tokenizer_it_is_gpt2s(

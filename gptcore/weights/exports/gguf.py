@@ -89,8 +89,7 @@ def write_gguf(path: Path, model: GPT, tokenizer: Tokenizer, kind: str) -> None:
     writer.add_block_count(config.n_layer)
     writer.add_head_count(config.n_head)
     writer.add_layer_norm_eps(1e-5)
-    writer.add_file_type({"f32": gguf.LlamaFileType.ALL_F32, "f16": gguf.LlamaFileType.MOSTLY_F16,
-                          "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0}[kind])  # fmt: skip
+    writer.add_file_type(gguf.LlamaFileType["ALL_F32" if kind == "f32" else f"MOSTLY_{kind.upper()}"])
     names, merges = _vocabulary(tokenizer)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(_pattern(tokenizer))
@@ -99,6 +98,8 @@ def write_gguf(path: Path, model: GPT, tokenizer: Tokenizer, kind: str) -> None:
     writer.add_token_merges(merges)
     writer.add_bos_token_id(tokenizer.eot_id)
     writer.add_eos_token_id(tokenizer.eot_id)
+    if tokenizer.chat_template:
+        writer.add_chat_template(tokenizer.chat_template)
     writer.add_add_bos_token(False)
     packed = gguf.GGMLQuantizationType[kind.upper()]
     for name, tensor in _tensors(model).items():

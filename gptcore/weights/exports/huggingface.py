@@ -1,7 +1,9 @@
 """Hugging Face's transformers: GPT-2 as its own class, every other architecture with its model code beside it."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import compress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,26 +13,21 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gptcore.files import read_json, write_json
-from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 from gptcore.tokens.huggingface_tokenizer import write_hugging_face_tokenizer
 from gptcore.tokens.tokenizer import Tokenizer
-from gptcore.weights.exports.target import EXACT, Consumer, Target, with_and_without_cache
+from gptcore.weights.exports.target import EXACT, Consumer, Target, refuse_nothing, with_and_without_cache
 from gptcore.weights.gpt2 import beyond
 from gptcore.weights.huggingface import WRITTEN, write_hugging_face
 
 HERE = Path(__file__).parent
 CODE = "modeling_gptcore.py"
-OURS = "from gptcore.weights.exports.network import Network\n"  # whose text stands above, in one file
+OURS = "from gptcore.weights.exports.network import Network"  # whose text stands above, in one file
 NEW = 12  # ids that are generated with and without a cache
 
 
 def target(kind: str) -> Target:
-    return Target(("transformers",), EXACT, _refuse, _write, _opened)
-
-
-def _refuse(config: ModelConfig, tokenizer: Tokenizer) -> None:
-    """There is no architecture that it cannot say."""
+    return Target(("transformers",), EXACT, refuse_nothing, _write, _opened)
 
 
 def _write(folder: Path, model: GPT, tokenizer: Tokenizer) -> None:
@@ -56,8 +53,18 @@ def model_code() -> str:
     """One file that imports torch and transformers alone."""
     network, code = ((HERE / name).read_text(encoding="utf-8") for name in ("network.py", "model_code.py"))
     docstring, code = code.split("\n\n", 1)
-    _, network = network.split('"""\n', 1)
-    return f"{docstring}\n{network}\n\n{code.replace(OURS, '')}"
+    (imports, classes), (more, others) = _parts(network.split('"""\n', 1)[1]), _parts(code)
+    lines = [line for line in dict.fromkeys([*imports, *more]) if line != OURS]
+    lines.sort(key=lambda line: line.split()[1].partition(".")[0] not in sys.stdlib_module_names)
+    return "\n".join([docstring, "", *lines, "", classes, "", "", others, ""])
+
+
+def _parts(code: str) -> tuple[list[str], str]:
+    """Its imports and the rest."""
+    lines = code.splitlines()
+    are_imports = [line.startswith(("import ", "from ")) for line in lines]
+    rest = "\n".join(line for line, is_import in zip(lines, are_imports, strict=True) if not is_import)
+    return list(compress(lines, are_imports)), rest.strip()
 
 
 @contextmanager

@@ -10,22 +10,17 @@ import torch
 from torch import Tensor
 
 from gptcore.generation.cached_model import CachedModel, Pass
-from gptcore.model.config import ModelConfig
 from gptcore.model.folder import load_export, save_export
 from gptcore.model.gpt import GPT
 from gptcore.model.int8 import packed, to_int8
 from gptcore.tokens.tokenizer import Tokenizer
-from gptcore.weights.exports.target import Consumer, Limits, Target, with_and_without_cache
+from gptcore.weights.exports.target import Consumer, Limits, Target, refuse_nothing, with_and_without_cache
 
 ROUNDED = Limits(logits=None, bits_per_byte=1e-2)
 
 
 def target(kind: str) -> Target:
-    return Target((), ROUNDED, _refuse, _write, _opened)
-
-
-def _refuse(config: ModelConfig, tokenizer: Tokenizer) -> None:
-    """There is no architecture that it cannot say."""
+    return Target((), ROUNDED, refuse_nothing, _write, _opened)
 
 
 def _write(folder: Path, model: GPT, tokenizer: Tokenizer) -> None:

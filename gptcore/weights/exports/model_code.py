@@ -4,7 +4,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor
 from transformers import DynamicCache, GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
@@ -48,9 +47,9 @@ class GPTCoreForCausalLM(PreTrainedModel, GenerationMixin):
         return self.network.lm_head
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, past_key_values: Any = None,
-        position_ids: Tensor | None = None, previous_ids: Tensor | None = None, labels: Tensor | None = None,
-        use_cache: bool | None = None, logits_to_keep: int = 0, **_: Any,
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, past_key_values: Any = None,
+        position_ids: torch.Tensor | None = None, previous_ids: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None, use_cache: bool | None = None, logits_to_keep: int = 0, **_: Any,
     ) -> CausalLMOutputWithPast:  # fmt: skip
         """With a cache and a bigram table, `previous_ids` (batch, 1) are the ids before `input_ids`; `generate`
         gives them. Padding, where the attention mask is 0, is on the left.
@@ -76,7 +75,7 @@ class GPTCoreForCausalLM(PreTrainedModel, GenerationMixin):
             loss=loss, logits=logits, past_key_values=past_key_values if use_cache is not False else None
         )
 
-    def prepare_inputs_for_generation(self, input_ids: Tensor, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def prepare_inputs_for_generation(self, input_ids: torch.Tensor, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """`generate` looks for the name `kwargs`: it then asks `forward` which arguments there are."""
         parent: Any = super()
         inputs: dict[str, Any] = parent.prepare_inputs_for_generation(input_ids, *args, **kwargs)

@@ -8,22 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 from gptcore.tokens.huggingface_tokenizer import write_hugging_face_tokenizer
 from gptcore.tokens.tokenizer import Tokenizer
-from gptcore.weights.exports.target import EXACT, Consumer, Target, with_and_without_cache
+from gptcore.weights.exports.target import EXACT, Consumer, Target, refuse_nothing, with_and_without_cache
 from gptcore.weights.exports.traced import Traced, empty_cache, example, quiet
 
 FILE = "model.onnx"
 
 
 def target(kind: str) -> Target:
-    return Target(("onnx", "onnxruntime", "onnxscript"), EXACT, _refuse, _write, _opened)
-
-
-def _refuse(config: ModelConfig, tokenizer: Tokenizer) -> None:
-    """There is no architecture that it cannot say."""
+    return Target(("onnx", "onnxruntime", "onnxscript"), EXACT, refuse_nothing, _write, _opened)
 
 
 def cache_names(model: GPT, prefix: str) -> list[str]:

@@ -11,10 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 from gptcore.tokens.tokenizer import Tokenizer
-from gptcore.weights.exports.target import EXACT, Consumer, Target, with_and_without_cache
+from gptcore.weights.exports.target import EXACT, Consumer, Target, refuse_nothing, with_and_without_cache
 from gptcore.weights.exports.traced import Traced, empty_cache, example, quiet
 
 FILE = "model.pt2"
@@ -29,11 +28,7 @@ assert not [name for name in sys.modules if name.startswith("gptcore")]
 
 
 def target(kind: str) -> Target:
-    return Target((), EXACT, _refuse, _write, _opened)
-
-
-def _refuse(config: ModelConfig, tokenizer: Tokenizer) -> None:
-    """There is no architecture that it cannot say."""
+    return Target((), EXACT, refuse_nothing, _write, _opened)
 
 
 def _write(folder: Path, model: GPT, tokenizer: Tokenizer) -> None:

@@ -63,6 +63,10 @@ class Target:
     opened: Callable[[Path, GPT], AbstractContextManager[Consumer]]
 
 
+def refuse_nothing(config: ModelConfig, tokenizer: Tokenizer) -> None:
+    """Of a form that can say every architecture."""
+
+
 def require(target: str, packages: Sequence[str]) -> None:
     """Raises UserError that names the extra."""
     if missing := [name for name in packages if find_spec(name) is None]:
