@@ -7,11 +7,13 @@ import streamlit as st
 
 from gptcore.addresses import redacted
 from gptcore.config.presets import groups
-from lab.page.parts import deployments, duration, empty, known_experiments, prefect, told
+from gptcore.errors import UserError
+from lab.page.parts import deployments, duration, empty, known_experiments, known_versions, prefect, told
 from lab.read import cost, experiments
 from lab.read.form import Field, Form, read_form, sections
 
 PARAMS = Path("params.yaml")  # of the current folder, which is the checkout
+MODELS = {"train.start": "", "baseline.source": "train"}  # fields that name a model, with what names none
 OVERRIDE = "o"  # of the page's address, one for each override
 
 
@@ -91,6 +93,11 @@ def _widget(form: Form, field: Field) -> None:
     }  # fmt: skip
     if field.kind == "switch" and isinstance(value, bool):
         st.toggle(value=value, **wanted)
+    elif field.name in MODELS and isinstance(value, str):
+        options = [*dict.fromkeys((value, MODELS[field.name], "gpt@champion", *_versions()))]
+        st.selectbox(
+            options=options, accept_new_options=True, format_func=lambda each: each or "from scratch", **wanted
+        )
     elif field.kind == "choice" and value in field.choices:
         st.selectbox(options=field.choices, index=field.choices.index(value), **wanted)
     elif field.kind == "number" and type(value) is int and (field.low or value) <= value <= (field.high or value):
@@ -99,6 +106,14 @@ def _widget(form: Form, field: Field) -> None:
         st.text_input(value=redacted(field.shown(value)), **wanted)
     if said := form.mistakes.get(field.name):
         st.error(said)
+
+
+def _versions() -> list[str]:
+    """As a start point; none while the registry does not answer, as one may be typed."""
+    try:
+        return [f"gpt@{each.number}" for each in known_versions()]
+    except UserError:
+        return []
 
 
 def _entered(form: Form, field: Field, key: str) -> None:

@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from flows.page.lineage import picture
+from gptcore.commands.export import TARGETS
 from gptcore.errors import UserError
 from gptcore.evaluation.verdict import Verdict
 from gptcore.registry.history import shown
@@ -100,8 +101,9 @@ def _actions(version: Known, verdict: Verdict | None) -> None:
                 run = prefect().start("rebuild-gpt/rebuild-local", {"version": version.number})
                 st.switch_page("page/run.py", query_params={"run": run.id})
         with st.popover("Export", icon=":material/download:"):
-            made = next((link.command for link in version.links if link.what == "model"), "")
-            st.code(f"{made}\ngptcore export --help", language="sh", wrap_lines=True)
+            to = st.selectbox("To", TARGETS)
+            place = f"data/exported/gpt-{version.number}-{to}"
+            st.code(f"gptcore export gpt@{version.number} --to {to} {place}", language="sh", wrap_lines=True)
 
 
 def _promote(version: Known, verdict: Verdict | None) -> None:

@@ -54,6 +54,7 @@ def test_an_empty_page_says_what_to_do(project: Path, page: str) -> None:
 def test_a_mistake_is_told_at_its_field_and_a_run_starts_with_what_is_right(project: Path, queues: str) -> None:
     app = opened(o=["train.steps=0"])
     assert [each.value for each in app.error] == ["Input should be greater than 0"]
+    assert [each.value for each in app.selectbox if each.label == "start"] == [""]
     (start,) = [each for each in app.button if each.label == "Start the run"]
     assert start.disabled
     (steps,) = [each for each in app.text_input if each.label == "steps"]
