@@ -28,8 +28,5 @@ def test_the_tour(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert told(found) == told(nbformat.read(scratch.CHECKOUT / NOTEBOOK, nbformat.NO_CONVERT))
     tour = checkout / "data/scratch/tour"
     assert scratch.run(checkout, "git", "status", "--short") == ""
-    output = scratch.run(tour, *scratch.flow_command())
-    for expected in ("nanoGPT's recipe", "bits per byte", "gpt version 1 is the champion", "A sample of its text"):
-        assert expected in output
     assert "Data and pipelines are up to date" in scratch.run(tour, "dvc", "repro")
     assert (tour / "data/evaluation/loss.png").read_bytes().startswith(b"\x89PNG")
