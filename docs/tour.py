@@ -73,7 +73,8 @@ print(f"no model needs less than {least:.3f} bits per byte")
 # %% [markdown]
 # ## One training
 #
-# The flow runs five stages: download, tokenize, train, the baseline (nanoGPT's recipe on the same tokens), evaluate.
+# The flow runs its stages: download, start (a model to go on from; here none), tokenize, train, the baseline (nanoGPT's
+# recipe on the same tokens), evaluate.
 # Then it registers the model, and makes it champion if it passes the gate. This is what `make train` does.
 
 # %%
@@ -91,7 +92,7 @@ Markdown("\n\n".join([stages, comparison, verdict, outcome]))
 
 # %%
 again = run()
-assert again.count("| Cached | up to date |") == 5
+assert again.count("| Cached | up to date |") == 6
 Markdown(again.split("\n\n")[0])
 
 # %% [markdown]

@@ -10,10 +10,12 @@ from gptcore.errors import UserError
 # begins. Were none of them None, the form would hide the list behind a switch of types
 ModelPreset = Literal["params.yaml", "baby", "gpt2-124m", "gpt2-1558m", "gpt2-350m", "gpt2-774m", "nano"]
 DataPreset = Literal[
-    "params.yaml", "fineweb_edu", "gutenberg", "openwebtext", "own", "shakespeare", "synth", "tinyshakespeare",
-    "wikitext_103",
+    "params.yaml", "chatterbot", "fineweb_edu", "gutenberg", "openwebtext", "own", "pairs", "shakespeare", "synth",
+    "synth_chat", "tinyshakespeare", "wikitext_103",
 ]  # fmt: skip
-OptimPreset = Literal["params.yaml", "adamw", "adamw_gpt2", "adamw_wsd", "muon", "muon_cosine"]
+OptimPreset = Literal[
+    "params.yaml", "adamw", "adamw_finetune", "adamw_gpt2", "adamw_wsd", "muon", "muon_cosine", "muon_finetune",
+]  # fmt: skip
 
 
 def with_fields(overrides: list[str], fields: Mapping[str, str | int | None]) -> list[str]:
