@@ -15,7 +15,6 @@ from serving.shapes import ERRORS
 DEPLOYMENT = "complete-prompts/complete-local"
 SECONDS = 10.0
 ABSENT: dict[int | str, dict[str, Any]] = {
-    404: {"model": Error, "description": "There is no such batch"},
     503: {"model": Error, "description": "Prefect's server cannot be asked"},
 }
 PlaceName = Annotated[str, Field(min_length=1, max_length=4096)]

@@ -9,9 +9,9 @@ from serving.refusals import Error
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": Error, "description": what}
     for status, what in {
-        400: "A field is wrong", 401: "No key of this server", 408: "The body does not come",
-        413: "The body is too large", 429: "Too many requests; see Retry-After", 500: "The model or the server fails",
-        504: "Not done in time",
+        400: "A field is wrong", 401: "No key of this server", 404: "There is no such thing",
+        408: "The body does not come", 413: "The body is too large", 429: "Too many requests; see Retry-After",
+        500: "The model or the server fails", 504: "Not done in time",
     }.items()
 }  # fmt: skip
 

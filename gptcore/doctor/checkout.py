@@ -3,7 +3,9 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from gptcore.addresses import redacted
@@ -44,16 +46,15 @@ def params(checkout: Path) -> Finding:
 
 def remote(checkout: Path) -> Finding:
     """Whether DVC's default remote answers, as DVC's own program says."""
-    if not shutil.which("dvc"):
-        return Finding(
-            "DVC remote", "missing", "there is no program dvc on PATH", "activate .venv, or install the locks"
-        )
+    if find_spec("dvc") is None:
+        return Finding("DVC remote", "missing", "DVC is not installed beside gptcore", "install the locks")
+    dvc = (sys.executable, "-m", "dvc")  # that of this environment, activated or not
     try:
-        code, name = _ask(checkout, "dvc", "config", "core.remote")
+        code, name = _ask(checkout, *dvc, "config", "core.remote")
         if not code and not name:
             remedy = "docs/versions.md says how to add one"
             return Finding("DVC remote", "ok", "none; results stay on this machine", remedy)
-        code, said = _ask(checkout, "dvc", "list-url", f"remote://{name}") if not code else (code, name)
+        code, said = _ask(checkout, *dvc, "list-url", f"remote://{name}") if not code else (code, name)
     except subprocess.TimeoutExpired:
         remedy = "`dvc remote list` has its address; a push would wait for it"
         return Finding("DVC remote", "note", f"no answer within {REMOTE_SECONDS:.0f} s", remedy)

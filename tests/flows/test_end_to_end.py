@@ -23,6 +23,7 @@ def test_the_tour(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """Its cells assert figures; here it says what the notebook in docs/ says, and leaves what a flow leaves."""
     monkeypatch.setenv("PREFECT_API_URL", server)
     monkeypatch.setenv("PYTHONPATH", str(scratch.CHECKOUT))
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # Streamlit sets it when imported: no plots in kernels
     checkout = copy_of_the_checkout(tmp_path / "checkout")
     found = toured(checkout)
     assert told(found) == told(nbformat.read(scratch.CHECKOUT / NOTEBOOK, nbformat.NO_CONVERT))

@@ -11,7 +11,7 @@ from tests.support.engine import run_stage_here
 
 
 @pytest.mark.parametrize(("argument", "code", "said"), [
-    ("--help", 0, "data/tokens -> data/model: train the model."),
+    ("--help", 0, "data/tokens -> data/model: train the model"),
     ("train.steps=3", 2, "unrecognized arguments: train.steps=3"),
 ])  # fmt: skip
 def test_a_stage_takes_no_arguments(

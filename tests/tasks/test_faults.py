@@ -57,7 +57,7 @@ def test_cancelled_run_leaves_a_checkpoint_and_no_process(cluster: Cluster, proj
         assert trainers(project) == []
     states = {each["name"]: each["state"] for each in ask("/task_runs/filter", str(run))}
     assert {name: state["name"] for name, state in states.items()} == {
-        "download": "Completed", "tokenize": "Completed", "train": "Cancelled"
+        "download": "Completed", "start": "Completed", "tokenize": "Completed", "train": "Cancelled"
     }  # fmt: skip
     assert states["train"]["message"] == STOPPED
     goes_on(project)

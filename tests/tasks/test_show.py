@@ -49,7 +49,7 @@ def test_pages_of_a_run(finished: Path) -> None:
     assert (state.name, state.message.partition(":")[0]) == ("Completed", "gpt version 2 is the new champion")
     run = str(state.state_details.flow_run_id)
     assert sorted(each["name"] for each in ask("/task_runs/filter", run)) == sorted(
-        ["download", "tokenize", "train", "baseline", "evaluate", "promote", "keep-page"]
+        ["download", "start", "tokenize", "train", "baseline", "evaluate", "promote", "keep-page"]
     )
     assert edges(run) == {*dvc_edges(finished), ("evaluate", "promote"), ("promote", "keep-page")}
     ((tags, name),) = [(each["tags"], each["name"]) for each in ask("/flow_runs/filter", run)]
