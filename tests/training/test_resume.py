@@ -34,7 +34,7 @@ def workspace(root: Path) -> Path:
     optim = {**MUON, "cooldown_fraction": 0.0, "matrix_learning_rate": 0.1}
     made = make_workspace(
         root,
-        train={**TRAIN, "steps": 250},
+        train={**TRAIN, "steps": 240},
         model={**MODERN, "dropout": 0.1},
         optim=optim,
         curve={**CURVE, "points": 25},
