@@ -33,7 +33,8 @@ def ruled(judge: Judge, version: "Version", champion: "Version | None") -> Rulin
         return Ruling(False, f"it was rolled back: {version.tags[WITHDRAWN]}")
     ruling = judge(version, champion)
     if ruling.wins and champion is None:
-        return replace(ruling, because=f"{ruling.because}, and there was no champion yet")
+        said, mark, caveat = ruling.because.partition("; ")  # what the interval does not cover comes last
+        return replace(ruling, because=f"{said}, and there was no champion yet{mark}{caveat}")
     return ruling
 
 

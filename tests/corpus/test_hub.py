@@ -131,6 +131,7 @@ def test_no_more_is_asked_for_than_a_limit_needs(hub: Hub, tmp_path: Path) -> No
     assert not any("train-00001" in request for request in hub.requests)
 
 
+@pytest.mark.load
 def test_a_killed_download_goes_on(hub: Hub, tmp_path: Path) -> None:
     process = start(tmp_path, hub, {"source": SOURCE, "text": "query"})
     try:

@@ -202,6 +202,7 @@ def test_killed_in_mid_stream_over_http(uninterrupted: Path, source: list[str], 
     assert_same(root, uninterrupted)
 
 
+@pytest.mark.load
 def test_killed_in_mid_stream_from_s3(uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with s3_server() as server:
         for name, value in server.environment.items():
@@ -213,6 +214,7 @@ def test_killed_in_mid_stream_from_s3(uninterrupted: Path, tmp_path: Path, monke
     assert_same(root, uninterrupted)
 
 
+@pytest.mark.load
 def test_the_baseline_trains_on_the_same_stream_with_two_ranks_as_with_one(source: list[str], tmp_path: Path) -> None:
     root = workspace(tmp_path, source, train={**TRAIN, "steps": 20}, curve={**CURVE, "points": 2})
     assert run_stage_here("baseline", root) == 0

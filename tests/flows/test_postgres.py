@@ -11,7 +11,7 @@ from tests.support.cluster import cluster_in
 from tests.support.postgres import PROGRAMS, postgres
 
 
-@pytest.mark.load  # ask for it after a change of flows/services/database.py
+@pytest.mark.load  # after a change of flows/services/database.py
 @pytest.mark.skipif(not PROGRAMS, reason="no PostgreSQL here: apt-get install postgresql")
 def test_several_workers_on_postgresql(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with postgres() as address:

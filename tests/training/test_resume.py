@@ -120,7 +120,13 @@ def test_killed_at_random_steps_and_while_writing(tmp_path: Path, uninterrupted:
     assert not list(scratch.glob("train/*"))
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 75)], ids=["lost", "evicted"])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        pytest.param(signal.SIGKILL, -9, id="lost", marks=pytest.mark.load),
+        pytest.param(signal.SIGTERM, 75, id="evicted"),
+    ],
+)
 def test_another_machine_goes_on_from_s3(number: int, code: int, tmp_path: Path, uninterrupted: Path) -> None:
     with s3_server() as server:
         environment = {**server.environment, "GPTCORE_CHECKPOINTS": f"s3://{BUCKET}/runs"}

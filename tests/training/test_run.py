@@ -78,7 +78,7 @@ def test_its_state_stays_until_the_result_is_recorded(tmp_path: Path, uninterrup
     assert list((root / "data/scratch/train").iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.load), signal.SIGTERM])
 def test_a_stop_signal_leaves_a_checkpoint_and_exit_code_75(
     tmp_path: Path, uninterrupted: dict[str, str], number: signal.Signals
 ) -> None:
