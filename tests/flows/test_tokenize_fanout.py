@@ -12,6 +12,7 @@ from tests.support.corpora import prose, write_corpus
 from tests.support.engine import run_stage_here
 
 
+@pytest.mark.load
 def test_a_cluster_of_two_workers_gives_the_same_bytes(
     tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

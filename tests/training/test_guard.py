@@ -138,6 +138,7 @@ def test_a_spike_is_measured_from_the_mean_of_twenty_losses() -> None:
     assert guard.accepts(100.0, 0.0) and not guard.accepts(math.inf, 0.0)
 
 
+@pytest.mark.load
 def test_killed_after_going_back_it_ends_the_same_to_the_bit(tmp_path: Path) -> None:
     params = {"train": {**TRAIN, "steps": 250, "spike_nats": 2.0}, "model": {**MODERN, "dropout": 0.1}}
     whole, killed = (make_workspace(tmp_path / name, **params) for name in ("whole", "killed"))
