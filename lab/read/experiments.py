@@ -18,6 +18,7 @@ from tasks.workspace.clone import git
 from tasks.workspace.workspace import plain_name
 
 BITS = "model.bits_per_byte"
+SPLIT = ("val_fraction", "test_fraction", "val_split", "seed")
 INTERVALS = "data/evaluation/intervals.json"
 Bounds = tuple[float, float]
 
@@ -60,10 +61,18 @@ def table(
     found["baseline_high"] = [bounds.get(name, (None, None))[1] for name in found.index]
     champion = found.loc[found["is_champion"], BITS]
     found["against_champion"] = found[BITS] - (champion.iloc[0] if len(champion) else float("nan"))
+    text = known.get(str(champion.index[0])) if len(champion) else None
+    alike = [text is not None and name in known and _text(known[name]) == _text(text) for name in found.index]
+    found.loc[[not each for each in alike], "against_champion"] = float("nan")
     flops = {name: cost.flops(each.params, each.metrics.get("model.tokens")) for name, each in known.items()}
     found["tera_flops"] = [None if (each := flops.get(name)) is None else each / 1e12 for name in found.index]
     found = found.astype({"state": object, "aliases": object}).fillna({"state": "", "aliases": ""})
     return found.astype(dict.fromkeys(("baseline_low", "baseline_high", "tera_flops"), float))
+
+
+def _text(experiment: Experiment) -> tuple[Any, ...]:
+    """What decides on the validation text: figures on two texts do not compare."""
+    return experiment.outputs.get("data/raw"), *(experiment.params.get(f"tokenize.{each}") for each in SPLIT)
 
 
 def matching(table: pd.DataFrame, words: Sequence[str]) -> pd.DataFrame:

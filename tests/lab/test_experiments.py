@@ -34,6 +34,8 @@ def test_runs_beside_their_baseline_and_the_champion(known: dict[str, Experiment
     found = table(known, {"calm-fox": (-0.2, -0.1)}, [failed], versions)
     assert found.index.tolist() == ["calm-fox", "old-owl", "swift-otter", "lost-cause"]
     assert found["against_champion"].tolist()[:3] == [-0.25, 0.0, 0.25]
+    known["calm-fox"].outputs["data/raw"] = "of another corpus"
+    assert table(known, {}, [], versions)["against_champion"].isna().tolist() == [True, False, False]
     assert found.loc["calm-fox", ["baseline_low", "baseline_high"]].tolist() == [-0.2, -0.1]
     assert found["tera_flops"].notna().tolist() == [True, True, True, False]
     assert found["state"].tolist() == ["", "", "", "Failed"]
