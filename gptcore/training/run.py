@@ -92,6 +92,7 @@ class Run:
             )
         where = settings().checkpoints or self.paths.scratch
         place = open_state_store(f"{where}/{self.name}/{fingerprint(self.identity)}")
+        self.kept_models = distributed.from_first(settings().kept_models)  # every rank takes part in each
         self.kept = self.paths.scratch / "models" / self.name / fingerprint(self.identity)
         self.checkpoints = Checkpoints(place, self.identity)
         self._resume()
@@ -155,7 +156,7 @@ class Run:
         here.step, here.seconds, here.loss_sum = report.step, here.seconds + seconds, here.loss_sum + report.loss
         evaluates = _is_due(report.step, self.train.steps, self.curve.points)
         samples = _is_due(report.step, self.train.steps, self.train.samples)
-        keeps = _is_due(report.step, self.train.steps, settings().kept_models)
+        keeps = _is_due(report.step, self.train.steps, self.kept_models)
         model = self.state.model_on_first() if evaluates or samples or keeps else None
         if evaluates:
             gc.collect()
@@ -225,8 +226,8 @@ class Run:
             weights, base_sha256 = best.weights if best else None, self.train.start_sha256
             write_results(self.folder, model, weights, self.tokenizer, self.progressed, self.lora, base_sha256)
             self._end_resume_state()
-            if settings().kept_models:
-                print(f"{self.name}: kept {settings().kept_models} models in {self.kept}", flush=True)
+            if self.kept_models:
+                print(f"{self.name}: kept {self.kept_models} models in {self.kept}", flush=True)
         distributed.wait_for_all()
         rows = self.progressed.rows
         return TrainMetrics(
