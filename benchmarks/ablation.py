@@ -5,16 +5,15 @@ tokens. Runs with the same seed are paired. Each run is kept in data/scratch/ben
 again, the command runs only the ones that are missing.
 """
 
-import json
 import statistics
 from dataclasses import replace
 
-from cells import FIRST_SEED, FOLDER, PATHS, Cell, Cells, interval, measure
+from cells import FIRST_SEED, FOLDER, PATHS, Cells, by_seed, interval, measure, our_cell
 from contest import Contest, Measured, Medians, precisions
-from sides import Setting
 
-from gptcore.config.params import read_params
+from gptcore.config.params import read_params, validate_section
 from gptcore.errors import UserError
+from gptcore.model.config import ModelConfig
 
 WHOLE = "the whole recipe"
 ADAMW = ("optim.matrices=adamw", "optim.matrix_learning_rate=0.004", "optim.matrix_weight_decay=0.1")
@@ -36,22 +35,21 @@ PARTS = {  # without it -> overrides
     "logit soft-cap": ("model.logit_softcap=0.0",),
     "untied head": ("model.tied_head=true",),
 }
-ELSEWHERE = {"steps", "batch_tokens", "precision", "seed"}  # fields of `train` that a cell sets itself
 
 
 def report(contest: Contest, medians: Medians) -> list[str]:
     """The table's lines, the dearest part first; `medians` gets its figures."""
     cells, values, arguments = Cells(contest, FOLDER / "ablation"), read_params(PATHS.params), contest.arguments
-    whole = _whole(values, cells.vocab_size, arguments.steps, f"gptcore {arguments.precision or precisions()[-1]}")
+    model, steps = validate_section(values, "model", ModelConfig), arguments.steps or values["train"]["steps"]
+    side = f"gptcore {arguments.precision or precisions()[-1]}"
+    whole = our_cell(side, model, values, cells.vocab_size, steps)
     seeds = range(FIRST_SEED, FIRST_SEED + arguments.seeds)
     rows = {WHOLE: whole, **{part: replace(whole, recipe=whole.recipe + off) for part, off in PARTS.items()}}
     runs: dict[str, list[Measured]] = {label: [] for label in rows}
     for seed in seeds:  # so that an interrupted table has its first seed whole
         for label, cell in rows.items():
             runs[label].append(cells.run(replace(cell, seed=seed), label))
-    medians["ablation"] = {
-        f"{label}, seed {seed}": run for label, found in runs.items() for seed, run in zip(seeds, found, strict=True)
-    }
+    medians["ablation"] = by_seed(runs)
     dearest = sorted(PARTS, key=lambda part: -statistics.mean(_differences(runs[part], runs[WHOLE])))
     tokens = whole.steps * whole.size.batch_tokens
     return [
@@ -59,18 +57,6 @@ def report(contest: Contest, medians: Medians) -> list[str]:
         _row(WHOLE, runs[WHOLE], runs[WHOLE]),
         *(_row(f"without {part}", runs[part], runs[WHOLE]) for part in dearest),
     ]
-
-
-def _whole(values: dict[str, dict[str, object]], vocab_size: int, steps: int, side: str) -> Cell:
-    train = {field: value for field, value in values["train"].items() if field not in ELSEWHERE}
-    sections = {"model": values["model"], "optim": values["optim"], "train": train}
-    recipe = [f"{name}.{field}={json.dumps(value)}" for name, all_ in sections.items() for field, value in all_.items()]
-    model, batch_tokens = values["model"], int(str(values["train"]["batch_tokens"]))
-    names = ("n_layer", "n_head", "n_embd", "block_size")
-    sizes = {name: int(str(model[name])) for name in names}
-    size = Setting(**sizes, dropout=float(str(model["dropout"])), vocab_size=vocab_size,
-                   batch_size=batch_tokens // sizes["block_size"])  # fmt: skip
-    return Cell(side, size, steps or int(str(values["train"]["steps"])), tuple(recipe))
 
 
 def _differences(runs: list[Measured], whole: list[Measured]) -> list[float]:

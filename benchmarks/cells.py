@@ -7,6 +7,7 @@ import statistics
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +19,13 @@ from gptcore.closure import closure
 from gptcore.config.paths import Paths
 from gptcore.corpus.split import Split
 from gptcore.files import read_json, write_json
+from gptcore.model.config import ModelConfig
 from gptcore.tokens.token_files import open_tokens, read_meta, verify_tokens
 
 PATHS = Paths(ROOT)
 FOLDER = ROOT / "data" / "scratch" / "benchmarks"
 FIRST_SEED = 1337
+ELSEWHERE = {"steps", "batch_tokens", "precision", "seed"}  # fields of `train` that a cell sets itself
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,25 @@ class Cell:
     learning_rate: float = 0.0  # nanoGPT's
     beta2: float = 0.0  # nanoGPT's
     seed: int = FIRST_SEED
+
+
+def setting(model: ModelConfig, batch_tokens: int, vocab_size: int) -> Setting:
+    names = ("n_layer", "n_head", "n_embd", "block_size", "dropout")
+    fields = {name: getattr(model, name) for name in names}
+    return Setting(**fields, batch_size=batch_tokens // model.block_size, vocab_size=vocab_size)
+
+
+def our_cell(side: str, model: ModelConfig, values: dict[str, Any], vocab_size: int, steps: int) -> Cell:
+    """`model` with the recipe of `values`, which are those of params.yaml."""
+    train = {field: value for field, value in values["train"].items() if field not in ELSEWHERE}
+    sections = {"model": model.model_dump(), "optim": values["optim"], "train": train}
+    recipe = [f"{name}.{field}={json.dumps(value)}" for name, all_ in sections.items() for field, value in all_.items()]
+    return Cell(side, setting(model, values["train"]["batch_tokens"], vocab_size), steps, tuple(recipe))
+
+
+def by_seed(runs: dict[str, list[Measured]]) -> dict[str, Measured]:
+    """The figures of rows, whose runs are those of consecutive seeds, as a contest keeps them."""
+    return {f"{label}, seed {seed}": run for label, found in runs.items() for seed, run in enumerate(found, FIRST_SEED)}
 
 
 def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:

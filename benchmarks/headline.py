@@ -7,14 +7,12 @@ rate is the one with the lowest validation loss of the first seed, which favours
 as it ends, in data/scratch/benchmarks/headline; started again, the command runs only the cells that are missing.
 """
 
-import json
 import statistics
 from dataclasses import replace
 
 import torch
-from cells import FIRST_SEED, FOLDER, PATHS, Cell, Cells, interval, measure
+from cells import FIRST_SEED, FOLDER, PATHS, Cell, Cells, by_seed, interval, measure, our_cell, setting
 from contest import Contest, Measured, Medians, precisions
-from sides import Setting
 
 from gptcore.config.params import read_params, validate_section
 from gptcore.errors import UserError
@@ -24,7 +22,6 @@ from gptcore.model.counts import counts
 SWEEP = (1e-3, 2e-3, 4e-3, 8e-3)  # learning rates of nanoGPT
 NANOGPT = "nanoGPT"
 NO_TABLES = {"tied_head": True, "value_embeddings": False, "bigram_buckets": 0}  # what GPT-2 does not have
-ELSEWHERE = {"steps", "batch_tokens", "precision", "seed"}  # fields of `train` that a cell sets itself
 
 
 class Headline:
@@ -57,11 +54,7 @@ class Headline:
         }
         seeds = range(FIRST_SEED, FIRST_SEED + self.contest.arguments.seeds)
         runs = {label: [self._run(replace(cell, seed=seed)) for seed in seeds] for label, cell in rows.items()}
-        medians["headline"] = {
-            f"{label} ({rows[label].side}), seed {seed}": run
-            for label, found in runs.items()
-            for seed, run in zip(seeds, found, strict=True)
-        }
+        medians["headline"] = by_seed({f"{label} ({rows[label].side})": found for label, found in runs.items()})
         tokens = self.steps * self.values["train"]["batch_tokens"]
         return [
             f"{tokens:,} tokens each; nanoGPT's rates tried: {SWEEP}; ± is 95 % over {len(seeds)} seeds",
@@ -77,23 +70,11 @@ class Headline:
     def _theirs(self, model: ModelConfig, learning_rate: float) -> Cell:
         batch, tokens = self.baseline["batch_tokens"], self.steps * self.values["train"]["batch_tokens"]
         beta2 = self.baseline["optim"]["adam_betas"][1]
-        size = self._setting(model, batch)
+        size = setting(model, batch, self.vocab_size)
         return Cell(self.nanogpt, size, max(round(tokens / batch), 1), learning_rate=learning_rate, beta2=beta2)
 
     def _ours(self, model: ModelConfig) -> Cell:
-        train = {field: value for field, value in self.values["train"].items() if field not in ELSEWHERE}
-        sections = {"model": model.model_dump(), "optim": self.values["optim"], "train": train}
-        recipe = tuple(
-            f"{section}.{field}={json.dumps(value)}"
-            for section, all_ in sections.items()
-            for field, value in all_.items()
-        )
-        return Cell(self.gptcore, self._setting(model, self.values["train"]["batch_tokens"]), self.steps, recipe)
-
-    def _setting(self, model: ModelConfig, batch_tokens: int) -> Setting:
-        names = ("n_layer", "n_head", "n_embd", "block_size", "dropout")
-        fields = {name: getattr(model, name) for name in names}
-        return Setting(**fields, batch_size=batch_tokens // model.block_size, vocab_size=self.vocab_size)
+        return our_cell(self.gptcore, model, self.values, self.vocab_size, self.steps)
 
     def _fitted(self, model: ModelConfig, parameters: int) -> ModelConfig:
         """`model` in the width that has the nearest number of parameters."""

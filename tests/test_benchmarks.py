@@ -94,9 +94,13 @@ def test_the_gpu_benchmark_measures_models_of_the_same_size() -> None:
 
 
 def test_each_part_of_the_ablation_changes_the_recipe() -> None:
-    from ablation import PARTS, _whole
+    from ablation import PARTS
+    from cells import our_cell
 
-    whole = list(_whole(compose([], ROOT / "params.yaml"), 2048, 0, "gptcore float32").recipe)
+    from gptcore.model.config import ModelConfig
+
+    values: dict[str, Any] = compose([], ROOT / "params.yaml")
+    whole = list(our_cell("gptcore float32", ModelConfig(**values["model"]), values, 2048, 1).recipe)
     params = compose(whole, ROOT / "params.yaml")
     for part, off in PARTS.items():
         without = flatten(compose([*whole, *off], ROOT / "params.yaml"))
