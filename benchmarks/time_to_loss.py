@@ -3,6 +3,10 @@
 nanoGPT's CPU recipe on characters: 4 layers, 4 heads, 128 wide, block 64, batch 12, 2,000 steps. Both sides train on
 the first 90 % of the text and are evaluated on the same windows of the rest; evaluation time does not count. nanoGPT
 is in float32, all that it knows on a CPU, and ours in the processor's fastest precision; --precision sets both.
+
+With --sweep also to the loss that nanoGPT reaches at its best learning rate: by the short run's recipe and by our
+default one, each in the shortest run of LENGTHS that ends at or under that loss. A schedule decays to the end of its
+run, so a run cannot be cut short, and each length is one of its own.
 """
 
 import statistics
@@ -27,12 +31,17 @@ SPRINT = ["optim.warmup_steps=5", "optim.muon_momentum_warmup_steps=100", "optim
 SPRINT_STEPS, SPRINT_BATCH = 165, 16
 MARATHON = ["optim.embedding_learning_rate=0.15"]
 MARATHON_BATCH = 24
+DEFAULT_BATCH = 32  # the 2,048 tokens of params.yaml
+RECIPES: dict[str, tuple[int, list[str]]] = {  # sequences in a batch, overrides
+    "sprint": (SPRINT_BATCH, SPRINT), "marathon": (MARATHON_BATCH, MARATHON), "default": (DEFAULT_BATCH, []),
+}  # fmt: skip
 PUBLISHED_RATE = 1e-3
-SWEEP = (2e-3, 4e-3)
+SWEEP = (2e-3, 4e-3, 8e-3)
+LENGTHS = {"sprint": (300, 350, 400, 500, 600), "default": (300, 400, 500, 600, 800)}  # steps
 
 
 def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
-    """`setting` is `sprint` or a learning rate for nanoGPT; `sprint`, `pace` or a number of steps for us."""
+    """`setting` is `sprint` or a learning rate for nanoGPT; `pace`, or a recipe and a number of steps for us."""
     name, precision = side.split()
     tokens, vocab_size = characters()
     split = int(len(tokens) * 0.9)
@@ -41,16 +50,14 @@ def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
         rate = PUBLISHED_RATE if setting == "sprint" else float(setting)
         contestant = nanogpt_side(nanogpt_folder, _size(12, vocab_size), train, STEPS, precision, rate)
         return _trained(contestant, STEPS, val)
-    if setting == "sprint":
-        sprinter = gptcore_side("modern", _size(SPRINT_BATCH, vocab_size), train, SPRINT_STEPS, precision, SPRINT)
-        return _trained(sprinter, SPRINT_STEPS, val)
-    size = _size(MARATHON_BATCH, vocab_size)
     if setting == "pace":
-        runner = gptcore_side("modern", size, train, 1000, precision, MARATHON)
+        runner = gptcore_side("modern", _size(MARATHON_BATCH, vocab_size), train, 1000, precision, MARATHON)
         timed(runner, 20)
         return {"step_seconds": statistics.mean(timed(runner, 100))}
-    steps = int(setting)
-    return _trained(gptcore_side("modern", size, train, steps, precision, MARATHON), steps, val)
+    recipe, _, length = setting.partition(" ")
+    steps = int(length or SPRINT_STEPS)
+    batch, overrides = RECIPES[recipe]
+    return _trained(gptcore_side("modern", _size(batch, vocab_size), train, steps, precision, overrides), steps, val)
 
 
 def characters() -> tuple[Tokens, int]:
@@ -84,7 +91,7 @@ def report(medians: Medians) -> list[str]:
     (rival, nanogpt), (own, sprint) = medians["sprint"].items()
     ratio = nanogpt["seconds"] / sprint["seconds"] if sprint["val_loss"] <= nanogpt["val_loss"] else 0.0
     pace = contest.child(own, "pace")
-    marathon = contest.child(own, str(int(0.97 * nanogpt["seconds"] / pace["step_seconds"])))
+    marathon = contest.child(own, f"marathon {int(0.97 * nanogpt['seconds'] / pace['step_seconds'])}")
     lines = [
         _line(f"{rival}, its published recipe", nanogpt),
         _line(f"{own}, as soon as it is there", sprint),
@@ -93,10 +100,26 @@ def report(medians: Medians) -> list[str]:
     if contest.arguments.sweep:
         sweep = {rate: contest.child(rival, str(rate)) for rate in SWEEP}
         lines += [_line(f"{rival} at a learning rate of {rate}", each) for rate, each in sweep.items()]
+        lines += _to(min([nanogpt, *sweep.values()], key=lambda each: each["val_loss"]), own)
     if not ratio:
         lines.append("the short run ended above nanoGPT's loss: no ratio")
     difference = marathon["val_loss"] - nanogpt["val_loss"]
     return [*lines, f"loss difference in the same time: {difference:.3f}", f"ratio: {ratio:.2f}"]
+
+
+def _to(goal: Measured, own: str) -> list[str]:
+    """How soon each recipe reaches the loss of `goal`, nanoGPT at its best rate."""
+    lines = []
+    for recipe, lengths in LENGTHS.items():
+        for steps in lengths:
+            run = contest.child(own, f"{recipe} {steps}")
+            if run["val_loss"] <= goal["val_loss"]:
+                lines.append(_line(f"{own}, {recipe} recipe, to nanoGPT's best-rate loss", run))
+                lines.append(f"ratio to the best-rate loss, {recipe} recipe: {goal['seconds'] / run['seconds']:.2f}")
+                break
+        else:
+            lines.append(f"{own}, {recipe} recipe: {lengths[-1]} steps end above nanoGPT's best-rate loss")
+    return lines
 
 
 def _line(name: str, measured: Measured) -> str:

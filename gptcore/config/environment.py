@@ -21,7 +21,7 @@ VARIABLES = (
     "GPTCORE_TRACKERS", "GPTCORE_TRACKING_SECONDS", "GPTCORE_WORKERS",
     # serving/keys.py and lab
     "GPTCORE_API_KEYS", "GPTCORE_LAB_TOKEN", "GPTCORE_SERVING", "GPTCORE_SERVING_KEY",
-    # training/launch.py, tasks/workspace/slots.py and flows/services
+    # ranks/launch.py, tasks/workspace/slots.py and flows/services
     "GPTCORE_LAUNCHER_PID", "GPTCORE_SLOTS", "GPTCORE_POSTGRES", "GPTCORE_WEBHOOK",
 )  # fmt: skip
 OF_KUBERNETES = re.compile(r".*_(SERVICE_(HOST|PORT\w*)|PORT(_\d+_\w+)?)")  # for a service named gptcore-...

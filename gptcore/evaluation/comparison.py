@@ -25,6 +25,7 @@ from gptcore.evaluation.positions import write_positions
 from gptcore.evaluation.retained import compare_retained
 from gptcore.evaluation.tally import Sums
 from gptcore.files import write_json
+from gptcore.ranks.distributed import is_first
 from gptcore.tokens.token_files import INDEX, open_tokens, prompt_tokens, read_index, verify_tokens
 from gptcore.tokens.tokenizer import require_tokenizer
 
@@ -33,7 +34,7 @@ def compare(paths: Paths, config: EvaluateConfig) -> EvaluateMetrics:
     """Measure data/model and data/baseline on the same text; draws their curves. Raises UserError.
 
     Windows are the same too, unless the baseline has another tokenizer. With a start, it and the model are
-    also measured on the start's own text.
+    also measured on the start's own text. Ranks share the windows, and the first one writes.
     """
     meta = verify_tokens(paths.tokens)
     index = read_index(paths.tokens, "val")
@@ -54,12 +55,13 @@ def compare(paths: Paths, config: EvaluateConfig) -> EvaluateMetrics:
         kept = joined(*each)
         bounds = _intervals_across(kept)
     retained, kept_retained, of_retained = compare_retained(paths, config)
-    write_json(paths.evaluation / "intervals.json", {**bounds, **of_retained})
-    write_json(paths.evaluation / "retained.json", kept_retained and kept_retained.model_dump())
-    write_json(paths.evaluation / "measured.json", kept.model_dump())
     curves = _curve(paths.model), _curve(paths.baseline)
-    draw_curves(paths.evaluation / "loss.png", *curves)
-    write_positions(paths.evaluation, ours.positions, theirs.positions)
+    if is_first():
+        write_json(paths.evaluation / "intervals.json", {**bounds, **of_retained})
+        write_json(paths.evaluation / "retained.json", kept_retained and kept_retained.model_dump())
+        write_json(paths.evaluation / "measured.json", kept.model_dump())
+        draw_curves(paths.evaluation / "loss.png", *curves)
+        write_positions(paths.evaluation, ours.positions, theirs.positions)
     return EvaluateMetrics(
         model=model,
         baseline=baseline,

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 
 from gptcore.model.gpt import GPT
 from gptcore.progress import Progress
+from gptcore.ranks.distributed import gathered, share
 from gptcore.tokens.packing import UNCOUNTED, PackedWindows, Rows, whole_windows
 from gptcore.tokens.token_files import PairTokens, Tokens
 
@@ -20,14 +22,15 @@ LOGITS_AT_ONCE = 1 << 28  # 1 GiB in float32; 64 windows of GPT-2's context and 
 
 
 def window_losses(
-    model: GPT, tokens: Tokens, window: int, at_most: int = 0
+    model: GPT, tokens: Tokens, window: int, at_most: int = 0, shared: bool = False
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Summed loss (nats) and number of targets of each window of `window` tokens; covers every token but the first.
 
     `at_most` > 0 takes that many full windows, spread evenly. Of prompts and responses, the responses are the targets,
-    in packed windows. Restores the model's training or evaluation mode.
+    in packed windows. With `shared`, every rank calls this, scores its share, and gets all. Restores the model's
+    training or evaluation mode.
     """
-    losses, counts = list[NDArray[np.float64]](), list[NDArray[np.int64]]()
+    losses, counts = [np.zeros(0)], [np.zeros(0, np.int64)]
     if isinstance(tokens, PairTokens):
         pairs = whole_windows(tokens, window)
         numbers = np.arange(len(pairs))
@@ -38,8 +41,8 @@ def window_losses(
             losses.append(loss.sum(1).numpy())
             counts.append((rows.targets >= 0).sum(1))
 
-        each_packed_batch(model, pairs, numbers, add_packed)
-        return np.concatenate(losses), np.concatenate(counts)
+        each_packed_batch(model, pairs, numbers[share(len(numbers))] if shared else numbers, add_packed)
+        return _joined(losses, shared), _joined(counts, shared)
     starts = np.arange(0, len(tokens) - 1, window)
     if at_most and at_most < len(starts):
         starts = starts[: (len(tokens) - 1) // window]
@@ -50,8 +53,13 @@ def window_losses(
         losses.append((loss * real).sum(1).numpy())
         counts.append(real.sum(1).numpy())
 
-    each_batch(model, tokens, starts, window, add)
-    return np.concatenate(losses), np.concatenate(counts)
+    each_batch(model, tokens, starts[share(len(starts))] if shared else starts, window, add)
+    return _joined(losses, shared), _joined(counts, shared)
+
+
+def _joined(parts: list[NDArray[Any]], shared: bool) -> NDArray[Any]:
+    joined = np.concatenate(parts)
+    return gathered(joined) if shared else joined
 
 
 def products_in(device: torch.device) -> torch.dtype:

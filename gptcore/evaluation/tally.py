@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from gptcore.evaluation.losses import each_batch, each_packed_batch, products_in
 from gptcore.model.gpt import GPT
 from gptcore.progress import Progress
+from gptcore.ranks.distributed import gathered, share, total
 from gptcore.tokens.packing import Rows, whole_windows
 from gptcore.tokens.token_files import PairTokens, Tokens
 
@@ -46,10 +47,11 @@ def tally(
     """Score every token but the first once, with at least `block_size - stride` tokens before it in its window.
 
     The first `block_size` tokens of the split have as many as there are. Of prompts and responses, score the
-    responses alone, each token with what is before it in its own record; windows do not overlap then.
+    responses alone, each token with what is before it in its own record; windows do not overlap then. Every rank calls
+    this, scores its share of the windows, and gets the sums of all.
     """
     document_starts = np.ascontiguousarray(document_starts)  # a column of a file; searches would copy it each time
-    window_losses, window_tokens = list[NDArray[np.float64]](), list[NDArray[np.int64]]()
+    window_losses, window_tokens = [np.zeros(0)], [np.zeros(0, np.int64)]
     documents = Sums(np.zeros(len(document_starts)), np.zeros(len(document_starts), np.int64))
     positions = Sums(np.zeros(block_size), np.zeros(block_size, np.int64))
 
@@ -83,7 +85,12 @@ def tally(
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         if isinstance(tokens, PairTokens):
             pairs = whole_windows(tokens, block_size)
-            each_packed_batch(model, pairs, np.arange(len(pairs)), add_packed, progress)
+            each_packed_batch(model, pairs, np.arange(len(pairs))[share(len(pairs))], add_packed, progress)
         else:
-            each_batch(model, tokens, window_starts(len(tokens), block_size, stride), block_size, add, progress)
-    return Tally(Sums(np.concatenate(window_losses), np.concatenate(window_tokens)), documents, positions)
+            windows = window_starts(len(tokens), block_size, stride)
+            each_batch(model, tokens, windows[share(len(windows))], block_size, add, progress)
+    for each in (documents, positions):
+        total(torch.from_numpy(each.losses))
+        total(torch.from_numpy(each.tokens))
+    windows_sums = Sums(gathered(np.concatenate(window_losses)), gathered(np.concatenate(window_tokens)))
+    return Tally(windows_sums, documents, positions)

@@ -45,8 +45,8 @@ class TokenBudget(View):
 
 
 def baseline(baseline: BaselineConfig, train: TokenBudget, curve: CurveConfig, paths: Paths) -> Metrics:
+    from gptcore.ranks.distributed import is_first
     from gptcore.stages.taken import TakenMetrics, take, take_start
-    from gptcore.training.distributed import is_first
     from gptcore.training.run import Run
 
     if baseline.source == START:
@@ -69,6 +69,6 @@ def baseline(baseline: BaselineConfig, train: TokenBudget, curve: CurveConfig, p
 
 
 if __name__ == "__main__":
-    from gptcore.training.distributed import start_ranks
+    from gptcore.ranks.start import start_ranks
 
     run_stage(baseline, start_ranks)

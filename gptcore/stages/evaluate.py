@@ -14,4 +14,6 @@ def evaluate(evaluate: EvaluateConfig, paths: Paths) -> EvaluateMetrics:
 
 
 if __name__ == "__main__":
-    run_stage(evaluate)
+    from gptcore.ranks.start import start_ranks
+
+    run_stage(evaluate, start_ranks)

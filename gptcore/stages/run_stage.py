@@ -30,7 +30,7 @@ def run_stage(stage: Callable[..., Metrics], start_ranks: Callable[[str], None] 
     """Run a stage in the current folder. Exits with 2 on a user error, 69 when an external service does not respond,
     75 when stopped.
 
-    `start_ranks` (training/distributed.py) makes this process one of several ranks; the first one writes the metrics.
+    `start_ranks` (ranks/start.py) makes this process one of several ranks; the first one writes the metrics.
     """
     paths = Paths(Path.cwd())
     name = stage.__name__

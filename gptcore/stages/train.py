@@ -16,6 +16,6 @@ def train(
 
 
 if __name__ == "__main__":
-    from gptcore.training.distributed import start_ranks
+    from gptcore.ranks.start import start_ranks
 
     run_stage(train, start_ranks)

@@ -32,7 +32,8 @@ class FastEncoder:
     _gigatoken: Gigatoken
 
     def __init__(self, tokens: tuple[bytes, ...], scheme: str) -> None:
-        self.tokens, self.scheme = tokens, scheme
+        self.scheme = scheme
+        self._ranks = b"".join(b"%s %d\n" % (base64.b64encode(token), rank) for rank, token in enumerate(tokens))
         self._load()
 
     @classmethod
@@ -62,7 +63,7 @@ class FastEncoder:
 
     def _load(self) -> None:
         with NamedTemporaryFile(suffix=".tiktoken") as file:
-            file.writelines(b"%s %d\n" % (base64.b64encode(token), rank) for rank, token in enumerate(self.tokens))
+            file.write(self._ranks)
             file.flush()
             self._gigatoken = Gigatoken.from_tiktoken(file.name, pretokenizer=self.scheme)
         self._gigatoken.encode(b" ")  # fills in what it has put off

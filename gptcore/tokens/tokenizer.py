@@ -25,6 +25,7 @@ Kind = Literal["bpe", "gpt2", "cl100k_base", "o200k_base", "char", "byte", "sent
 END_OF_TEXT: Final = "<|endoftext|>"
 BYTES = tuple(bytes([value]) for value in range(256))
 CHARACTER_PATTERN = r"(?s)."
+IDS_AT_ONCE = 1 << 15
 # tiktoken's version of GPT-2's pattern: it splits identically, but without backtracking over long runs
 GPT2_PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
 # OpenAI's split patterns; the first two lines of o200k match words that end in lowercase letters and in capitals
@@ -135,12 +136,16 @@ class Tokenizer:
         if self.library:
             return self.decode(ids).encode() == text
         joined, starts, lengths = self._table
-        sizes = lengths[ids]
-        if sizes.sum() != len(text):
-            return False
-        firsts = np.cumsum(sizes, dtype=np.int32) - sizes
-        sources = np.repeat(starts[ids] - firsts, sizes) + np.arange(len(text), dtype=np.int32)
-        return bool((joined[sources] == np.frombuffer(text, np.uint8)).all())
+        expected, at = np.frombuffer(text, np.uint8), 0
+        for first in range(0, len(ids), IDS_AT_ONCE):  # what a pass needs stays in the processor's cache
+            some = ids[first : first + IDS_AT_ONCE]
+            sizes = lengths[some]
+            ends = np.cumsum(sizes, dtype=np.int32)
+            sources = np.repeat(starts[some] - (ends - sizes), sizes) + np.arange(ends[-1], dtype=np.int32)
+            if not np.array_equal(joined[sources], expected[at : at + len(sources)]):
+                return False
+            at += len(sources)
+        return at == len(text)
 
     def save(self, path: Path) -> None:
         write_text(path, self.to_json())

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gptcore.errors import UserError
-from gptcore.training import distributed
+from gptcore.ranks import distributed
 from gptcore.training.host_copy import HostCopy
 from gptcore.training.sharding import in_parts
 

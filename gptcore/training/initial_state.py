@@ -14,9 +14,9 @@ from gptcore.model.fill import fill
 from gptcore.model.folder import load_export
 from gptcore.model.gpt import GPT
 from gptcore.model.lora_config import LoraConfig
+from gptcore.ranks import distributed
 from gptcore.tokens.token_files import PairTokens, document_starts, open_tokens, read_meta
 from gptcore.tokens.tokenizer import Tokenizer
-from gptcore.training import distributed
 from gptcore.training.config import OptimConfig, TrainConfig
 from gptcore.training.micro_batch import largest_micro_batch, require_memory, useful_micro_batch
 from gptcore.training.pair_batches import pair_batches

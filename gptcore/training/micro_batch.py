@@ -12,7 +12,8 @@ from gptcore.model.attention import floats_per_score
 from gptcore.model.config import ModelConfig
 from gptcore.model.counts import counts
 from gptcore.model.lora import trained
-from gptcore.training import distributed, sharding
+from gptcore.ranks import distributed
+from gptcore.training import sharding
 from gptcore.training.memory import memory_bytes
 from gptcore.training.train import TrainState
 

@@ -11,7 +11,7 @@ from torch.amp import GradScaler
 from gptcore.model.gpt import GPT
 from gptcore.model.lora import trained
 from gptcore.model.lora_config import LoraConfig
-from gptcore.training import distributed
+from gptcore.ranks import distributed
 from gptcore.training.config import OptimConfig
 from gptcore.training.sharding import laid_out_as, own_part, whole
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from gptcore.config.paths import Paths
 from gptcore.corpus.documents import read_documents
 from gptcore.errors import UserError
+from gptcore.ranks import distributed
 from gptcore.tokens.packing import PackedWindows, beginnings, with_targets
 from gptcore.tokens.token_files import INDEX, PairTokens, read_index
-from gptcore.training import distributed
 from gptcore.training.batches import Batch
 from gptcore.training.config import Order
 

@@ -12,8 +12,9 @@ from gptcore.config.paths import Paths
 from gptcore.config.settings import settings
 from gptcore.errors import Stopped, UserError
 from gptcore.files import read_sums
+from gptcore.ranks import distributed
 from gptcore.tracking.outbox import Outbox
-from gptcore.training import distributed, sharding
+from gptcore.training import sharding
 from gptcore.training.hardware import peak_flops_per_second
 from gptcore.training.memory import peak_bytes
 from gptcore.training.train import StepReport, TrainState

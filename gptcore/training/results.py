@@ -12,8 +12,8 @@ from gptcore.model.folder import save_export
 from gptcore.model.gpt import GPT
 from gptcore.model.lora import merged_weights, trained
 from gptcore.model.lora_config import LoraConfig
+from gptcore.ranks import distributed
 from gptcore.tokens.tokenizer import Tokenizer
-from gptcore.training import distributed
 from gptcore.training.checkpoint import Progressed
 from gptcore.training.hardware import hardware
 from gptcore.weights.adapter import write_adapter

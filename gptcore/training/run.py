@@ -23,9 +23,10 @@ from gptcore.model.gpt import GPT
 from gptcore.model.lora import merged, trained
 from gptcore.model.lora_config import LoraConfig
 from gptcore.progress import Progress
+from gptcore.ranks import distributed
 from gptcore.tokens.token_files import open_tokens, read_meta, stream_sha256, verify_tokens
 from gptcore.tokens.tokenizer import Tokenizer
-from gptcore.training import distributed, sharding
+from gptcore.training import sharding
 from gptcore.training.checkpoint import Checkpoints, Progressed, fingerprint
 from gptcore.training.config import CurveConfig, OptimConfig, TrainConfig, TrainMetrics
 from gptcore.training.initial_state import make_ready, new_state
@@ -183,7 +184,7 @@ class Run:
             "tokens": report.step * self.train.batch_tokens,
             "learning_rate_factor": report.learning_rate_factor,
             "train_loss": here.loss_sum / since,
-            "val_loss": distributed.from_first(self._val_loss(model) if model else None),
+            "val_loss": self._val_loss(model),
             "seconds": here.seconds,
         })  # fmt: skip
         here.loss_sum = 0.0
@@ -195,10 +196,17 @@ class Run:
         rows = self.progressed.rows
         return bool(rows) and rows[-1]["val_loss"] <= self.train.target_loss
 
-    def _val_loss(self, model: GPT) -> float:
-        with self.state.autocast(), torch.compiler.set_stance("force_eager"):
-            losses, counts = window_losses(model, self.val_tokens, self.curve.block_size, self.curve.windows)
-        return float(losses.sum() / counts.sum())
+    def _val_loss(self, model: GPT | None) -> float:
+        """Ranks that have the whole model share the windows. Of a sharded one, the first rank has `model`, gathered."""
+        shared = not sharding.in_parts(self.state.model.wte.weight)
+        model = self.state.model if shared else model
+        loss = None
+        if model:
+            with self.state.autocast(), torch.compiler.set_stance("force_eager"):
+                wanted = (self.curve.block_size, self.curve.windows)
+                losses, counts = window_losses(model, self.val_tokens, *wanted, shared)
+            loss = float(losses.sum() / counts.sum())
+        return float(distributed.from_first(loss))
 
     def _sample(self, model: GPT, step: int) -> None:
         wish = Wish(self.train.sample_tokens, Sampling(top_k=50, seed=self.train.seed), slides=True)

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from gptcore.config.settings import settings
 from gptcore.model.gpt import GPT
-from gptcore.training.distributed import count, count_here, is_first
+from gptcore.ranks.distributed import count, count_here, is_first
 
 
 def wrap(model: GPT, device: torch.device, compiler: str | None, dtype: torch.dtype = torch.float32) -> nn.Module:

@@ -3,7 +3,7 @@
 import signal
 from types import FrameType
 
-from gptcore.training import distributed
+from gptcore.ranks import distributed
 
 
 class StopRequest:

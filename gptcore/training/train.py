@@ -15,8 +15,9 @@ from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 from gptcore.model.lora import adapt, trained
 from gptcore.model.lora_config import LoraConfig
+from gptcore.ranks import distributed
 from gptcore.tokens.token_files import Tokens
-from gptcore.training import distributed, sharding
+from gptcore.training import sharding
 from gptcore.training.batches import Batch, Batches, BatchSource, prepared
 from gptcore.training.config import OptimConfig, Precision, TrainConfig
 from gptcore.training.guard import STEPS_BETWEEN_COPIES, Copy, Guard, SkippedBatch

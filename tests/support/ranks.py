@@ -15,10 +15,14 @@ from safetensors.torch import save_file
 
 from gptcore.config.settings import settings
 from gptcore.errors import UserError
+from gptcore.evaluation.losses import window_losses
+from gptcore.evaluation.tally import tally
 from gptcore.model.gpt import GPT
+from gptcore.ranks import distributed
+from gptcore.ranks.start import start_ranks
 from gptcore.tokens.packing import PackedWindows, beginnings
 from gptcore.tokens.token_files import PairTokens
-from gptcore.training import distributed, sharding
+from gptcore.training import sharding
 from gptcore.training.guard import Copy
 from gptcore.training.optim import Muon
 from gptcore.training.pair_batches import PairBatches
@@ -35,6 +39,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, int]] = {
 }
 BEGUN = ("gpt2-ddp", "modern-fsdp")  # with the weights of another model
 STEPS, ROWS = 6, 3  # rows divide unevenly over two ranks
+LENGTHS = (1_501, 9)  # of texts to evaluate: windows of which ranks have unlike numbers, and a single one
 # what wraps the blocks: sharding, recomputed activations, the sliding window, a compiler that needs none of C++
 Wrapping = tuple[str, bool, int, str | None]
 RECOMPUTES, WINDOWS, COMPILERS = (False, True), (0, 8), (None, "aot_eager")
@@ -103,12 +108,27 @@ def wrapped(recomputes: bool, window: int, compiler: str | None) -> torch.Tensor
     return torch.cat([torch.tensor(losses), *(each.detach().flatten() for each in weights)])
 
 
+def evaluated(n_tokens: int) -> dict[str, torch.Tensor]:
+    """The sums of all windows, of a text and of pairs, by stage and curve: what a model says of `n_tokens` tokens."""
+    model, window = GPT(model_config(MODERN), 50, seed=3), 16
+    text, starts = some_tokens(n_tokens), np.arange(0, n_tokens, 50)
+    pairs = windows().tokens
+    found = {}
+    for name, tokens, begins in (("text", text, starts), ("pairs", pairs, pairs.documents)):
+        losses = tally(model, tokens, begins, window, window if name == "pairs" else 8)
+        for part in ("windows", "documents", "positions"):
+            sums = getattr(losses, part)
+            found |= {f"{name}/{part}/losses": sums.losses, f"{name}/{part}/tokens": sums.tokens}
+        found[f"{name}/curve"], found[f"{name}/curve/tokens"] = window_losses(model, tokens, window, 5, shared=True)
+    return {name: torch.from_numpy(each) for name, each in found.items()}
+
+
 def name_of(wrapping: Wrapping) -> str:
     return "-".join(map(str, wrapping))
 
 
 def main(folder: Path) -> None:
-    distributed.start_ranks("ranks")
+    start_ranks("ranks")
     for case, (_, _, kind, _) in CASES.items():
         os.environ["GPTCORE_SHARDING"] = kind
         settings.cache_clear()
@@ -122,6 +142,10 @@ def main(folder: Path) -> None:
         found[name_of(wrapping)] = wrapped(*wrapping[1:])
     if distributed.is_first():
         save_file(found, folder / "wrapped.safetensors")
+    for n_tokens in LENGTHS:
+        tensors = evaluated(n_tokens)
+        if distributed.is_first():
+            save_file(tensors, folder / f"evaluated-{n_tokens}.safetensors")
     try:
         state_of("gpt2-ddp", rows=1)
     except UserError as error:

@@ -16,11 +16,23 @@ import torch
 from safetensors.torch import load_file
 
 from gptcore.config.settings import settings
+from gptcore.ranks.start import start_ranks
 from gptcore.stages.run_stage import run_stage
 from gptcore.stages.train import train
-from gptcore.training.distributed import start_ranks
 from tests.support.engine import REPOSITORY, TRAIN, make_workspace, run_stage_here, start_stage
-from tests.support.ranks import CASES, COMPILERS, RECOMPUTES, WINDOWS, WRAPPINGS, Wrapping, name_of, trained, wrapped
+from tests.support.ranks import (
+    CASES,
+    COMPILERS,
+    LENGTHS,
+    RECOMPUTES,
+    WINDOWS,
+    WRAPPINGS,
+    Wrapping,
+    evaluated,
+    name_of,
+    trained,
+    wrapped,
+)
 from tests.support.scratch import wait_until
 
 STEPS = 60
@@ -77,6 +89,15 @@ def test_whatever_wraps_the_blocks_the_weights_are_the_same(
     else:
         found = load_file(two_ranks / "wrapped.safetensors")[name_of(wrapping)]
     torch.testing.assert_close(found, plain[window], atol=2e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("n_tokens", LENGTHS)
+def test_two_ranks_evaluate_as_one(two_ranks: Path, n_tokens: int) -> None:
+    """Every window, document and position is counted once, in the order of one rank; a rank may have no window."""
+    together, alone = load_file(two_ranks / f"evaluated-{n_tokens}.safetensors"), evaluated(n_tokens)
+    assert together.keys() == alone.keys()
+    for name, sums in alone.items():
+        torch.testing.assert_close(together[name], sums, atol=1e-5, rtol=1e-6, msg=lambda text, n=name: f"{n}: {text}")
 
 
 def test_fewer_rows_than_ranks_get_one_line_on_each(two_ranks: Path) -> None:
