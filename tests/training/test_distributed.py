@@ -23,6 +23,8 @@ from tests.support.engine import REPOSITORY, TRAIN, make_workspace, run_stage_he
 from tests.support.ranks import CASES, COMPILERS, RECOMPUTES, WINDOWS, WRAPPINGS, Wrapping, name_of, trained, wrapped
 from tests.support.scratch import wait_until
 
+pytestmark = pytest.mark.slow
+
 STEPS = 60
 
 
