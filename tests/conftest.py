@@ -14,7 +14,8 @@ import pytest
 
 from tasks import ENVIRONMENT
 from tests.support import scratch
-from tests.support.cluster import Cluster, cluster_in
+from tests.support.cluster import Cluster, shared_cluster
+from tests.support.once import once
 from tests.support.small_disk import mounted
 
 # on a busy machine an example may take long: no test is a measurement
@@ -65,7 +66,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)  # slow first: at the end, one would run alone
+    waiting = {each.path for each in items if "cluster" in getattr(each, "fixturenames", ())}
+
+    def place(item: pytest.Item) -> int:
+        """Slow first: at the end, one would run alone. Those that wait for the cluster begin beside others."""
+        return 2 if item.get_closest_marker("slow") is None else int(item.path in waiting)
+
+    items.sort(key=place)
     needing = [item for item in items if item.get_closest_marker("gpu")]
     if not needing:
         return
@@ -82,14 +89,28 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all test processes, for what the first of them makes and nobody changes."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def cluster(
+    shared: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
     """A real Prefect server with everything deployed; tests start the workers they need.
 
-    The first test process migrates the database and deploys; the others start from a copy.
+    The first test process migrates the database, deploys and runs the flow once, if a test needs that; the others
+    start from a copy.
     """
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    with cluster_in(tmp_path_factory.mktemp("cluster"), deployed=shared / "deployed.db") as cluster:
+
+    def begin(cluster: Cluster) -> None:
+        if any("finished_template" in each.fixturenames for each in request.session.items):
+            root = shutil.copytree(request.getfixturevalue("template"), shared / "finished", symlinks=True)
+            cluster.command(root, *scratch.flow_command())
+
+    with shared_cluster(tmp_path_factory.mktemp("cluster"), shared / "prefect.db", begin) as cluster:
         yield cluster
 
 
@@ -114,31 +135,32 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def mlflow_database(shared: Path) -> Path:
     """An MLflow database with empty tables, to be copied: making one takes seconds."""
-    import mlflow
 
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
+    def make(path: Path) -> None:
+        import mlflow
+
+        mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+
+    return once(shared / "mlflow.db", make)
 
 
 @pytest.fixture(scope="session")
-def template(mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def template(mlflow_database: Path, shared: Path) -> Path:
     """A scratch project in which no stage has run, with an MLflow database that has empty tables."""
-    root = scratch.make(tmp_path_factory.mktemp("template") / "project")
-    shutil.copy(mlflow_database, root)
-    return root
+
+    def make(root: Path) -> None:
+        scratch.make(root)
+        shutil.copy(mlflow_database, root)
+
+    return once(shared / "template", make)
 
 
 @pytest.fixture(scope="session")
-def finished_template(template: Path, server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_template(cluster: Cluster, shared: Path) -> Path:
     """A scratch project in which the flow has run once."""
-    root = shutil.copytree(template, tmp_path_factory.mktemp("finished") / "project", symlinks=True)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        settle(root, server, monkeypatch)
-        scratch.run(root, *scratch.flow_command())
-    return root
+    return shared / "finished"
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,42 +32,84 @@ ROWS = [
     {"query": f"Question {n}?", "answer": {"text": f"Answer {n}."}, "language": "en" if n % 2 else "fr"}
     for n in range(300)
 ]
-READ = """
-import json, sys
+READER = """
+import itertools, json, os, sys
 from pathlib import Path
+import datasets
+from gptcore.config.paths import Paths
 from gptcore.corpus import hub, transfer
 from gptcore.corpus.corpus import Corpus, DataConfig
+from gptcore.corpus.stream import Stream, streamed_files, write_stream
 from gptcore.errors import UserError
 hub.PIECE_BYTES, transfer.RETRY_WAITS_SECONDS = 2000, (0.01,)
-for data in json.loads(sys.argv[1]):
-    try:
-        corpus = Corpus(DataConfig.model_validate_json(json.dumps(data)), Path("."), Path("scratch"))
-        answer = [document.text for document in corpus.documents()]
-    except UserError as error:
-        answer = f"{type(error).__name__}: {error}"
-    print("answer", json.dumps(answer), flush=True)
-"""
-STREAM = """
-import itertools, json, sys
-from pathlib import Path
-from gptcore.corpus.corpus import Corpus, DataConfig
-from gptcore.errors import UserError
-from gptcore.config.paths import Paths
-from gptcore.corpus.stream import Stream, files_sha256, streamed_files, write_stream
-root, data = Path("."), DataConfig.model_validate_json(sys.argv[1])
-corpus = Corpus(data, root, root / "scratch")
-try:
+def read(data, streamed):
+    corpus = Corpus(DataConfig.model_validate_json(json.dumps(data)), Path("."), Path("scratch"))
+    if streamed is None:
+        return [document.text for document in corpus.documents()]
     files = streamed_files(corpus)
     head = [document.text for document in corpus.documents()]
-    write_stream(root / "stream.json", corpus, files)
-    stream = Stream(root / "stream.json", Paths(root))
-    rest = [text for _, text in itertools.islice(stream.documents(stream.start), int(sys.argv[2]))]
-    print(json.dumps({"head": head, "rest": rest, "files": [each.address for each in files]}))
-except UserError as error:
-    print(json.dumps(f"{type(error).__name__}: {error}"))
+    write_stream(Path("stream.json"), corpus, files)
+    stream = Stream(Path("stream.json"), Paths(Path(".")))
+    rest = [text for _, text in itertools.islice(stream.documents(stream.start), streamed)]
+    return {"head": head, "rest": rest, "files": [each.address for each in files]}
+for line in sys.stdin:
+    root, environment, *asked = json.loads(line)
+    if os.fork() == 0:
+        os.chdir(root)
+        os.environ |= environment
+        try:
+            answer = read(*asked)
+        except UserError as error:
+            answer = f"{type(error).__name__}: {error}"
+        print("answer", json.dumps(answer), flush=True)
+        os._exit(0)
+    if os.wait()[1]:
+        print("answer null", flush=True)
 """
 SOURCE = f"hf://owner/name/en?revision={COMMIT}"
 QUERIES = [row["query"] for row in ROWS]
+
+
+class Reader:
+    """A process that has imported `datasets`, which takes seconds, and forks another for each data set to read.
+
+    The hub's client reads the address of the hub at import.
+    """
+
+    def __init__(self, home: Path, address: str) -> None:
+        environment = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(home), "PYTHONPATH": str(REPOSITORY)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", READER], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+
+    def send(self, root: Path, data: dict[str, Any], streamed: int | None = None, **settings: str) -> None:
+        asked = [str(root), settings, config(**data).model_dump(mode="json"), streamed]
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps(asked) + "\n")
+        self.process.stdin.flush()
+
+    def ask(self, root: Path, data: dict[str, Any], streamed: int | None = None, **settings: str) -> Any:
+        """The texts of a data set; the kept head, the next `streamed` texts and the files' URLs; or the error."""
+        self.send(root, data, streamed, **settings)
+        assert self.process.stdout
+        said = next(line for line in self.process.stdout if line.startswith("answer "))  # not of a retry
+        answer = json.loads(said.removeprefix("answer "))
+        assert answer is not None
+        return answer
+
+    def kill(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.communicate()
+
+
+@contextmanager
+def reading(home: Path, address: str) -> Iterator[Reader]:
+    reader = Reader(home, address)
+    try:
+        yield reader
+    finally:
+        reader.kill()
 
 
 @pytest.fixture(scope="module")
@@ -82,79 +125,52 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
         yield hub
 
 
-def start(root: Path, hub: Hub, *data: dict[str, Any]) -> "subprocess.Popen[str]":
-    """Use a separate process: datasets and the hub's client read the environment at import."""
-    asked = json.dumps([config(**each).model_dump(mode="json") for each in data])
-    return run(root, hub, READ, asked)
-
-
-def run(root: Path, hub: Hub, *code: str, **settings: str) -> "subprocess.Popen[str]":
-    environment = {
-        **os.environ,
-        "HF_ENDPOINT": hub.address,
-        "HF_HOME": str(root / "home"),
-        "PYTHONPATH": str(REPOSITORY),
-        **settings,
-    }
-    return subprocess.Popen(
-        [sys.executable, "-c", *code], cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
-
-
-def ask(root: Path, hub: Hub, *data: dict[str, Any]) -> list[Any]:
-    """The texts of each data set, or the error."""
-    output, trouble = start(root, hub, *data).communicate(timeout=120)
-    answers = [json.loads(line.removeprefix("answer ")) for line in output.splitlines() if line.startswith("answer ")]
-    assert len(answers) == len(data), trouble
-    return answers
+@pytest.fixture(scope="module")
+def reader(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    with reading(tmp_path_factory.mktemp("home"), hub.address) as reader:
+        yield reader
 
 
 def kept(root: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (root / "scratch").glob("*.file")}
 
 
-def test_a_template_and_a_language_of_a_data_set(hub: Hub, tmp_path: Path) -> None:
+def test_a_template_and_a_language_of_a_data_set(hub: Hub, reader: Reader, tmp_path: Path) -> None:
     data = {"source": "hf://owner/name/en", "text": "{query}\n{answer.text}", "languages": ["en"]}
     hub.faults = ["cut", 503]
-    [found] = ask(tmp_path, hub, data)
+    found = reader.ask(tmp_path, data)
     assert found == [f"{row['query']}\n{row['answer']['text']}" for row in ROWS if row["language"] == "en"]
     hub.requests = []
-    assert ask(tmp_path, hub, data) == [found]
+    assert reader.ask(tmp_path, data) == found
     assert not hub.requests, "the commit is held and all pieces are kept"
 
 
-def test_no_more_is_asked_for_than_a_limit_needs(hub: Hub, tmp_path: Path) -> None:
+def test_no_more_is_asked_for_than_a_limit_needs(hub: Hub, reader: Reader, tmp_path: Path) -> None:
     hub.requests = []
-    assert ask(tmp_path, hub, {"source": SOURCE, "text": "query", "max_documents": 3}) == [QUERIES[:3]]
+    assert reader.ask(tmp_path, {"source": SOURCE, "text": "query", "max_documents": 3}) == QUERIES[:3]
     assert len(kept(tmp_path)) == 1
     assert not any("train-00001" in request for request in hub.requests)
 
 
 @pytest.mark.load
-def test_a_killed_download_goes_on(hub: Hub, tmp_path: Path) -> None:
-    process = start(tmp_path, hub, {"source": SOURCE, "text": "query"})
-    try:
-        wait_until(lambda: bool(kept(tmp_path)))
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
+def test_a_killed_download_goes_on(hub: Hub, reader: Reader, tmp_path: Path) -> None:
+    data = {"source": SOURCE, "text": "query"}
+    with reading(tmp_path / "home", hub.address) as killed:
+        killed.send(tmp_path, data)
+        wait_until(lambda: len(kept(tmp_path)) > 1)
     before = kept(tmp_path)
-    assert ask(tmp_path, hub, {"source": SOURCE, "text": "query"}) == [QUERIES]
+    del before[max(before, key=before.__getitem__)]  # the last may lack its record
+    assert reader.ask(tmp_path, data) == QUERIES
     assert before.items() <= kept(tmp_path).items(), "what had come did not come again"
 
 
-def stream(root: Path, hub: Hub, source: str, count: int = 0, **settings: str) -> Any:
-    """The stored head, the next `count` streamed documents and the file URLs; or the error."""
-    data = config(source=source, text="query", mode="stream", max_documents=7)
-    output, trouble = run(root, hub, STREAM, data.model_dump_json(), str(count), **settings).communicate(timeout=120)
-    assert output, trouble
-    return json.loads(output.splitlines()[-1])
+def stream_of(source: str) -> dict[str, Any]:
+    return {"source": source, "text": "query", "mode": "stream", "max_documents": 7}
 
 
-def test_a_data_set_is_streamed_as_the_files_of_its_commit(hub: Hub, tmp_path: Path) -> None:
+def test_a_data_set_is_streamed_as_the_files_of_its_commit(hub: Hub, reader: Reader, tmp_path: Path) -> None:
     hub.authorizations.clear()
-    found = stream(tmp_path, hub, SOURCE, 400, HF_TOKEN="hf_secret")
+    found = reader.ask(tmp_path, stream_of(SOURCE), 400, HF_TOKEN="hf_secret")
     assert found["head"] == QUERIES[:7]
     assert found["rest"] == (QUERIES[7:] * 2)[:400]
     folder = f"{hub.address}/datasets/owner/name/resolve/{COMMIT}/en"
@@ -162,17 +178,16 @@ def test_a_data_set_is_streamed_as_the_files_of_its_commit(hub: Hub, tmp_path: P
     assert hub.authorizations == {"Bearer hf_secret"}
 
 
-def test_a_stream_of_a_data_set_needs_a_commit(hub: Hub, tmp_path: Path) -> None:
+def test_a_stream_of_a_data_set_needs_a_commit(reader: Reader, tmp_path: Path) -> None:
     said = (
         f"UserError: hf://owner/name/en moves on, and a stream must be pinned: give it a commit, now revision={COMMIT}"
     )
-    assert stream(tmp_path, hub, "hf://owner/name/en") == said
-    assert stream(tmp_path, hub, f"hf://owner/name/en?split=val&revision={COMMIT}").startswith(
-        "UserError: hf://owner/name"
-    )
+    assert reader.ask(tmp_path, stream_of("hf://owner/name/en"), 0) == said
+    refused = reader.ask(tmp_path, stream_of(f"hf://owner/name/en?split=val&revision={COMMIT}"), 0)
+    assert refused.startswith("UserError: hf://owner/name")
 
 
-def test_what_the_hub_has_not(hub: Hub, tmp_path: Path) -> None:
+def test_what_the_hub_has_not(reader: Reader, tmp_path: Path) -> None:
     lines = {
         "hf://owner/none": "UserError: hf://owner/none: the hub has no such data set, or it is private",
         "hf://owner/name/fr": "UserError: hf://owner/name: BuilderConfig 'fr' not found",
@@ -180,11 +195,12 @@ def test_what_the_hub_has_not(hub: Hub, tmp_path: Path) -> None:
         f"hf://owner/name/en?revision={'f' * 40}": "UserError: hf://owner/name has no revision ffff",
         "hf://owner/name/en": "UserError: hf://owner/name: has no field text; it has query, answer, language",
     }
-    answers = ask(tmp_path, hub, *({"source": source} for source in lines))
-    for answer, line in zip(answers, lines.values(), strict=True):
+    for source, line in lines.items():
+        answer = reader.ask(tmp_path, {"source": source})
         assert answer.startswith(line) and "\n" not in answer
 
 
 def test_no_hub(tmp_path: Path) -> None:
-    [answer] = ask(tmp_path, Hub({}, COMMIT), {"source": SOURCE})
+    with reading(tmp_path / "home", "http://127.0.0.1:9") as reader:
+        answer = reader.ask(tmp_path, {"source": SOURCE})
     assert answer.startswith("Unavailable: hf://owner/name cannot be read")

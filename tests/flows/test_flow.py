@@ -84,9 +84,8 @@ def test_workspace_of_a_failed_run_is_kept_and_told(project: Path, caplog: pytes
     assert "bad luck" in scratch.run(kept, "dvc", "repro", code=255)
 
 
-@pytest.mark.parametrize("override", ["train.stepps=3", "model=huge"])
-def test_wrong_override_is_one_line_and_nothing_made(project: Path, override: str) -> None:
-    output = scratch.run(project, *scratch.flow_command(override), code=2)
+def test_wrong_override_is_one_line_and_nothing_made(project: Path) -> None:
+    output = scratch.run(project, *scratch.flow_command("model=huge"), code=2)
     assert len(output.splitlines()) == 1
     assert output.startswith("error: ")
     assert not (project / "data").exists()

@@ -1,13 +1,12 @@
 """A private Prefect server and process workers, as `make ui` starts them, for running deployments."""
 
-import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from copy import copy
 from pathlib import Path
@@ -36,6 +35,7 @@ from prefect.settings import (
 from tasks.process.group import child_environment
 from tests.support import scratch
 from tests.support.faulty_proxy import Fault, Plan, faulty_proxy
+from tests.support.once import alone
 
 
 def free_port() -> int:
@@ -57,6 +57,7 @@ class Cluster:
             "PREFECT_SERVER_API_PORT": str(self.port),
             "PREFECT_WORKER_QUERY_SECONDS": "0.5",
             "PYTHONPATH": str(scratch.CHECKOUT),
+            "MLFLOW_TRACKING_URI": "",  # MLflow sets it in a test process
             **(settings or {}),
         }
 
@@ -222,27 +223,34 @@ def copy_database(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def cluster_in(home: Path, settings: dict[str, str] | None = None, deployed: Path | None = None) -> Iterator[Cluster]:
-    """A running cluster, stopped when the block ends, with what any machine can run deployed.
-
-    `deployed`: a database with everything deployed that the first of several processes leaves for the others, which
-    wait for it.
-    """
+def cluster_in(home: Path, settings: dict[str, str] | None = None) -> Iterator[Cluster]:
+    """A running cluster, stopped when the block ends, with what any machine can run deployed."""
     cluster = Cluster(home, settings)
     try:
-        if deployed is None:
+        cluster.start()
+        cluster.deploy()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@contextmanager
+def shared_cluster(home: Path, begun: Path, begin: Callable[[Cluster], object]) -> Iterator[Cluster]:
+    """A running cluster, stopped when the block ends, with all pools deployed and what `begin` has done to it.
+
+    `begun`: its database at this moment. The first of several processes leaves it for the others, which wait for it.
+    """
+    cluster, is_first = Cluster(home), False
+    try:
+        with alone(begun):
+            if is_first := not begun.exists():
+                cluster.start()
+                cluster.deploy("gpu", "gpu-docker", "gpu-kubernetes")
+                begin(cluster)
+                copy_database(home / "prefect.db", begun)
+        if not is_first:
+            copy_database(begun, home / "prefect.db")
             cluster.start()
-            cluster.deploy()
-        else:
-            with deployed.with_suffix(".lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                if deployed.exists():
-                    copy_database(deployed, home / "prefect.db")
-                    cluster.start()
-                else:
-                    cluster.start()
-                    cluster.deploy("gpu", "gpu-docker", "gpu-kubernetes")
-                    copy_database(home / "prefect.db", deployed)
         yield cluster
     finally:
         cluster.stop()

@@ -1,4 +1,4 @@
-"""`python -m MODULE` without its imports: forked from a process that has imported torch and the stages already.
+"""`python -m MODULE WORDS` without its imports: forked from a process that has imported torch and the stages already.
 
 A trainer of a test runs for a second and would import torch for three. The forked process is like a started one in all
 that tests look at: a process of its own, with its own folder, environment, output, signals and exit code.
@@ -23,11 +23,11 @@ CONTEXT.set_forkserver_preload(["gptcore.stages.baseline", "gptcore.training.run
 class Forked:
     """A process with the methods of `subprocess.Popen` that tests use; its output is one text, read at its end."""
 
-    def __init__(self, module: str, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, module: str, folder: Path, environment: dict[str, str], *words: str) -> None:
         descriptor, name = tempfile.mkstemp(prefix="output-")
         os.close(descriptor)
         self.output = Path(name)
-        self.process = CONTEXT.Process(target=_run, args=(module, str(folder), environment, name))
+        self.process = CONTEXT.Process(target=_run, args=(module, words, str(folder), environment, name))
         self.process.start()
         assert self.process.pid
         self.pid: int = self.process.pid
@@ -60,7 +60,7 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-def _run(module: str, folder: str, environment: dict[str, str], output: str) -> None:
+def _run(module: str, words: tuple[str, ...], folder: str, environment: dict[str, str], output: str) -> None:
     with Path(output).open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -68,7 +68,7 @@ def _run(module: str, folder: str, environment: dict[str, str], output: str) -> 
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    sys.argv = [module]
+    sys.argv = [module, *words]
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     finally:

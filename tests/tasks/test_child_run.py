@@ -47,7 +47,9 @@ def gpu_machine(remote: Path, tmp_path: Path, cluster: Cluster) -> Iterator[Path
         del cluster.environment["GPTCORE_REPOSITORY"]
 
 
-def test_only_what_must_run_goes_to_the_gpus(remote: Path, gpu_machine: Path, cluster: Cluster) -> None:
+def test_only_what_must_run_goes_to_the_gpus_and_ends_with_its_parent(
+    remote: Path, gpu_machine: Path, cluster: Cluster
+) -> None:
     (remote / "code.py").write_text("edited = 'not committed'\n")
     scratch.run(remote, "dvc", "repro", "tokenize")
     before = len(children(cluster))
@@ -68,6 +70,18 @@ def test_only_what_must_run_goes_to_the_gpus(remote: Path, gpu_machine: Path, cl
 
     with pytest.raises(UserError, match=r"^train: 13 steps bring bad luck; take 14 \(run \S+-train on pool gpu\)$"):
         train_gpt([f"train.steps={scratch.STEPS_FAIL}"], gpu_pool="gpu")
+
+    # the child ends when its parent was killed
+    (gpu_machine / "trouble-train").write_text("wait 4")
+    with cluster.worker(remote):
+        parent = cluster.submit("train-gpt/train-local", gpu_pool="gpu")
+        scratch.wait_until(lambda: scratch.steps_taken(gpu_machine)[-1:] == [4], seconds=150)  # two runs start
+        flow_process(parent).kill()
+        cluster.wait(parent, "Crashed")
+    (child,) = (each for each in children(cluster) if each.state and not each.state.is_final())
+    cluster.wait(child.id, "Cancelled")
+    assert trainers(gpu_machine) == []
+    assert not scratch.run(remote, "git", "for-each-ref", "refs/gptcore")
 
 
 def test_the_child_is_cancelled_with_its_parent(
@@ -105,19 +119,6 @@ def test_a_failing_server_has_not_said_that_a_run_has_ended(
     with cluster.client() as client:
         client.delete_flow_run(run)
         assert _has_ended(run)
-
-
-def test_the_child_ends_when_its_parent_was_killed(remote: Path, gpu_machine: Path, cluster: Cluster) -> None:
-    (gpu_machine / "trouble-train").write_text("wait 4")
-    with cluster.worker(remote):
-        parent = cluster.submit("train-gpt/train-local", gpu_pool="gpu")
-        scratch.wait_until(lambda: scratch.steps_taken(gpu_machine)[-1:] == [4], seconds=150)  # two runs start
-        flow_process(parent).kill()
-        cluster.wait(parent, "Crashed")
-    (child,) = (each for each in children(cluster) if each.state and not each.state.is_final())
-    cluster.wait(child.id, "Cancelled")
-    assert trainers(gpu_machine) == []
-    assert not scratch.run(remote, "git", "for-each-ref", "refs/gptcore")
 
 
 def test_what_is_missing_is_said_before_anything_starts(project: Path, cluster: Cluster) -> None:

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import psutil
 
-from flows.train_gpt import train_gpt
 from tasks.stop import STOPPED
 from tests.support import scratch
 from tests.support.cluster import Cluster
@@ -38,60 +37,47 @@ def is_flow(process: psutil.Process, run: UUID) -> bool:
         return False
 
 
-def goes_on(project: Path) -> None:
-    """Another run takes only the remaining steps."""
-    (project / "trouble-train").unlink()
-    assert "| train | Completed |" in train_gpt()
-    assert scratch.steps_taken(project) == ALL_STEPS
-
-
 def trainers(project: Path) -> list[str]:
     return [line for line in scratch.processes_in(project) if "worker start" not in line]
 
 
-def test_cancelled_run_leaves_a_checkpoint_and_no_process(cluster: Cluster, project: Path) -> None:
-    with cluster.worker(project):
-        run = begin(cluster, project)
-        cluster.command(project, sys.executable, "-m", "prefect", "flow-run", "cancel", str(run))
-        cluster.wait(run, "Cancelled", seconds=20)
+def test_a_run_goes_on_after_whatever_died(cluster: Cluster, project: Path) -> None:
+    """One training: a run that is cancelled, the next one's flow is killed, and the server is for the third.
+
+    Then another, whose worker is killed. No step is lost and none is taken twice.
+    """
+    with cluster.worker(project) as worker:
+        cancelled = begin(cluster, project)
+        cluster.command(project, sys.executable, "-m", "prefect", "flow-run", "cancel", str(cancelled))
+        cluster.wait(cancelled, "Cancelled", seconds=20)
         assert trainers(project) == []
-    states = {each["name"]: each["state"] for each in ask("/task_runs/filter", str(run))}
-    assert {name: state["name"] for name, state in states.items()} == {
-        "download": "Completed", "start": "Completed", "tokenize": "Completed", "train": "Cancelled"
-    }  # fmt: skip
-    assert states["train"]["message"] == STOPPED
-    goes_on(project)
+        states = {each["name"]: each["state"] for each in ask("/task_runs/filter", str(cancelled))}
+        assert {name: state["name"] for name, state in states.items()} == {
+            "download": "Completed", "start": "Completed", "tokenize": "Completed", "train": "Cancelled"
+        }  # fmt: skip
+        assert states["train"]["message"] == STOPPED
 
-
-def test_killed_flow_has_crashed_and_leaves_no_process(cluster: Cluster, project: Path) -> None:
-    with cluster.worker(project):
-        run = begin(cluster, project)
-        flow_process(run).kill()
-        state = cluster.wait(run, "Crashed").state
+        crashed = begin(cluster, project, step=8)
+        flow_process(crashed).kill()
+        state = cluster.wait(crashed, "Crashed").state
         assert state
         assert "-9" in str(state.message) or "137" in str(state.message)
         scratch.wait_until(lambda: trainers(project) == [])
-    goes_on(project)
 
-
-def test_killed_worker_loses_no_run(cluster: Cluster, project: Path) -> None:
-    with cluster.worker(project) as worker:
-        run = begin(cluster, project)
-        worker.kill()
-        worker.wait()
-        (project / "trouble-train").unlink()  # the run continues, though nothing reads its output any more
-        cluster.wait(run, "Completed")
-    assert scratch.steps_taken(project) == ALL_STEPS
-
-
-def test_server_gone_for_a_while_costs_nothing(cluster: Cluster, project: Path) -> None:
-    with cluster.worker(project):
-        run = begin(cluster, project)
+        alone = begin(cluster, project, step=12)
         cluster.stop(signal.SIGKILL)
         (project / "trouble-train").unlink()
         scratch.wait_until(lambda: scratch.steps_taken(project) == ALL_STEPS)
         cluster.start()
-        cluster.wait(run, "Completed")
+        cluster.wait(alone, "Completed")
+
+        scratch.set_steps(project, scratch.STEPS_WORSE)
+        left = begin(cluster, project)
+        worker.kill()
+        worker.wait()
+        (project / "trouble-train").unlink()  # the run continues, though nothing reads its output any more
+        cluster.wait(left, "Completed")
+    assert scratch.steps_taken(project) == [*ALL_STEPS, *range(1, scratch.STEPS_WORSE + 1)]
 
 
 def test_another_host_goes_on_where_a_spot_machine_was_taken_away(

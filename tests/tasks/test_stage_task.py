@@ -15,6 +15,7 @@ from tasks.dvc.probe import Verdict, probe
 from tasks.stage import StageCrashed, StageFailed, is_worth_a_retry
 from tasks.train import train
 from tests.support import scratch
+from tests.support.cluster import Cluster
 
 ALL_STEPS = list(range(1, scratch.STEPS + 1))
 
@@ -77,10 +78,11 @@ def test_a_dvc_push_meanwhile_costs_nothing_but_waiting(project: Path) -> None:
 
 @pytest.mark.parametrize("how", ["kill, server up", "Ctrl-C, embedded server"])
 def test_stopped_flow_leaves_a_checkpoint_and_no_process(
-    project: Path, monkeypatch: pytest.MonkeyPatch, how: str
+    project: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     if "embedded" in how:
         monkeypatch.delenv("PREFECT_API_URL")
+        monkeypatch.setenv("PREFECT_HOME", str(cluster.twin(project.with_name("home")).home))  # migrations take 10 s
         monkeypatch.setenv("PREFECT_SERVER_API_PORT", "1")  # nothing listens there, whatever else this machine runs
     (project / "trouble-train").write_text("wait 4")
     flow = scratch.start(project, *scratch.flow_command())

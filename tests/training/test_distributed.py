@@ -35,6 +35,8 @@ from tests.support.ranks import (
 )
 from tests.support.scratch import wait_until
 
+pytestmark = pytest.mark.slow
+
 STEPS = 60
 
 

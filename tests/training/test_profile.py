@@ -1,8 +1,6 @@
 """`gptcore profile` on a small model: consistent figures, and a trace that a viewer can open."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ import pytest
 from gptcore.config.paths import Paths
 from gptcore.training.hardware import peak_flops_per_second
 from gptcore.training.profile import profile_steps
+from tests.support.command import run_command
 from tests.support.engine import TRAIN, make_workspace
 
 
@@ -27,17 +26,17 @@ def test_the_figures_hang_together(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
 
 
-def test_the_command_lists_ten_operations(tmp_path: Path) -> None:
+def test_the_command_lists_ten_operations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = make_workspace(tmp_path / "workspace")
-    done = subprocess.run([sys.executable, "-m", "gptcore", "profile"], cwd=root, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    table = done.stdout.split("operation\n")[1].split("\n\n")[0]
+    monkeypatch.chdir(root)
+    assert run_command(monkeypatch, "profile") == 0
+    table = capsys.readouterr().out.split("operation\n")[1].split("\n\n")[0]
     assert len(table.splitlines()) == 10
     assert (root / "data/scratch/profile.json").exists()
-    refused = subprocess.run(
-        [sys.executable, "-m", "gptcore", "profile", "--steps", "500"], cwd=root, capture_output=True, text=True
-    )
-    assert refused.returncode == 2 and "train.steps is 120" in refused.stderr
+    assert run_command(monkeypatch, "profile", "--steps", "500") == 2
+    assert "train.steps is 120" in capsys.readouterr().err
 
 
 GPUS = {

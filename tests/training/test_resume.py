@@ -25,6 +25,8 @@ from tests.support.s3 import BUCKET, s3_server
 from tests.support.small_disk import fill
 from tests.support.weights import random_model
 
+pytestmark = pytest.mark.slow
+
 RESULTS = ("export/model.safetensors", "best/model.safetensors", "curve.csv", "samples.md", "metrics.json")
 
 

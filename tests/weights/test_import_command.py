@@ -1,8 +1,6 @@
 """`gptcore import` and `gptcore export` as commands."""
 
 import base64
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from gptcore.weights.pretrained import read_pretrained
 from tests.support.closure import ROOT
 from tests.support.command import run_command
 from tests.support.engine import GPT2
+from tests.support.forked import Forked
 from tests.support.hub import serve_hub
 from tests.support.weights import TEXT, VOCAB, assert_same, nanogpt_checkpoint, random_model
 
@@ -106,12 +105,11 @@ def test_without_a_tokenizer_it_is_gpt2s(
     assert capsys.readouterr().err == said
 
 
-def in_a_process(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The hub's client reads its environment once, at import."""
-    return subprocess.run(
-        [sys.executable, "-m", "gptcore", *words],
-        cwd=folder, env={"PYTHONPATH": str(ROOT), "HOME": str(folder), **environment}, capture_output=True, text=True,
-    )  # fmt: skip
+def in_a_process(folder: Path, *words: str, **environment: str) -> tuple[int, str]:
+    """Exit code and output. The hub's client reads its environment once, at import."""
+    process = Forked("gptcore", folder, {"PYTHONPATH": str(ROOT), "HOME": str(folder), **environment}, *words)
+    output, _ = process.communicate(timeout=120)
+    return process.wait(), output
 
 
 def test_a_published_model_comes_from_the_hub_and_is_kept(tmp_path: Path) -> None:
@@ -120,16 +118,16 @@ def test_a_published_model_comes_from_the_hub_and_is_kept(tmp_path: Path) -> Non
     write_hugging_face(tmp_path / "served", model, byte_tokenizer())
     words = ("import", "gpt2-medium", "--tokenizer", "byte.json")
     with serve_hub({"openai-community/gpt2-medium": tmp_path / "served"}) as endpoint:
-        done = in_a_process(tmp_path, *words, "model", HF_ENDPOINT=endpoint)
-    assert done.returncode == 0, done.stderr
+        code, said = in_a_process(tmp_path, *words, "model", HF_ENDPOINT=endpoint)
+    assert code == 0, said
     assert_same(load_export(tmp_path / "model")[0], model)
-    offline = in_a_process(tmp_path, *words, "again", HF_HUB_OFFLINE="1")
-    assert offline.returncode == 0, offline.stderr
+    code, said = in_a_process(tmp_path, *words, "again", HF_HUB_OFFLINE="1")
+    assert code == 0, said
 
 
 def test_without_the_hub_a_name_is_refused_in_one_line(tmp_path: Path) -> None:
-    done = in_a_process(tmp_path, "import", "gpt2", "model", HF_HUB_OFFLINE="1")
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: gpt2 cannot be fetched from the hub: ")
-    assert done.stderr.count("\n") == 1
+    code, said = in_a_process(tmp_path, "import", "gpt2", "model", HF_HUB_OFFLINE="1")
+    assert code == 2
+    assert said.startswith("error: gpt2 cannot be fetched from the hub: ")
+    assert said.count("\n") == 1
     assert not (tmp_path / "model").exists()

@@ -1,11 +1,15 @@
 """Rows of the hub, from a stand-in on loopback."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
-from tests.corpus.test_hub import COMMIT, run
+from tests.corpus.test_hub import COMMIT
 from tests.support.benchmarks import HELLASWAG, write_rows
 from tests.support.datasets_hub import Hub, serve_datasets
+from tests.support.engine import REPOSITORY
 
 CARD = """---
 configs:
@@ -34,10 +38,13 @@ def test_the_hub_is_read_at_its_newest_commit(tmp_path: Path) -> None:
     (tmp_path / "hub/README.md").write_text(CARD)
     write_rows(tmp_path / "hub/validation.jsonl", rows)
     with serve_datasets(Hub({"Rowan/hellaswag": tmp_path / "hub"}, COMMIT)) as hub:
-        process = run(tmp_path, hub, READ)
-        output, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
-    (source, found), missing = map(json.loads, output.splitlines())
+        environment = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(REPOSITORY)}
+        done = subprocess.run(
+            [sys.executable, "-c", READ], cwd=tmp_path, env={**os.environ, **environment}, capture_output=True,
+            text=True, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (source, found), missing = map(json.loads, done.stdout.splitlines())
     assert source == f"hf://Rowan/hellaswag?split=validation&revision={COMMIT}"
     assert found == [[f"hf://Rowan/hellaswag, row {n} of validation", row] for n, row in enumerate(rows, start=1)]
     assert missing.startswith("hf://EleutherAI/wikitext_document_level: the hub has no such data set")
