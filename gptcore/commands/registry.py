@@ -137,14 +137,14 @@ def _measure(number: int) -> None:
 
     paths = Paths(Path.cwd())
     config = validate_section(read_params(paths.params), "evaluate", EvaluateConfig)
-    file = measured_file(read_meta(paths.tokens).val.text_sha256)
     with opened_in(Path.cwd()) as registry:
         version = registry.version(number)
+        if damage := damages(registry, version):
+            raise UserError(damage)
+        file = measured_file(read_meta(paths.tokens).val.text_sha256)
         kept = registry.noted(version, file)
         tasks = [each for each in config.tasks if registry.noted(version, asked_file(each.sha256)) is None]
         if kept is None or tasks:
-            if damage := damages(registry, version):
-                raise UserError(damage)
             from gptcore.evaluation.benchmarks.ask import ask  # imports torch (2 s)
             from gptcore.evaluation.measure import measure
 
