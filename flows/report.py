@@ -33,6 +33,7 @@ FIGURES = {"loss": ".4f", "perplexity": ",.2f", "bits_per_byte": ".4f", "paramet
            "seconds": ",.1f", "tokens_per_second": ",.0f"}  # fmt: skip
 
 ALIKE = 0.05  # numbers of parameters that differ by less are about equal
+LARGE = 1e6  # from here on, a figure is easier to read with an exponent
 
 
 def report(
@@ -143,13 +144,18 @@ def _on_tasks(tasks: dict[str, Any], intervals: dict[str, Any]) -> Iterable[list
     for task, metrics in tasks.items():
         for name, each in metrics.items():
             ours, theirs, bounds = each["model"], each["baseline"], intervals[task][name]
-            ends = ("?" if end is None else f"{end:+.4f}" for end in (bounds or {}).values())
+            unknown = f" ({each['ungraded']:,} not asked)" if each["ungraded"] else ""
             yield [
-                f"{task} {name}" + f", {each['ungraded']:,} items not asked" * bool(each["ungraded"]),
-                *("?" if figure is None else f"{figure:.4f}" for figure in (ours, theirs)),
-                "" if None in (ours, theirs) else f"{ours - theirs:+.4f}",
-                " to ".join(ends),
+                f"{task} {name}{unknown}",
+                *(_shown(figure) for figure in (ours, theirs)),
+                "" if None in (ours, theirs) else _shown(ours - theirs, "+"),
+                " to ".join(_shown(end, "+") for end in (bounds or {}).values()),
             ]
+
+
+def _shown(figure: float | None, sign: str = "") -> str:
+    """Perplexities may be huge."""
+    return "?" if figure is None else f"{figure:{sign}{'.4f' if abs(figure) < LARGE else '.2e'}}"
 
 
 def _comparison(metrics: dict[str, Any], intervals: dict[str, Any]) -> Iterable[list[str]]:
