@@ -1,7 +1,7 @@
 """Microseconds per generated token of a model folder: `python -m gptcore.generation.latency FOLDER`, for the gate.
 
-Measured with the engine that answers requests, one text at a time, in one thread. It is the median of a few texts:
-another program may disturb some of them.
+Measured with the engine that answers requests, one text at a time, in one thread; the median of a few texts. On a CPU
+it is the time that the processor spends on it, as another program may take some of it meanwhile.
 """
 
 import argparse
@@ -33,12 +33,13 @@ def microseconds_per_token(export: Path) -> int:
 
 
 def _seconds_per_token(engine: Engine, request: Request) -> float:
-    sequence, started = engine.submit(request), time.perf_counter()
+    clock = time.process_time if engine.model.device.type == "cpu" else time.perf_counter
+    sequence, started = engine.submit(request), clock()
     while engine.busy:
         engine.step()
     if sequence.finish == "error":
         raise UserError("the model computes NaN or infinity, so that nobody can tell how fast it writes")
-    return (time.perf_counter() - started) / len(sequence.ids)
+    return (clock() - started) / len(sequence.ids)
 
 
 def main() -> None:
