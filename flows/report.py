@@ -15,7 +15,7 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 from prefect.utilities.urls import url_for
 
-from flows.page.page import REPORT, Facts, write_page
+from flows.page.page import REPORT, Facts, Table, write_page
 from gptcore.addresses import redacted
 from gptcore.config.params import read_params
 from gptcore.files import read_json
@@ -33,6 +33,7 @@ FIGURES = {"loss": ".4f", "perplexity": ",.2f", "bits_per_byte": ".4f", "paramet
            "seconds": ",.1f", "tokens_per_second": ",.0f"}  # fmt: skip
 
 ALIKE = 0.05  # numbers of parameters that differ by less are about equal
+LARGE = 1e6  # from here on, a figure is easier to read with an exponent
 
 
 def report(
@@ -47,21 +48,17 @@ def report(
     params = read_params(workspace.paths.params)
     start, baseline = str(params["train"]["start"]), str(params["baseline"]["source"])
     stages = _table(["stage", "state", ""], ([name, state.name, state.message] for name, state in states.items()))
-    rows = list(_comparison(metrics, intervals))
-    comparison = _table([f"on every {counted(metrics)}", "model", "baseline", "difference", "95 % interval"], rows)
-    old = metrics["retained"]
+    old, tables = metrics["retained"], list(_tables(metrics, intervals))
+    heads = "difference", "95 % interval"
+    comparison = "\n\n".join(_table([f"on {each.on}", "model", each.other, *heads], each.rows) for each in tables)
     reached = " ".join(
         filter(None, (fairness(metrics, baseline, start), forgotten(start, old, intervals.get("retained"))))
     )
-    if old:
-        of_old = _comparison({**old, "baseline": old["start"]}, intervals["retained"])
-        comparison += "\n\n" + _table(["on the start's text", "model", "start", "difference", "95 % interval"], of_old)
     better, sure = verdict(intervals["difference"]), how_sure(metrics, intervals)
     facts = Facts(
-        sentence=str(promotion.message), verdict=better, how_sure=sure, reached=reached, rows=rows,
+        sentence=str(promotion.message), verdict=better, how_sure=sure, reached=reached, tables=tables,
         run=str(flow_run.name), commit=workspace.commit(), experiment=experiment,
-        counted=counted(metrics), version=promotion.result().version if promotion.data else 0,
-        outputs=_outputs(workspace),
+        version=promotion.result().version if promotion.data else 0, start=start, outputs=_outputs(workspace),
     )  # fmt: skip
     page = write_page(workspace.paths.root / "data", facts)
     if promotion.data and promotion.name != "Cached":
@@ -130,6 +127,35 @@ def how_sure(metrics: dict[str, Any], intervals: dict[str, Any]) -> str:
         f"difference is {intervals['difference']['loss']['standard_error']:.4f}; windows taken as independent would "
         f"give {metrics['difference']['loss_standard_error']:.4f}."
     )
+
+
+def _tables(metrics: dict[str, Any], intervals: dict[str, Any]) -> Iterable[Table]:
+    """On the validation text; on that of the start, if it is known; on the tasks, if there are any."""
+    yield Table(f"every {counted(metrics)}", "baseline", list(_comparison(metrics, intervals)))
+    if old := metrics["retained"]:
+        rows = list(_comparison({**old, "baseline": old["start"]}, intervals["retained"]))
+        yield Table("the start's text", "start", rows)
+    if tasks := metrics["tasks"]:
+        yield Table("tasks", "baseline", list(_on_tasks(tasks, intervals["tasks"])))
+
+
+def _on_tasks(tasks: dict[str, Any], intervals: dict[str, Any]) -> Iterable[list[str]]:
+    """An end of an interval that items without a grade leave open is a question mark."""
+    for task, metrics in tasks.items():
+        for name, each in metrics.items():
+            ours, theirs, bounds = each["model"], each["baseline"], intervals[task][name]
+            unknown = f" ({each['ungraded']:,} not asked)" if each["ungraded"] else ""
+            yield [
+                f"{task} {name}{unknown}",
+                *(_shown(figure) for figure in (ours, theirs)),
+                "" if None in (ours, theirs) else _shown(ours - theirs, "+"),
+                " to ".join(_shown(end, "+") for end in (bounds or {}).values()),
+            ]
+
+
+def _shown(figure: float | None, sign: str = "") -> str:
+    """Perplexities may be huge."""
+    return "?" if figure is None else f"{figure:{sign}{'.4f' if abs(figure) < LARGE else '.2e'}}"
 
 
 def _comparison(metrics: dict[str, Any], intervals: dict[str, Any]) -> Iterable[list[str]]:

@@ -85,8 +85,6 @@ def show(report: str) -> None:
 def _train(flow: Flow[[Sequence[str]], str], overrides: list[str]) -> str:
     _check(overrides)
     with server():
-        if not PREFECT_API_URL.value():
-            _start_embedded_server()
         return flow(overrides)
 
 
@@ -110,6 +108,9 @@ def server() -> Iterator[None]:
             check_server()
         else:
             check_home()
+            from flows.services.embedded import EmbeddedServer  # imports Prefect's server (1 s)
+
+            EmbeddedServer()
         yield
 
 
@@ -182,17 +183,6 @@ def _health(seconds: float) -> tuple[int, bytes]:
         connection.request("GET", "/api/health")
         answer = connection.getresponse()
         return answer.status, answer.read()
-
-
-def _start_embedded_server() -> None:
-    """Start it with SIGINT blocked: otherwise Ctrl-C would end it too, and nothing could record how the run ended."""
-    from prefect.server.api.server import SubprocessASGIServer
-
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # child processes inherit the mask
-    try:
-        SubprocessASGIServer().start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def end_with(error: UserError) -> NoReturn:

@@ -17,7 +17,7 @@ from gptcore.training.config import Steps
 from tasks.baseline import baseline
 from tasks.download import download
 from tasks.evaluate import evaluate
-from tasks.gate import read_gate
+from tasks.gate import check_tasks, read_gate
 from tasks.process.child_run import check_pool
 from tasks.promote import promote
 from tasks.push import push
@@ -80,6 +80,7 @@ def train_gpt(
             workspace.gpu_pool = gpu_pool
         if promotion:
             read_gate(workspace.paths.params)  # a mistake in it is told before hours of training
+        check_tasks(workspace.paths.params)
         states: dict[str, State[None]] = {}
         for stage, inputs in STAGES.items():
             state = unless_stopped(stage(workspace, wait_for=[states[each.name] for each in inputs]))

@@ -1,4 +1,4 @@
-"""The gate of a run: collects the measurements that a verdict needs, and measures what was measured on other text."""
+"""The gate of a run: collects the measurements that a verdict needs, and makes those that are missing."""
 
 import json
 import sys
@@ -9,6 +9,7 @@ from prefect import get_run_logger
 
 from gptcore.config.params import read_params, validate_section
 from gptcore.errors import UserError
+from gptcore.evaluation.config import EvaluateConfig
 from gptcore.evaluation.gate import GateConfig
 from gptcore.files import read_json
 from gptcore.registry.judge import Ruling
@@ -18,6 +19,7 @@ from tasks.workspace.slots import slot
 from tasks.workspace.workspace import Workspace
 
 if TYPE_CHECKING:  # numpy and MLflow: 2 s of imports that a run in which nothing changed does not pay
+    from gptcore.evaluation.asked import Asked
     from gptcore.evaluation.measured import Measured
     from gptcore.registry.tracking import Registry, Version
 
@@ -26,12 +28,28 @@ TEXT, RETAINED_TEXT = "validation_text_sha256", "retained_text_sha256"
 
 
 def read_gate(params: Path) -> GateConfig:
-    """Raises UserError."""
-    return validate_section(read_params(params), "gate", GateConfig)
+    """Raises UserError, also for a condition on a task that `evaluate` does not ask."""
+    values = read_params(params)
+    gate = validate_section(values, "gate", GateConfig)
+    gate.require(validate_section(values, "evaluate", EvaluateConfig).tasks)
+    return gate
+
+
+def check_tasks(params: Path) -> None:
+    """Raises UserError if a file of `evaluate.tasks` does not ask any more what it asked when it was chosen.
+
+    Those of the hub are named by a commit, and are read when they are asked.
+    """
+    tasks = validate_section(read_params(params), "evaluate", EvaluateConfig).tasks
+    if files := [each for each in tasks if "://" not in each.source]:
+        from gptcore.evaluation.benchmarks.chosen import opened
+
+        for each in files:
+            opened(each, params.parent)
 
 
 class Gate:
-    """Judges versions of `registry` on the validation text of `workspace`."""
+    """Judges versions of `registry` on the validation text and the tasks of `workspace`."""
 
     def __init__(self, workspace: Workspace, registry: "Registry") -> None:
         self.workspace, self.registry = workspace, registry
@@ -44,7 +62,7 @@ class Gate:
 
         own = self._on(version, version.tags.get(TEXT, ""))
         theirs = beside = None
-        if champion and any(each.against == "champion" for each in self.config.conditions):
+        if champion and any(each.against == "champion" and not each.task for each in self.config.conditions):
             text = self._text()
             theirs = self._on(champion, text)
             beside = self._on(version, text) if own.text_sha256 != text else None
@@ -55,6 +73,8 @@ class Gate:
             champion=theirs,
             beside=beside,
             retained=self._retained(version),
+            tasks=self._asked(version, "baseline", "champion", "absolute"),
+            champion_tasks=self._asked(champion, "champion") if champion else {},
         )
         verdict = judge(self.config, inputs)
         return Ruling(verdict.passed, verdict.because, verdict.record())
@@ -62,17 +82,18 @@ class Gate:
     def note(self, version: "Version") -> None:
         """Keep what the run has measured with the version that it has made."""
         from gptcore.evaluation.measured import Measured
-        from gptcore.registry.tracking import measured_file, retained_file
+        from gptcore.registry.tracking import asked_file, measured_file, retained_file
 
         paths = self.workspace.paths
         values: dict[str, Any] = read_json(paths.evaluation / "measured.json")
         found = Measured.model_validate({**values, "facts": self._facts()})
         self.known[version.number, found.text_sha256] = found
         self.registry.note(version, measured_file(found.text_sha256), json.dumps(found.model_dump()))
-
         if (retained := read_json(paths.evaluation / "retained.json")) is not None:
             text = Measured.model_validate(retained)
             self.registry.note(version, retained_file(text.text_sha256), json.dumps(text.model_dump()))
+        for each in read_json(paths.evaluation / "tasks.json"):
+            self.registry.note(version, asked_file(each["sha256"]), json.dumps(each))
 
     def _retained(self, version: "Version") -> "Measured | None":
         """The version and its start on the start's text, if a condition is about that and the text is known."""
@@ -85,6 +106,27 @@ class Gate:
         kept = self.registry.noted(version, retained_file(text))
         return None if kept is None else Measured.model_validate_json(kept)
 
+    def _asked(self, version: "Version", *against: str) -> "dict[str, Asked]":
+        """What a version answered to the tasks of such conditions, in their metrics alone: as it was kept, or again."""
+        from gptcore.evaluation.asked import Asked
+        from gptcore.registry.tracking import asked_file
+
+        wanted: dict[str, set[str]] = {}
+        for each in self.config.conditions:
+            if each.task and each.against in against:
+                wanted.setdefault(each.task, set()).add(each.name)
+        if not wanted:
+            return {}
+        values = read_params(self.workspace.paths.params)
+        tasks = validate_section(values, "evaluate", EvaluateConfig).tasks
+        files = {each.task: asked_file(each.sha256) for each in tasks if each.task in wanted}
+        if any(self.registry.noted(version, file) is None for file in files.values()):
+            self._measure(version)
+        kept = {task: self.registry.noted(version, file) for task, file in files.items()}
+        return {
+            task: Asked.model_validate_json(text).only(wanted[task]) for task, text in kept.items() if text is not None
+        }
+
     def _facts(self) -> dict[str, int]:
         """What the limits of the gate are about."""
         export = self.workspace.paths.model / "export"
@@ -92,8 +134,15 @@ class Gate:
             "bytes": sum(each.stat().st_size for each in export.iterdir()),
             "parameters": self.workspace.metrics("evaluate").get("model.parameters"),
             "skipped_batches": self.workspace.metrics("train").get("skipped_batches"),
+            "latency": None if self.config.limits.latency is None else self._latency(export),
         }
         return {name: value for name, value in counted.items() if value is not None}
+
+    def _latency(self, export: Path) -> int:
+        """Microseconds per generated token. It takes as long as some hundred tokens, so only where a limit asks."""
+        get_run_logger().info("measures the microseconds per generated token, of which the gate has a limit")
+        lines = self._run("gptcore.generation.latency", str(export))
+        return int(next(each for each in reversed(lines) if each.isdigit()))
 
     def _text(self) -> str:
         meta: dict[str, Any] = read_json(self.workspace.paths.tokens / "meta.json")
@@ -119,22 +168,26 @@ class Gate:
         return None if kept is None else Measured.model_validate(json.loads(kept))
 
     def _measure(self, version: "Version") -> None:
-        """In a process of its own, which imports torch and takes all cores. Raises UserError."""
-        get_run_logger().info(f"measures gpt version {version.number} on this validation text, to compare with it")
+        """Raises UserError."""
+        get_run_logger().info(f"measures gpt version {version.number} as this run's model was, to compare with it")
+        try:
+            self._run("gptcore", "registry", "measure", str(version.number))
+        except StageFailed as error:
+            remedy = "`gptcore registry verify` says how to get files back, `gptcore registry rollback` takes another"
+            raise UserError(
+                f"nothing can be compared with gpt version {version.number}: {error}; no alias was moved; {remedy}"
+            ) from None
+
+    def _run(self, *module: str) -> list[str]:
+        """The lines of a process of its own, which imports torch and takes all cores. Raises StageFailed."""
         lines: list[str] = []
 
         def on_line(line: str) -> None:
             lines.append(line)
             get_run_logger().info(line)
 
-        command = [sys.executable, "-m", "gptcore", "registry", "measure", str(version.number)]
         settings = {**self.workspace.settings, "MLFLOW_TRACKING_URI": self.registry.uri}
         with slot("measure"):
-            code = run_group(command, self.workspace.root, on_line, settings)
-        try:
-            check("measure", code, lines)
-        except StageFailed as error:
-            remedy = "`gptcore registry verify` says how to get files back, `gptcore registry rollback` takes another"
-            raise UserError(
-                f"nothing can be compared with gpt version {version.number}: {error}; no alias was moved; {remedy}"
-            ) from None
+            code = run_group([sys.executable, "-m", *module], self.workspace.root, on_line, settings)
+        check("measure", code, lines)
+        return lines

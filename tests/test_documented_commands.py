@@ -55,9 +55,10 @@ def test_the_program_takes_it(words: list[str], monkeypatch: pytest.MonkeyPatch)
     while words and (assignment := ASSIGNMENT.fullmatch(words[0])):
         assert is_known(assignment[1])
         words = words[1:]
-    # no model that a page names is here
+    # no model and no task that a page names is here
     monkeypatch.setattr("gptcore.weights.pinned.pinned", lambda source: (source, ""))
     monkeypatch.setattr("gptcore.weights.start.pinned_start", a_start)
+    monkeypatch.setattr("gptcore.evaluation.benchmarks.chosen.chosen", a_task)
     match words:
         case ["export", *assignments]:
             assert all(is_known(each.partition("=")[0]) for each in assignments)
@@ -91,6 +92,12 @@ def test_the_program_takes_it(words: list[str], monkeypatch: pytest.MonkeyPatch)
 
 def a_start(source: str, presets: Mapping[str, Any]) -> Start:
     return Start(source, "", ModelConfig(**presets["model"]), None)
+
+
+def a_task(given: Any) -> dict[str, Any]:
+    source = given if isinstance(given, str) else given["source"]
+    task = {"task": Path(source).stem, "source": source, "output_type": "loglikelihood"}
+    return {**task, "limit": 0, "sha256": "0" * 64}
 
 
 def is_known(name: str) -> bool:

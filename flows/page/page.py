@@ -4,7 +4,7 @@ import csv
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -24,23 +24,31 @@ KEY = '<p class="key"><i class="model"></i><span>model</span><i class="baseline"
 
 
 @dataclass(frozen=True)
+class Table:
+    """The model beside `other`, `on` what. Rows are name, model, other, difference, interval."""
+
+    on: str
+    other: str
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
 class Facts:
     """What the files of the stages do not know: the sentences about them, and what they belong to.
 
-    `rows` are those of the comparison: name, model, baseline, difference, interval. `counted` is what they are means
-    over. `version` is 0 if there is none.
+    The first of `tables` is that of the validation text. `version` is 0 if there is none, `start` empty likewise.
     """
 
     sentence: str
     verdict: str
     how_sure: str
     reached: str
-    rows: Sequence[Sequence[str]]
-    counted: str
+    tables: Sequence[Table]
     run: str
     commit: str
     experiment: str | None
     version: int
+    start: str
     outputs: Mapping[str, str]
 
 
@@ -55,6 +63,7 @@ def page(data: Path, facts: Facts) -> str:
     metrics = read_json(data / "evaluation" / "metrics.json")
     curves = {side: _rows(data / side / "curve.csv", data / side / "timing.csv") for side, _ in SIDES}
     name = f"gpt version {facts.version}" if facts.version else "gpt"
+    first, *more = facts.tables
     parts = [
         f'<header><p class="name">{escape(name)}, made by the run {escape(facts.run)}</p>',
         f"<h1>{_prose(facts.sentence)}</h1>",
@@ -63,9 +72,9 @@ def page(data: Path, facts: Facts) -> str:
         _tiles(metrics),
         f"<h2>Training</h2>{KEY}",
         f'<div class="pair">{_curve(curves, "tokens")}{_curve(curves, "seconds")}</div>',
-        f"<h2>On every {escape(facts.counted)}</h2>",
-        _table([*facts.rows, _flops(data, metrics)]),
+        _table(replace(first, rows=[*first.rows, _flops(data, metrics)])),
         f'<p class="soft">{escape(_hardware(curves))}</p>',
+        *map(_table, more),
         f'<div class="pair"><section><h2>What it makes of its context</h2>{KEY}',
         _figure("Validation loss by the number of tokens before, nats", _positions(data)),
         f"</section><section><h2>Its text</h2>{_samples(data / 'model' / 'samples.md')}</section></div>",
@@ -120,10 +129,11 @@ def _figure(caption: str, drawing: str) -> str:
     return f"<figure><figcaption>{escape(caption)}</figcaption>{drawing}</figure>"
 
 
-def _table(rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{each}</th>" for each in ("", "model", "baseline", "difference, 95 %"))
-    body = "".join(_row(*row) for row in rows)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+def _table(table: Table) -> str:
+    head = "".join(f"<th>{escape(each)}</th>" for each in ("", "model", table.other, "difference, 95 %"))
+    body = "".join(_row(*row) for row in table.rows)
+    shown = f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f"<h2>On {escape(table.on)}</h2>{shown}"
 
 
 def _row(name: str, ours: str, theirs: str, difference: str, interval: str) -> str:
@@ -201,5 +211,5 @@ def _lineage(facts: Facts, name: str) -> str:
             ("the version again", f"gptcore rebuild {facts.version}"),
         ]
     listed = "".join(f"<dt>{what}</dt><dd><code>{escape(how)}</code></dd>" for what, how in known)
-    drawn = picture(facts.outputs, facts.commit, name)
+    drawn = picture(facts.outputs, facts.commit, name, facts.start)
     return f'<div class="pair"><figure>{drawn}</figure><figure><dl>{listed}</dl></figure></div>'

@@ -6,9 +6,9 @@ gptcore registry rollback --why "..."        back to the champion before, whose 
 gptcore registry rollback --to 3 --why "..." back to version 3
 gptcore registry promote 3 --why "..."       make version 3 champion, whatever the gate says
 gptcore registry judge 3                     the verdict on version 3 again, from its record alone
-gptcore registry measure 3                   measure version 3 on this checkout's validation text, and keep that with it
+gptcore registry measure 3                   measure version 3 on the validation text and tasks of this checkout
 gptcore registry verify                      read every byte of all versions, in the registry and in DVC's cache; ask
-                                             DVC's remote what it has; check the journal
+                                             DVC's remote for the hash of what it has; check the journal
 """
 
 import argparse
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     by_hand.add_argument("--why", required=True, help="why it should be champion")
     again = subparsers.add_parser("judge", help="the verdict of the gate again; fails if another one comes out")
     again.add_argument("version", type=int, metavar="N")
-    measure = subparsers.add_parser("measure", help="losses on data/tokens, from which the gate compares versions")
+    measure = subparsers.add_parser("measure", help="losses on data/tokens and answers to evaluate.tasks, for the gate")
     measure.add_argument("version", type=int, metavar="N")
     subparsers.add_parser("verify", help="read the files of all versions; fails if one is damaged or gone")
 
@@ -126,11 +126,14 @@ def _judge(number: int) -> None:
 
 
 def _measure(number: int) -> None:
+    """What is kept of the version stays: it may know a baseline, which nobody can measure again from here."""
     from gptcore.config.params import read_params, validate_section
     from gptcore.config.paths import Paths
     from gptcore.evaluation.config import EvaluateConfig
-    from gptcore.registry.tracking import measured_file, opened_in
+    from gptcore.evaluation.measured import Measured
+    from gptcore.registry.tracking import asked_file, measured_file, opened_in
     from gptcore.registry.verify import damages
+    from gptcore.tokens.token_files import read_meta
 
     paths = Paths(Path.cwd())
     config = validate_section(read_params(paths.params), "evaluate", EvaluateConfig)
@@ -138,11 +141,20 @@ def _measure(number: int) -> None:
         version = registry.version(number)
         if damage := damages(registry, version):
             raise UserError(damage)
-        from gptcore.evaluation.measure import measure  # imports torch (2 s)
+        file = measured_file(read_meta(paths.tokens).val.text_sha256)
+        kept = registry.noted(version, file)
+        tasks = [each for each in config.tasks if registry.noted(version, asked_file(each.sha256)) is None]
+        if kept is None or tasks:
+            from gptcore.evaluation.benchmarks.ask import ask  # imports torch (2 s)
+            from gptcore.evaluation.measure import measure
 
-        with registry.export(number) as export:
-            found = measure(paths.tokens, export, config)
-        registry.note(version, measured_file(found.text_sha256), json.dumps(found.model_dump()))
+            with registry.export(number) as export:
+                if kept is None:
+                    kept = json.dumps(measure(paths.tokens, export, config).model_dump())
+                    registry.note(version, file, kept)
+                for each in ask(tasks, export, None):
+                    registry.note(version, asked_file(each.sha256), json.dumps(each.model_dump()))
+    found = Measured.model_validate_json(kept)
     bits = found.model.whole_losses / log(2) / found.whole_bytes
     print(f"gpt version {number}: {bits:.4f} bits per byte")
 
@@ -185,6 +197,8 @@ def _verify_data(versions: "Sequence[Version]") -> list[str]:
         kind = Unavailable if done.returncode == UNAVAILABLE_EXIT_CODE else UserError
         said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise kind(f"DVC's cache and remote were not verified: {said.removeprefix('error: ')}")
-    faults = done.stdout.splitlines()
-    print("\n".join(f"damaged  {each}" for each in faults) or "whole    DVC's cache and remote")
-    return ["data in DVC's cache or remote"] if faults else []
+    found = json.loads(done.stdout)
+    print("\n".join(f"damaged  {each}" for each in found["faults"]) or "whole    DVC's cache and remote")
+    if unread := found["by_size"]:
+        print(f"unread   {unread:,} files in DVC's remote, which has no md5 of them: their names and sizes are right")
+    return ["data in DVC's cache or remote"] if found["faults"] else []

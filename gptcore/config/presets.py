@@ -51,7 +51,7 @@ def compose(overrides: list[str], current: Path) -> dict[str, Any]:
         said = (str(error) or repr(error)).splitlines()[0].removeprefix(RESOLVING)
         raise UserError(f"cannot apply {' '.join(overrides)}: {said}") from None
     assert isinstance(values, dict)
-    return _pinned(validate({str(name): section for name, section in values.items()}), fields)
+    return _pinned(validate(_chosen({str(name): section for name, section in values.items()})), fields)
 
 
 def _begin(config: Any, choices: list[str], given: dict[str, Any], presets: Path) -> None:
@@ -93,6 +93,17 @@ def _pinned(values: dict[str, Any], given: Collection[str]) -> dict[str, Any]:
     if source not in ("train", "start"):
         source, sha256 = importlib.import_module("gptcore.weights.pinned").pinned(source)
     return {**values, "baseline": {**baseline, "source": source, "sha256": sha256}}
+
+
+def _chosen(values: dict[str, Any]) -> dict[str, Any]:
+    """A task of which a name or a source is given gets the hash of what it asks, so that the run stays the same."""
+    evaluate: Any = values.get("evaluate")
+    tasks = evaluate.get("tasks") if isinstance(evaluate, dict) else None
+    if not isinstance(tasks, list) or all(isinstance(each, dict) and each.get("sha256") for each in tasks):
+        return values
+    chosen = importlib.import_module("gptcore.evaluation.benchmarks.chosen").chosen
+    found = [each if isinstance(each, dict) and each.get("sha256") else chosen(each) for each in tasks]
+    return {**values, "evaluate": {**evaluate, "tasks": found}}
 
 
 def validate(values: dict[str, Any]) -> dict[str, Any]:
@@ -185,6 +196,7 @@ def _check_across(sections: dict[str, Any]) -> None:
     for field, value in named.items():
         if value == "start" and not sections["train"].start:
             raise UserError(f"params.yaml: {field} is start, and there is none: set train.start, as in {EXAMPLE}")
+    sections["gate"].require(sections["evaluate"].tasks)
     if sections["lora"].rank:
         sections["lora"].require_start(sections["train"].start)
         sections["lora"].require_fits(sections["model"])

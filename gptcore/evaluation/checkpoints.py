@@ -46,7 +46,7 @@ class Question:
         digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in rows.items()}
         return {
             "validation_text_sha256": read_meta(self.paths.tokens).val.text_sha256,
-            "windows": json.dumps(self.config.model_dump()),
+            "windows": json.dumps(self.config.model_dump(include={"block_size", "stride"})),
             "benchmarks": json.dumps(digests),
         }
 

@@ -1,5 +1,6 @@
-"""Compare the model with its baseline: both on all validation tokens, same windows."""
+"""Compare the model with its baseline: both on all validation tokens, same windows; and on the tasks, item by item."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -7,96 +8,102 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gptcore.config.paths import Paths
+from gptcore.config.paths import NONE, Paths
+from gptcore.evaluation.asked import Asked, figure
+from gptcore.evaluation.benchmarks.ask import ask
+from gptcore.evaluation.benchmarks.paired import bounds
 from gptcore.evaluation.config import (
     EqualTime,
     EvaluateConfig,
     EvaluateMetrics,
     ModelMetrics,
     Reached,
-    Validation,
+    Retained,
+    TaskMetrics,
+    TextMetrics,
 )
 from gptcore.evaluation.curves import draw_curves, read_curve
-from gptcore.evaluation.intervals import units
-from gptcore.evaluation.losses import score
-from gptcore.evaluation.measured import Measured, joined, measured, paired
-from gptcore.evaluation.pair import bounds_of, difference_of, tally_of
+from gptcore.evaluation.intervals import LEVEL
+from gptcore.evaluation.pair import One, Pair, pair_on
 from gptcore.evaluation.positions import write_positions
-from gptcore.evaluation.retained import compare_retained
-from gptcore.evaluation.tally import Sums
 from gptcore.files import write_json
 from gptcore.ranks.distributed import is_first
-from gptcore.tokens.token_files import INDEX, open_tokens, prompt_tokens, read_index, verify_tokens
 from gptcore.tokens.tokenizer import require_tokenizer
+
+SIDES = ("low", "high")
 
 
 def compare(paths: Paths, config: EvaluateConfig) -> EvaluateMetrics:
-    """Measure data/model and data/baseline on the same text; draws their curves. Raises UserError.
+    """Measure data/model and data/baseline on the same text and tasks; draws their curves. Raises UserError.
 
-    Windows are the same too, unless the baseline has another tokenizer. With a start, it and the model are
-    also measured on the start's own text. Ranks share the windows, and the first one writes.
+    Windows are the same too, unless the baseline has another tokenizer. With a start of whose text something is known,
+    it and the model are also measured on that. Ranks share the windows, and the first one writes.
     """
-    meta = verify_tokens(paths.tokens)
-    index = read_index(paths.tokens, "val")
-    document_bytes = index[:, INDEX.index("bytes")]
-    require_tokenizer(paths.tokens, paths.model / "export")
-    ours, our_parameters, tokenizer = tally_of("model", paths.model / "export", paths.tokens, meta, config)
-    theirs, their_parameters, their_tokenizer = tally_of(
-        "baseline", paths.baseline / "export", paths.tokens, meta, config
-    )
-    n_bytes = int(document_bytes.sum())
-    model = _metrics(paths.model, ours.windows, n_bytes, our_parameters)
-    baseline = _metrics(paths.baseline, theirs.windows, n_bytes, their_parameters)
-    if is_alike := tokenizer == their_tokenizer:
-        kept = measured(meta.val.text_sha256, document_bytes, ours, theirs)
-        bounds = bounds_of(units(ours, theirs, document_bytes))
-    else:
-        each = (measured(meta.val.text_sha256, document_bytes, tally, None) for tally in (ours, theirs))
-        kept = joined(*each)
-        bounds = _intervals_across(kept)
-    retained, kept_retained, of_retained = compare_retained(paths, config)
+    exports = {"model": paths.model / "export", "baseline": paths.baseline / "export"}
+    require_tokenizer(paths.tokens, exports["model"])
+    asked = ask(config.tasks, *exports.values())  # first, as their files may be wrong
+    pair, old = pair_on(paths.tokens, exports, config), _on_text_of_start(paths, config)
+    intervals = pair.intervals() | ({"retained": old.intervals()} if old else {}) | {"tasks": _bounds(asked)}
     curves = _curve(paths.model), _curve(paths.baseline)
     if is_first():
-        write_json(paths.evaluation / "intervals.json", {**bounds, **of_retained})
-        write_json(paths.evaluation / "retained.json", kept_retained and kept_retained.model_dump())
-        write_json(paths.evaluation / "measured.json", kept.model_dump())
+        write_json(paths.evaluation / "intervals.json", intervals)
+        write_json(paths.evaluation / "retained.json", old and old.measured().model_dump())
+        write_json(paths.evaluation / "measured.json", pair.measured().model_dump())
+        write_json(paths.evaluation / "tasks.json", [each.model_dump() for each in asked])
         draw_curves(paths.evaluation / "loss.png", *curves)
-        write_positions(paths.evaluation, ours.positions, theirs.positions)
+        write_positions(paths.evaluation, pair.model.tally.positions, pair.second.tally.positions)
     return EvaluateMetrics(
-        model=model,
-        baseline=baseline,
-        difference=difference_of(model, baseline, ours, theirs, is_alike),
+        model=_metrics(pair.model, curves[0]),
+        baseline=_metrics(pair.second, curves[1]),
+        difference=pair.difference(),
         baseline_loss_reached=reached(*curves),
         at_equal_time=at_equal_time(*curves),
-        validation=Validation(
-            tokens=int(ours.windows.tokens.sum()),
-            bytes=n_bytes,
-            documents=len(index),
-            prompt_tokens=prompt_tokens(open_tokens(paths.tokens, "val")),
-        ),
-        retained=retained,
+        validation=pair.validation(),
+        retained=_retained(old) if old else None,
+        tasks={each.task: _figures(each) for each in asked},
     )
 
 
-def _intervals_across(kept: Measured) -> dict[str, Any]:
-    """The same of a model and a baseline with different tokenizers: only bits per byte have a difference."""
-    theirs = kept.of_baseline()
-    assert theirs
-    own, other, both = (
-        bounds_of(each if len(each.sums) > 1 else None)
-        for each in (paired(kept, kept), paired(theirs, theirs), paired(kept, theirs))
-    )
-    if difference := both["difference"]:
-        difference |= {"loss": None, "perplexity": None}
-    return {**own, "baseline": other["model"], "difference": difference}
+def _on_text_of_start(paths: Paths, config: EvaluateConfig) -> Pair | None:
+    """What a model has forgotten: it and its start, both on the validation text that the start was trained beside."""
+    folder = paths.start / "retained"
+    if (folder / NONE).exists():
+        return None
+    return pair_on(folder, {"model": paths.model / "export", "start": paths.start / "model"}, config)
 
 
-def _metrics(folder: Path, losses: Sums, n_bytes: int, parameters: int) -> ModelMetrics:
-    curve = _curve(folder)
+def _retained(old: Pair) -> Retained:
+    model, start = (TextMetrics(**asdict(each.score)) for each in (old.model, old.second))
+    return Retained(model=model, start=start, difference=old.difference(), validation=old.validation())
+
+
+def _figures(asked: Asked) -> dict[str, TaskMetrics]:
+    found = {}
+    for name, each in asked.metrics.items():
+        assert each.baseline is not None
+        ours, theirs = (figure(name, each.weights, grades).value for grades in (each.model, each.baseline))
+        ungraded = sum(None in pair for pair in zip(each.model, each.baseline, strict=True))
+        found[name] = TaskMetrics(model=ours, baseline=theirs, ungraded=ungraded)
+    return found
+
+
+def _bounds(asked: Iterable[Asked]) -> dict[str, dict[str, Any]]:
+    """Of the difference, by task and metric; None for too few items, and an end of it where it has none."""
+    found: dict[str, dict[str, Any]] = {}
+    for each in asked:
+        for name, graded in each.metrics.items():
+            assert graded.baseline is not None
+            ends = bounds(name, graded.weights, graded.model, graded.baseline, LEVEL)
+            known = ends and {side: end if np.isfinite(end) else None for side, end in zip(SIDES, ends, strict=True)}
+            found.setdefault(each.task, {})[name] = known
+    return found
+
+
+def _metrics(one: One, curve: pd.DataFrame) -> ModelMetrics:
     tokens, seconds = (None, None) if curve.empty else (curve[name].iloc[-1] for name in ("tokens", "seconds"))
     return ModelMetrics(
-        **asdict(score(losses.losses, losses.tokens, n_bytes)),
-        parameters=parameters,
+        **asdict(one.score),
+        parameters=one.parameters,
         tokens=None if tokens is None else int(tokens),
         seconds=None if seconds is None else float(seconds),
         tokens_per_second=None if tokens is None else round(float(tokens / seconds), 1),

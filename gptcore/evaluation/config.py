@@ -1,11 +1,23 @@
 """The section of params.yaml that configures the evaluation, and the metrics it returns. Imports no torch (2 s)."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from gptcore.config.params import Metrics, Section
+from gptcore.config.params import Count, Metrics, Section
 from gptcore.model.config import LONGEST_BLOCK
+
+
+class TaskChoice(Section):
+    """Questions that both models are asked. `gptcore configure 'evaluate.tasks=[lambada]'` fills in all of it."""
+
+    task: str = Field(pattern=r"^\w+$", description="its name, as in lambada.acc")
+    source: str = Field(min_length=1, description="a file of one row a line, *.jsonl, or hf://… with a revision")
+    output_type: Literal["multiple_choice", "loglikelihood", "loglikelihood_rolling"] = Field(
+        description="what is asked: a choice, a last word or a whole text; lm-eval's words"
+    )
+    limit: Count = Field(description="only the first so many rows; 0 is all")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of what is asked; `gptcore configure` fills it in")
 
 
 class EvaluateConfig(Section):
@@ -13,11 +25,19 @@ class EvaluateConfig(Section):
     stride: int = Field(
         gt=0, le=LONGEST_BLOCK, description="Tokens scored per window, with at least block_size - stride before each"
     )
+    tasks: tuple[TaskChoice, ...] = Field(description="Benchmarks that both models are asked, for the gate to judge by")
 
     @model_validator(mode="after")
     def _no_token_is_left_out(self) -> Self:
         if self.stride > self.block_size:
             raise ValueError(f"stride {self.stride} is longer than block_size {self.block_size}")
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_of_one_task(self) -> Self:
+        names = [each.task for each in self.tasks]
+        if twice := next((each for each in names if names.count(each) > 1), None):
+            raise ValueError(f"two tasks are named {twice}")
         return self
 
 
@@ -93,6 +113,14 @@ class Retained(Metrics):
     validation: Validation
 
 
+class TaskMetrics(Metrics):
+    """Of both models on one metric of a task; None if no item of it could be asked."""
+
+    model: float | None
+    baseline: float | None
+    ungraded: int
+
+
 class EvaluateMetrics(Metrics):
     model: ModelMetrics
     baseline: ModelMetrics
@@ -101,3 +129,4 @@ class EvaluateMetrics(Metrics):
     at_equal_time: EqualTime
     validation: Validation
     retained: Retained | None = Field(description="None without a start, or where nothing is known of its text")
+    tasks: dict[str, dict[str, TaskMetrics]] = Field(description="By task and metric")

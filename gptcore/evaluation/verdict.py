@@ -1,18 +1,19 @@
 """The gate's verdict on a version, computed from measurements alone: its record is enough to compute it again."""
 
 import json
-import math
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from gptcore.config.params import Metrics
 from gptcore.errors import UserError
-from gptcore.evaluation.gate import METRICS, Condition, GateConfig
-from gptcore.evaluation.intervals import Units, intervals, measures
+from gptcore.evaluation.asked import Asked
+from gptcore.evaluation.conditions import Outcome, failed, limited, on_task, on_text
+from gptcore.evaluation.gate import METRICS, Condition, GateConfig, Limits
 from gptcore.evaluation.measured import Measured, paired
 
-VERBS = {True: "beat", False: "do not beat"}
+SUFFIX = "'s"
 
 
 class Inputs(Metrics):
@@ -20,6 +21,7 @@ class Inputs(Metrics):
 
     `champion` is measured on one text with `beside`, which is the version again if that text is another than its own.
     `retained` is the version on the text of the model that its training began with, which is in place of the baseline.
+    `tasks` are what version and baseline answered, by task, `champion_tasks` what the champion did.
     """
 
     version: int
@@ -28,18 +30,8 @@ class Inputs(Metrics):
     champion: Measured | None
     beside: Measured | None = None
     retained: Measured | None = None
-
-
-class Outcome(Metrics):
-    """`value` is the version's, `other` what it is compared with; `low` and `high` bound the difference, if known."""
-
-    what: str
-    value: float | None
-    other: float | None
-    low: float | None = None
-    high: float | None = None
-    passed: bool
-    why: str
+    tasks: dict[str, Asked] = Field(default_factory=dict)
+    champion_tasks: dict[str, Asked] = Field(default_factory=dict)
 
 
 class Verdict(Metrics):
@@ -57,7 +49,7 @@ class Verdict(Metrics):
 def judge(gate: GateConfig, inputs: Inputs) -> Verdict:
     outcomes = [found for each in gate.conditions if (found := _compare(each, inputs))]
     outcomes += [
-        _limit(name, most, inputs.own.facts) for name, most in gate.limits.model_dump().items() if most is not None
+        limited(name, most, inputs.own.facts) for name, most in gate.limits.model_dump().items() if most is not None
     ]
     return Verdict(
         passed=all(each.passed for each in outcomes),
@@ -69,10 +61,12 @@ def judge(gate: GateConfig, inputs: Inputs) -> Verdict:
 
 
 def read_record(text: str) -> Verdict:
-    """Raises UserError."""
+    """Raises UserError. A record that is older than a limit does not have it."""
     try:
         values: Any = json.loads(text)
-        values["gate"] = GateConfig.model_validate_json(json.dumps(values["gate"]))
+        gate = values["gate"]
+        gate = {**gate, "limits": {**dict.fromkeys(Limits.model_fields), **gate["limits"]}}
+        values["gate"] = GateConfig.model_validate_json(json.dumps(gate))
         return Verdict.model_validate(values)
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"the record of the verdict cannot be read: {str(error).splitlines()[0]}") from None
@@ -95,73 +89,46 @@ def _is_same(one: Outcome, other: Outcome) -> bool:
 
 def _compare(condition: Condition, inputs: Inputs) -> Outcome | None:
     """None if there is nothing to compare with: no version is champion yet."""
-    what = f"{condition.metric} against {condition.against}"
+    whose = {"baseline": "the baseline's", "retained": "the start's", "absolute": "the gate's"}.get(
+        condition.against, f"version {inputs.champion_version}'s"
+    )
+    if condition.against == "champion" and inputs.champion_version is None:
+        return None
+    return _answers(condition, inputs, whose) if condition.task else _losses(condition, inputs, whose)
+
+
+def _losses(condition: Condition, inputs: Inputs, whose: str) -> Outcome:
+    ours: Measured | None = inputs.own
+    theirs: Measured | None = inputs.own
     if condition.against == "champion":
-        if inputs.champion is None:
-            return None
-        ours, theirs, whose = inputs.beside or inputs.own, inputs.champion, f"version {inputs.champion_version}'s"
+        ours, theirs = inputs.beside or inputs.own, inputs.champion
     elif condition.against == "baseline":
-        if (baseline := inputs.own.of_baseline()) is None:
-            return Outcome(what=what, value=None, other=None, passed=False, why="it was not measured with a baseline")
-        ours, theirs, whose = inputs.own, baseline, "the baseline's"
+        theirs = inputs.own.of_baseline()
     elif condition.against == "retained":
-        if inputs.retained is None or (start := inputs.retained.of_baseline()) is None:
+        ours, theirs = inputs.retained, inputs.retained and inputs.retained.of_baseline()
+    if ours is None or theirs is None:
+        why = f"it was not measured with {whose.removesuffix(SUFFIX)}"
+        if condition.against == "retained":
             why = "nobody knows what it has forgotten: it has no start, or nothing is known of its start's text"
-            return Outcome(what=what, value=None, other=None, passed=False, why=why)
-        ours, theirs, whose = inputs.retained, start, "the start's"
-    else:
-        ours, theirs, whose = inputs.own, inputs.own, "the gate's"
+        return failed(condition, why)
     if condition.metric != "bits_per_byte" and ours.model.whole_tokens != theirs.model.whole_tokens:
-        why = f"its {METRICS[condition.metric]} cannot be compared with {whose}: their tokens are not the same"
-        return Outcome(what=what, value=None, other=None, passed=False, why=why)
-    return _outcome(condition, what, paired(ours, theirs), whose)
+        unit = METRICS[condition.metric]
+        return failed(condition, f"its {unit} cannot be compared with {whose}: their tokens are not the same")
+    return on_text(condition, paired(ours, theirs), whose)
 
 
-def _outcome(condition: Condition, what: str, units: Units, whose: str) -> Outcome:
-    """An interval, or the figure alone without a confidence, must lie below -margin; what is not a number does not."""
-    column = ("loss", "perplexity", "bits_per_byte").index(condition.metric)
-    value, other = (float(each) for each in measures(units.whole)[:, column])
-    is_absolute, margin = condition.against == "absolute", condition.margin
-    if is_absolute:
-        other, margin = condition.margin, 0.0
-    found = Outcome(what=what, value=value, other=other, passed=not condition.confidence and value - other < -margin,
-                    why="")  # fmt: skip
-    if condition.confidence and len(units.sums) > 1:
-        model, _, difference = intervals(units, condition.confidence)
-        interval = getattr(model if is_absolute else difference, condition.metric)
-        low, high = (bound - other * is_absolute for bound in (interval.low, interval.high))
-        found = found.model_copy(update={"low": low, "high": high, "passed": high < -margin})
-    return found.model_copy(update={"why": _why(found, value, other, condition, margin, whose)})
-
-
-def _why(found: Outcome, value: float, other: float, condition: Condition, margin: float, whose: str) -> str:
-    where = "on its start's text " if condition.against == "retained" else ""
-    subject = f"{where}its {value:.4f} {METRICS[condition.metric]}"
-    if not math.isfinite(value):
-        return f"{subject} are no finite number"
-    verb = VERBS[found.passed] if margin >= 0 else "exceed" if value > other else "beat"
-    said, asked = f"{subject} {verb} {whose} {other:.4f}", ""
-    if margin:
-        asked = f", below {-margin:+.4f}" if found.passed else f"; it must be below {-margin:+.4f}"
-    if found.low is None or found.high is None:
-        if condition.confidence:
-            return f"{said}: the text is a single window, too short for an interval"
-        return f"{said}: the difference is {value - other:+.4f}{asked}"
-    sure = "(95 %)" if condition.confidence == 0.95 else f"({100 * condition.confidence:.6g} %)"
-    if found.passed and margin >= 0:
-        return f"{said} by {-found.high:.4f} to {-found.low:.4f} {sure}"
-    return f"{said}: the difference is {found.low:+.4f} to {found.high:+.4f} {sure}{asked}"
-
-
-def _limit(name: str, most: int, facts: dict[str, int]) -> Outcome:
-    value = facts.get(name)
-    named = "bytes in its model folder" if name == "bytes" else name.replace("_", " ")
-    passed = value is not None and value <= most
-    relation = "at most" if passed else "more than"
-    why = f"it has {value:,} {named}, {relation} gate.limits.{name} {most:,}" if value is not None else (
-        f"nobody has counted its {named}, which gate.limits.{name} is about"
-    )  # fmt: skip
-    return Outcome(what=f"limit of {name}", value=value, other=most, passed=passed, why=why)
+def _answers(condition: Condition, inputs: Inputs, whose: str) -> Outcome:
+    asked, other = inputs.tasks.get(condition.task), inputs.champion_tasks.get(condition.task)
+    ours = asked.metrics.get(condition.name) if asked else None
+    if asked is None or ours is None:
+        return failed(condition, f"it was not asked for {condition.metric}")
+    theirs = ours.model if condition.against == "absolute" else ours.baseline
+    if condition.against == "champion":
+        found = other.metrics.get(condition.name) if other and other.sha256 == asked.sha256 else None
+        theirs = found.model if found else None
+    if theirs is None:
+        return failed(condition, f"{whose.removesuffix(SUFFIX)} was not asked the questions of {condition.task}")
+    return on_task(condition, ours, theirs, whose)
 
 
 def _because(outcomes: list[Outcome]) -> str:

@@ -2,5 +2,5 @@
 
 Read `engine.py` first: requests join and leave between steps. `cached_model.py` is the model's forward pass with a
 cache, `choose.py` draws ids by the fields of `sampling.py`, `complete.py` goes from text to text. The bytes of a
-request do not depend on those beside it: see the docstring of `engine.py`.
+request do not depend on those beside it: see the docstring of `engine.py`. `latency.py` times it for the gate.
 """

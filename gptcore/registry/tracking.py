@@ -297,6 +297,11 @@ def measured_file(text_sha256: str) -> str:
     return f"measured/{text_sha256}.json"
 
 
+def asked_file(sha256: str) -> str:
+    """Of what a version answered to the questions that have this hash."""
+    return f"asked/{sha256}.json"
+
+
 def retained_file(text_sha256: str) -> str:
     """Of a measurement, with the start of its training, on the start's validation text that has this hash."""
     return f"retained/{text_sha256}.json"

@@ -88,9 +88,12 @@ def _found(registry: Registry, begin: Begin) -> str:
 
 
 def _created(registry: Registry, begin: Begin) -> str:
-    tags = {FINGERPRINT: begin.fingerprint, **({"flow_run_name": begin.name} if begin.name else {})}
+    """The tag `flow_run_name` is that of the model alone, by which others find it."""
+    is_model = begin.role == "model"
+    tags = {FINGERPRINT: begin.fingerprint, "role": begin.role}
+    tags |= {"flow_run_name": begin.name} if begin.name and is_model else {}
     now = round(1000 * time.time())
-    return str(registry.client.create_run(registry.experiment, now, tags, begin.name or None).info.run_id)
+    return str(registry.client.create_run(registry.experiment, now, tags, begin.title() or None).info.run_id)
 
 
 def _dataset(tokens: dict[str, str]) -> DatasetInput:

@@ -20,13 +20,20 @@ FINISHED, FAILED = "FINISHED", "FAILED"  # MLflow's words; a training that was t
 
 @dataclass
 class Begin:
-    """The first line of an outbox. `step` is the one that the training begins at, not 0 if it resumes."""
+    """The first line of an outbox. `step` is the one that the training begins at, not 0 if it resumes.
+
+    `role` is what is trained: the model, or the baseline beside it. Outboxes that are older know the model alone.
+    """
 
     fingerprint: str
     name: str
     step: int
     params: dict[str, Any]
     tokens: dict[str, str]  # sha256 by what it is of
+    role: str = "model"
+
+    def title(self) -> str:
+        return self.name if self.role == "model" else f"{self.name} {self.role}".strip()
 
 
 @dataclass

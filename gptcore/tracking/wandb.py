@@ -29,7 +29,8 @@ class Wandb:
             try:
                 self.run = wandb.init(
                     project=os.environ.get("WANDB_PROJECT") or PROJECT, dir=os.environ.get("WANDB_DIR") or self.folder,
-                    id=begin.fingerprint, name=begin.name or None, config=config, resume="allow",
+                    id=begin.fingerprint, name=begin.title() or None, job_type=begin.role, config=config,
+                    resume="allow",
                     settings=wandb.Settings(silent=True, console="off"),
                 )  # fmt: skip
             except wandb.Error as error:

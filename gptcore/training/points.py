@@ -20,6 +20,7 @@ from gptcore.training.memory import peak_bytes
 from gptcore.training.train import StepReport, TrainState
 
 PATIENCE, HURRY = 10.0, 3.0  # seconds for a tracker at the end; whoever stops a training waits for it
+ROLES = {"train": "model", "baseline": "baseline"}  # of stages
 
 
 class Points:
@@ -27,18 +28,20 @@ class Points:
 
     def __init__(self, state: TrainState, batch_tokens: int, export: Path) -> None:
         self.state, self.batch_tokens, self.export = state, batch_tokens, export
-        self.outboxes: list[Outbox] = []
+        self.role, self.outboxes = "", list[Outbox]()
         self.said = time.monotonic() - settings().tracking_seconds  # the first step is a point
         self.steps, self.seconds, self.loss_sum = 0, 0.0, 0.0  # since the last point
 
-    def begin(self, fingerprint: str, identity: dict[str, Any], paths: Paths) -> None:
+    def begin(self, stage: str, fingerprint: str, identity: dict[str, Any], paths: Paths) -> None:
         """Open an outbox for each tracker. Raises UserError if one is not installed."""
+        self.role = ROLES[stage]
         names = settings().tracker_names() if distributed.is_first() else []
         if "wandb" in names and getattr(find_spec("wandb"), "origin", None) is None:  # a folder wandb/ is no package
             raise UserError("GPTCORE_TRACKERS has wandb, which is not installed: pip install 'gptcore[wandb]'")
         params = {name: identity[name] for name in ("model", "lora", "optim", "train", "curve") if name in identity}
         tokens = {name: sha256 for name, sha256 in identity["tokens"].items() if sha256}
-        begin = {"fingerprint": fingerprint, "name": settings().run_name, "step": self.state.step}
+        name, step = settings().run_name, self.state.step
+        begin = {"fingerprint": fingerprint, "name": name, "step": step, "role": self.role}
         for each in names:
             try:
                 self.outboxes.append(Outbox(each, paths.scratch / "tracking" / each / fingerprint))
@@ -88,7 +91,8 @@ class Points:
         if not self.outboxes:
             return
         if error is None:
-            self._put({"end": "FINISHED", "tags": {"model_sha256": read_sums(self.export)["model.safetensors"]}})
+            weights = read_sums(self.export)["model.safetensors"]  # a version is registered in the run of its model
+            self._put({"end": "FINISHED", "tags": {f"{self.role}_sha256": weights}})
         else:
             self._put({"end": "KILLED" if isinstance(error, Stopped | KeyboardInterrupt) else "FAILED", "tags": {}})
         for each in self.outboxes:

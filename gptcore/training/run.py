@@ -121,8 +121,7 @@ class Run:
     def to_the_end(self) -> TrainMetrics:
         """Train, then write the results. On SIGINT or SIGTERM, writes a checkpoint and raises Stopped."""
         with Points(self.state, self.train.batch_tokens, self.folder / "export") as self.points:
-            if self.name == "train":
-                self.points.begin(fingerprint(self.identity), self.identity, self.paths)
+            self.points.begin(self.name, fingerprint(self.identity), self.identity, self.paths)
             self._fit()
             return self._export()
 

@@ -68,7 +68,12 @@ def _version(version: Known, champion: int) -> None:
 def _lineage(version: Known) -> str:
     """The picture of the report page, as an image of its own, whose style must be in it."""
     ink = "#fafaf9" if st.context.theme.type == "dark" else "#1c1917"
-    drawn = picture(version.outputs, version.tags.get("git_commit", ""), f"gpt version {version.number}")
+    drawn = picture(
+        version.outputs,
+        version.tags.get("git_commit", ""),
+        f"gpt version {version.number}",
+        version.tags.get("start", ""),
+    )
     head, _, rest = drawn.partition(">")
     return f'{head} xmlns="http://www.w3.org/2000/svg">{DRAWING.replace("INK", ink)}{rest}'
 

@@ -1,18 +1,20 @@
 """Whether DVC's cache and remote have what versions and experiments are made of: `python -m tasks.dvc.verify`.
 
-`gptcore registry verify` starts it, as gptcore knows no DVC, and passes the versions as JSON. In the cache
-every byte is read; the remote is asked for names alone. Nothing is changed.
+`gptcore registry verify` starts it, as gptcore knows no DVC, and passes the versions as JSON. In the cache, and in a
+remote that is a folder, every byte is read. Another remote is asked for what it knows of each object: S3 has the md5 of
+most. Where it has none, the size must do. Nothing is changed.
 """
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, Literal
 
 from gptcore.errors import MISTAKE_EXIT_CODE, UNAVAILABLE_EXIT_CODE, Unavailable, UserError
 from tasks.dvc.experiments import experiments
@@ -20,6 +22,8 @@ from tasks.dvc.remote import remote_trouble
 from tasks.dvc.repository import has_remote, locked
 
 FOLDER = ".dir"  # ends the hash of a folder, whose object lists its files
+MD5 = re.compile("[0-9a-f]{32}")
+Pushed = Literal["whole", "by size", "damaged", "missing"]  # by size: as long as it should be, and not read
 
 
 class Stores:
@@ -27,9 +31,11 @@ class Stores:
 
     def __init__(self, repo: Any) -> None:
         self.cache = repo.cache.local
-        self.remote = repo.cloud.get_remote_odb(None, "verify", hash_name="md5") if has_remote(repo) else None
+        self.remote: Any = None
+        if has_remote(repo):
+            self.remote = repo.cloud.get_remote_odb(None, "verify", hash_name="md5")
         self.wholes: dict[str, bool | None] = {}
-        self.pushed: dict[str, bool] = {}
+        self.pushed: dict[str, Pushed] = {}
 
     def file(self, md5: str) -> Path:
         return Path(self.cache.oid_to_path(md5))
@@ -46,17 +52,40 @@ class Stores:
             return [md5]
         return [md5, *(str(each["md5"]) for each in json.loads(self.file(md5).read_text("utf-8")))]
 
-    def not_pushed(self, hashes: Collection[str]) -> list[str]:
-        """Those that the remote does not have. Raises UserError, Unavailable if it cannot be asked."""
+    def in_remote(self, hashes: Collection[str], *states: "Pushed") -> list[str]:
+        """Those that are in one of these states there; all are whole if there is no remote.
+
+        Raises UserError, Unavailable if it cannot be asked.
+        """
         if self.remote is None:
             return []
+        new = [each for each in hashes if each not in self.pushed]
         with remote_trouble("DVC's remote cannot be asked what it has"):
             with suppress(FileNotFoundError):
-                self.remote.fs.info(self.remote.path)  # raises where `exists` takes an error for an absence
-            for each in hashes:
-                if each not in self.pushed:
-                    self.pushed[each] = bool(self.remote.exists(each))
-        return [each for each in hashes if not self.pushed[each]]
+                self.remote.fs.info(self.remote.path)  # raises where an object is taken for absent after any error
+            paths = [self.remote.oid_to_path(each) for each in new]
+            for each, path, told in zip(new, paths, self.remote.fs.info(paths, return_exceptions=True), strict=True):
+                self.pushed[each] = self._pushed(each, path, told)
+        return [each for each in hashes if self.pushed[each] in states]
+
+    def _pushed(self, md5: str, path: str, told: Any) -> "Pushed":
+        """`told` is what the remote says of the object: its size, and on S3 its ETag, or an error.
+
+        An ETag is the md5 of what was sent at once and not encrypted with a key of one's own. If it is another md5, the
+        bytes tell.
+        """
+        if isinstance(told, FileNotFoundError):
+            return "missing"
+        if isinstance(told, Exception):
+            raise told
+        etag, expected = str(told.get("ETag", "")).strip('"'), md5.removesuffix(FOLDER)
+        if etag == expected:
+            return "whole"
+        if self.remote.fs.protocol == "local" or MD5.fullmatch(etag):
+            with self.remote.fs.open(path, "rb") as content:
+                return "whole" if hashlib.file_digest(content, "md5").hexdigest() == expected else "damaged"
+        differs = self.whole(md5) and told.get("size") != self.file(md5).stat().st_size
+        return "damaged" if differs else "by size"
 
 
 def _is_whole(file: Path, md5: str) -> bool | None:
@@ -68,6 +97,14 @@ def _is_whole(file: Path, md5: str) -> bool | None:
 
 
 @dataclass(frozen=True)
+class Found:
+    """A line for each output that lacks something, with what brings it back; how many objects have no md5 there."""
+
+    faults: list[str]
+    by_size: int
+
+
+@dataclass(frozen=True)
 class Kept:
     """Path -> hash of what a version or experiment is made of, and what brings it back or to the remote."""
 
@@ -76,25 +113,30 @@ class Kept:
     push: str
 
 
-def faults(root: Path, kept: Mapping[str, Kept]) -> Iterator[str]:
-    """A line for each output that lacks something, with what brings it back."""
+def faults(root: Path, kept: Mapping[str, Kept]) -> Found:
     with locked(root) as repo:
-        stores = Stores(repo)
+        stores, lines = Stores(repo), list[str]()
         for name, each in kept.items():
             for path, md5 in each.outputs.items():
-                yield from _faults(stores, f"{path} of {name}", md5, each.again, each.push)
+                lines += _faults(stores, f"{path} of {name}", md5, each.again, each.push)
+        return Found(lines, sum(each == "by size" for each in stores.pushed.values()))
 
 
 def _faults(stores: Stores, what: str, md5: str, again: str, push: str) -> Iterator[str]:
     objects = stores.objects(md5)
     damaged = [each for each in objects if stores.whole(each) is False]
     missing = [each for each in objects if stores.whole(each) is None]
-    absent = stores.not_pushed(objects)
+    absent, worn = stores.in_remote(objects, "missing"), stores.in_remote(objects, "damaged")
     if damaged or missing:
         files = " ".join(quote(str(stores.file(each))) for each in damaged)
         told = " and ".join(_count(each, word) for each, word in ((damaged, "damaged"), (missing, "missing")) if each)
-        where = "the remote has it" if stores.remote is not None and not absent else "it must be made again"
+        where = "the remote has it" if stores.remote is not None and not absent + worn else "it must be made again"
         yield f"{what}: {told} in DVC's cache; {where}: `{f'rm -f {files}; ' if files else ''}{again}`"
+    elif worn:
+        places = ", ".join(stores.remote.oid_to_path(each) for each in worn)
+        lost = f" and {_count(absent, 'missing')}" if absent else ""
+        told = f"{_count(worn, 'damaged')}{lost} in DVC's remote; the cache has it: remove {places} there"
+        yield f"{what}: {told}, then `{push}`"
     elif absent:
         yield f"{what}: {_count(absent, 'missing')} in DVC's remote; the cache has it: `{push}`"
 
@@ -103,7 +145,7 @@ def _count(objects: Collection[str], word: str) -> str:
     return f"{len(objects)} {'file' if len(objects) == 1 else 'files'} {word}"
 
 
-def verify(root: Path, versions: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def verify(root: Path, versions: Mapping[str, Mapping[str, Any]]) -> Found:
     """The faults of versions, number -> experiment and outputs, and of experiments without one. Raises UserError."""
     kept = dict[str, Kept]()
     for number, each in versions.items():
@@ -113,7 +155,7 @@ def verify(root: Path, versions: Mapping[str, Mapping[str, Any]]) -> Iterator[st
         if found.name not in known:
             again = f"dvc exp apply {quote(found.name)} && dvc repro --pull"
             kept[f"the experiment {found.name}"] = Kept(found.outputs, again, _push(found.name))
-    yield from faults(root, kept)
+    return faults(root, kept)
 
 
 def _push(experiment: str | None) -> str:
@@ -122,11 +164,11 @@ def _push(experiment: str | None) -> str:
 
 def _main(lines: Iterable[str]) -> None:
     try:
-        found = list(verify(Path.cwd(), json.loads("".join(lines))))
+        found = verify(Path.cwd(), json.loads("".join(lines)))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(UNAVAILABLE_EXIT_CODE if isinstance(error, Unavailable) else MISTAKE_EXIT_CODE) from None
-    print(*found, sep="\n", end="\n" if found else "")
+    print(json.dumps(asdict(found)))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,10 @@ from tasks.dvc.restore import restore
 from tasks.workspace.clone import RESUMED, clone, clone_at, clone_handed_over, git
 
 # the values of params.yaml that name where to read
-PLACES = ("data.source", "tokenize.sentencepiece_model", "baseline.source", "train.start", "retained.data.source")
+PLACES = (
+    "data.source", "tokenize.sentencepiece_model", "baseline.source", "train.start", "retained.data.source",
+    "evaluate.tasks",
+)  # fmt: skip
 INPUTS = ("download", "start")  # what these stages bring comes from elsewhere, and may be gone there
 PUBLIC = "package:// hf:// https:// s3://"  # not http://, by which a cloud's machines are told their credentials
 

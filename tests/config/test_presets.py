@@ -212,6 +212,13 @@ def test_differences_name_each_field() -> None:
         ("train.batch_tokens=1000", "train.batch_tokens 1000 is not a multiple of model.block_size 64"),
         ("data.source='https://me:hunter2@example.org/a'", "data.source: holds a user name or password"),
         ("evaluate.stride=65", "evaluate: stride 65 is longer than block_size 64"),
+        ("evaluate.tasks=[lamda]", "there is no task lamda, and it is no *.jsonl file; did you mean lambada?"),
+        ("evaluate.tasks=[nowhere.jsonl]", "evaluate.tasks: nowhere.jsonl cannot be read: No such file or directory"),
+        (
+            "evaluate.tasks=[{sauce:a.jsonl}]",
+            "evaluate.tasks.0.sauce is unknown; known are task, source",
+        ),
+        ("gate.conditions=[{metric:a.acc,against:baseline,margin:0.0,confidence:0.0}]", "evaluate.tasks is empty"),
         ("evaluate.stride=0", "evaluate.stride: input should be greater than 0"),
         ("evaluate.block_size=65", "evaluate.block_size 65 is longer than model.block_size 64"),
     ],

@@ -18,7 +18,7 @@ from gptcore.tokens.tokenizer import Tokenizer
 from tests.support.engine import GPT2, model_config
 from tests.tokens.test_token_files import BPE, TEXTS, write
 
-CONFIG = EvaluateConfig(block_size=16, stride=8)
+CONFIG = EvaluateConfig(block_size=16, stride=8, tasks=())
 
 
 def export(folder: Path, tokenizer: Tokenizer) -> GPT:

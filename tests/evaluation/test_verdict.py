@@ -9,6 +9,8 @@ import pytest
 
 from gptcore.config.params import validate_section
 from gptcore.errors import UserError
+from gptcore.evaluation.asked import Asked, Graded
+from gptcore.evaluation.config import TaskChoice
 from gptcore.evaluation.gate import GateConfig
 from gptcore.evaluation.intervals import intervals
 from gptcore.evaluation.measured import Measured, Scored, measured, paired
@@ -16,7 +18,7 @@ from gptcore.evaluation.tally import Sums, Tally
 from gptcore.evaluation.verdict import Inputs, judge, read_record, replay
 from tests.evaluation.test_intervals import WINDOW, documents, stream, text, units
 
-ANY = {"bytes": None, "parameters": None, "skipped_batches": None}
+ANY = {"bytes": None, "parameters": None, "skipped_batches": None, "latency": None}
 BETTER = {"metric": "bits_per_byte", "margin": 0.0, "confidence": 0.95}
 BASELINE, CHAMPION = {**BETTER, "against": "baseline"}, {**BETTER, "against": "champion"}
 BYTES = [100.0, 300.0, 200.0, 400.0]
@@ -110,6 +112,10 @@ def test_limits() -> None:
     assert judge(gate(BASELINE, parameters=1200), against(own, None)).passed
     said = judge(gate(BASELINE, parameters=1199, skipped_batches=3), against(own, None)).because
     assert ", but it has 1,200 parameters, more than gate.limits.parameters 1,199 and nobody has counted" in said
+    slow = on_text(scored(2.0), scored(2.1), facts={"latency": 480})
+    assert judge(gate(BASELINE, latency=480), against(slow, None)).passed
+    said = "it takes 480 microseconds per generated token, more than gate.limits.latency 479"
+    assert said in judge(gate(BASELINE, latency=479), against(slow, None)).because
 
 
 def test_a_text_of_one_window_is_too_short() -> None:
@@ -124,6 +130,8 @@ def test_a_text_of_one_window_is_too_short() -> None:
     ("change", "said"),
     [
         ({"metric": "bits_per_bite"}, "gate.conditions.0.metric: there is no such metric; did you mean bits_per_byte?"),
+        ({"metric": "lambada.acc_nrom"}, "there is no such metric of lambada; did you mean acc_norm?"),
+        ({"metric": "lambada.acc", "against": "retained"}, "a task is the same for a model and its start"),
         ({"against": "nobody"}, "gate.conditions.0.against: input should be 'baseline', 'champion', 'retained' or"),
         ({"confidence": 1.0}, "gate.conditions.0.confidence: input should be less than 1, got 1.0"),
         ({"metrik": 1}, "gate.conditions.0.metrik is unknown; known are metric, against, margin, confidence"),
@@ -143,8 +151,73 @@ def test_the_record_alone_gives_the_verdict_again() -> None:
     values = json.loads(verdict.record())
     values["inputs"]["champion"]["model"]["whole_losses"] *= 0.9
     assert replay(read_record(json.dumps(values))) is None
+    old = json.loads(verdict.record())
+    del old["gate"]["limits"]["latency"], old["inputs"]["tasks"], old["inputs"]["champion_tasks"]
+    assert replay(read_record(json.dumps(old))) == verdict  # of before they were there
     with pytest.raises(UserError, match="cannot be read"):
         read_record("{}")
+
+
+def asked(model: list[float | None], baseline: list[float | None] | None = None, name: str = "acc") -> Asked:
+    graded = Graded(weights=[1] * len(model), model=model, baseline=baseline)
+    return Asked(task="quiz", sha256="0" * 64, metrics={name: graded})
+
+
+def rights(n: int, of: int = 100, ungraded: int = 0) -> list[float | None]:
+    return [1.0] * n + [0.0] * (of - n - ungraded) + [None] * ungraded
+
+
+QUIZ = {"metric": "quiz.acc", "margin": 0.0, "confidence": 0.95}
+
+
+@pytest.mark.parametrize(
+    ("condition", "own", "champion", "passes", "because"),
+    [
+        ({"against": "baseline"}, asked(rights(70), rights(50)), None, True,
+         "its 0.7000 acc of quiz beat the baseline's 0.5000 by 0.1167 to 0.2755 (95 %)"),
+        ({"against": "baseline"}, asked(rights(53), rights(50)), None, False,
+         "do not beat the baseline's 0.5000: the difference is -0.0086 to +0.0674"),
+        ({"against": "baseline"}, asked(rights(53, ungraded=15), rights(50)), None, False,
+         "0.5000 (15 of 100 items could not be asked): the difference is -0.0086 to +0.2529"),
+        ({"against": "baseline", "margin": -0.1}, asked(rights(48), rights(50)), None, True,
+         "are below the baseline's 0.5000: the difference is -0.0527 to +0.0135 (95 %), above -0.1000"),
+        ({"against": "champion"}, asked(rights(70)), asked(rights(50)), True, "beat version 7's 0.5000 by"),
+        ({"against": "champion"}, asked(rights(70)), None, False, "version 7 was not asked the questions of quiz"),
+        ({"against": "absolute", "margin": 0.5}, asked(rights(70)), None, True, "beat the gate's 0.5000 by 0.1"),
+        ({"against": "absolute", "margin": 0.65}, asked(rights(70)), None, False, "do not beat the gate's 0.6500"),
+        ({"against": "absolute", "margin": 0.65, "confidence": 0.0}, asked(rights(70)), None, True,
+         "the difference is +0.0500"),
+        ({"against": "absolute", "margin": 0.65, "confidence": 0.0}, asked(rights(60, ungraded=10)), None, False,
+         "its 0.6667 acc of quiz do not beat the gate's 0.6500 (10 of 100 items could not be asked)"),
+        ({"against": "baseline"}, asked(rights(70)), None, False, "the baseline was not asked the questions of quiz"),
+        ({"against": "baseline", "metric": "quiz.acc_norm"}, asked(rights(70)), None, False, "not asked for quiz.acc"),
+        ({"against": "baseline", "metric": "quiz.perplexity"},
+         asked([-1.0, -1.2, -0.9] * 9, [-1.1, -1.4, -1.2] * 9, "perplexity"), None, True, "perplexity of quiz beat"),
+        ({"against": "baseline", "metric": "quiz.perplexity"},
+         asked([-1.0, -1.2, None] * 9, [-1.1, -1.4, -1.2] * 9, "perplexity"), None, False, "to +inf (95 %)"),
+    ],
+)  # fmt: skip
+def test_answers_to_a_task(
+    condition: dict[str, Any], own: Asked, champion: Asked | None, passes: bool, because: str
+) -> None:
+    """Items that could not be asked widen the interval. The record alone gives the verdict again."""
+    tasks = {"tasks": {"quiz": own}, "champion_tasks": {"quiz": champion} if champion else {}, "champion_version": 7}
+    inputs = against(on_text(scored(2.0), scored(2.1)), None).model_copy(update=tasks)
+    found = judge(gate({**QUIZ, **condition}), inputs)
+    assert (found.passed, because in found.because) == (passes, True), found.because
+    assert replay(read_record(found.record())) == found
+
+
+def test_a_condition_is_on_a_task_that_is_asked() -> None:
+    task = TaskChoice(task="quiz", source="quiz.jsonl", output_type="loglikelihood", limit=0, sha256="0" * 64)
+    gate({**QUIZ, "against": "baseline"}).require([task])
+    wrong = gate({**QUIZ, "against": "baseline", "metric": "quiz.acc_norm"})
+    with pytest.raises(
+        UserError, match=r"^params.yaml: gate.conditions.0.metric: no task .*; did you mean quiz.acc[?]"
+    ):
+        wrong.require([task])
+    with pytest.raises(UserError, match=r"has quiz.acc_norm; evaluate.tasks is empty$"):
+        wrong.require([])
 
 
 def test_null_pairs_are_seldom_promoted_and_covered() -> None:

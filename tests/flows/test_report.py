@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from flows.report import counted, fairness, forgotten, how_sure, verdict, whole_words
+from flows.report import _tables, counted, fairness, forgotten, how_sure, verdict, whole_words
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,24 @@ def test_it_says_what_was_forgotten_or_that_nobody_knows() -> None:
     said = forgotten("models:/gpt/3", {"model": {}}, {"difference": difference(0.01, 0.02)})
     assert said.endswith("models:/gpt/3: The model is worse than the start by 0.0100 to 0.0200 bits per byte (95 %).")
     assert fairness({}, "start", "gpt2") == "The baseline is gpt2 itself, which the training went on from."
+
+
+def test_tables_of_the_starts_text_and_of_tasks_follow() -> None:
+    score = {"loss": 3.0, "perplexity": 20.1, "bits_per_byte": 1.5}
+    metrics: dict[str, Any] = {"model": score, "baseline": score, "difference": {}, "validation": {}}
+    metrics["retained"] = {"model": score, "start": {**score, "loss": 2.5}, "difference": {}}
+    metrics["tasks"] = {"quiz": {"acc": {"model": 0.5, "baseline": None, "ungraded": 3},
+                                 "perplexity": {"model": 2e7, "baseline": 3.0, "ungraded": 0}}}  # fmt: skip
+    tasks = {"quiz": {"acc": {"low": -0.1, "high": None}, "perplexity": None}}
+    bounds = {"difference": None}
+    first, old, asked = _tables(metrics, {**bounds, "retained": bounds, "tasks": tasks})
+    assert (first.on, first.other) == ("every validation token", "baseline")
+    assert (old.on, old.other, old.rows[0]) == (
+        "the start's text",
+        "start",
+        ["loss", "3.0000", "2.5000", "+0.5000", ""],
+    )
+    assert asked.rows == [
+        ["quiz acc (3 not asked)", "0.5000", "?", "", "-0.1000 to ?"],
+        ["quiz perplexity", "2.00e+07", "3.0000", "+2.00e+07", ""],
+    ]

@@ -36,7 +36,7 @@ async def both(configuration: "AioSqliteConfiguration") -> int:
 def test_transactions_of_our_server_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from prefect.server.database.configurations import AioSqliteConfiguration
 
-    from flows.services.server import begin_immediate
+    from flows.services.sqlite import begin_immediate
 
     with pytest.raises(sqlalchemy.exc.OperationalError, match="database is locked"):  # else Prefect has mended it
         asyncio.run(both(AioSqliteConfiguration(f"sqlite+aiosqlite:///{tmp_path}/prefect.db")))

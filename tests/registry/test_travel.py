@@ -16,18 +16,22 @@ from packaging.requirements import Requirement
 
 from gptcore.commands import registry as command
 from gptcore.errors import UserError
+from gptcore.evaluation.asked import Asked
+from gptcore.evaluation.benchmarks.chosen import chosen
 from gptcore.evaluation.config import EvaluateConfig
 from gptcore.evaluation.measure import measure
+from gptcore.evaluation.measured import Measured
 from gptcore.files import sha256_file, write_json
 from gptcore.model.config import ModelConfig
 from gptcore.model.folder import load_export, save_export
 from gptcore.model.gpt import GPT
 from gptcore.registry.pack import OF_TOKENIZERS, REQUIREMENTS, copy_code, requirements
-from gptcore.registry.tracking import measured_file, opened, opened_in
+from gptcore.registry.tracking import asked_file, measured_file, opened, opened_in
 from gptcore.tokens.make_tokenizer import byte_tokenizer
 from gptcore.tokens.token_files import read_meta
 from gptcore.weights.open_model import open_model
 from tests.support import served
+from tests.support.benchmarks import QUESTION, write_rows
 from tests.support.engine import GPT2
 from tests.tokens.test_token_files import TEXTS, write
 
@@ -124,7 +128,8 @@ def test_version_is_measured_on_the_text_of_a_checkout(
 ) -> None:
     """Unless its weights are not those that were registered."""
     write(moved / "data/tokens", byte_tokenizer(), TEXTS)
-    write_json(moved / "params.yaml", {"evaluate": {"block_size": 16, "stride": 16}})
+    quiz = chosen(str(write_rows(moved / "quiz.jsonl", [QUESTION] * 3)))
+    write_json(moved / "params.yaml", {"evaluate": {"block_size": 16, "stride": 16, "tasks": [quiz]}})
     monkeypatch.chdir(moved)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{moved}/mlflow.db")
     with pytest.raises(UserError, match=r"^model.safetensors of gpt version 1 is damaged"):
@@ -134,6 +139,16 @@ def test_version_is_measured_on_the_text_of_a_checkout(
     command.run(Namespace(action="measure", version=1))
     assert re.search(r"^gpt version 1: \d[.]\d{4} bits per byte$", capsys.readouterr().out, re.MULTILINE)
     with opened_in(moved) as found:
-        kept = found.noted(found.version(1), measured_file(read_meta(moved / "data/tokens").val.text_sha256))
-    config = EvaluateConfig(block_size=16, stride=16)
+        file = measured_file(read_meta(moved / "data/tokens").val.text_sha256)
+        kept = found.noted(found.version(1), file)
+        answers = found.noted(found.version(1), asked_file(quiz["sha256"]))
+    config = EvaluateConfig(block_size=16, stride=16, tasks=())
     assert kept == json.dumps(measure(moved / "data/tokens", moved / "export", config).model_dump())
+    assert answers and len(Asked.model_validate_json(answers).metrics["acc"].model) == 3
+    with opened_in(moved) as found:  # what is known stays: of a version's own text, its baseline too
+        before = Measured.model_validate_json(kept)
+        known = before.model_copy(update={"baseline": before.model})
+        found.note(found.version(1), file, known.model_dump_json())
+    command.run(Namespace(action="measure", version=1))
+    with opened_in(moved) as found:
+        assert Measured.model_validate_json(found.noted(found.version(1), file) or "") == known

@@ -10,6 +10,8 @@ import torch
 
 from gptcore.config.params import read_params
 from gptcore.config.presets import compose
+from gptcore.evaluation.asked import Asked
+from gptcore.evaluation.benchmarks.chosen import chosen
 from gptcore.evaluation.config import EvaluateConfig
 from gptcore.evaluation.measure import measure
 from gptcore.evaluation.measured import Measured
@@ -19,6 +21,7 @@ from gptcore.model.gpt import GPT
 from gptcore.tokens.make_tokenizer import byte_tokenizer, train_bpe
 from gptcore.tokens.tokenizer import Tokenizer
 from gptcore.weights.huggingface import write_hugging_face
+from tests.support.benchmarks import QUESTION, write_rows
 from tests.support.closure import ROOT
 from tests.support.engine import GPT2, TEXT, make_workspace, model_config, run_stage_here
 from tests.support.weights import random_model
@@ -37,11 +40,15 @@ def choose(root: Path, source: str, sha256: str) -> None:
 
 
 def test_bits_per_byte_compare_across_tokenizers(tmp_path: Path) -> None:
-    root, config = make_workspace(tmp_path / "work"), EvaluateConfig(block_size=16, stride=16)
+    root, config = make_workspace(tmp_path / "work"), EvaluateConfig(block_size=16, stride=16, tasks=())
     choose(root, "other", folder(root / "other", train_bpe(iter([TEXT]), 300)))
     folder(root / "data/model/export", byte_tokenizer())
     (root / "data/model/curve.csv").write_text("step,tokens,val_loss\n1,10,2.5\n")
     (root / "data/model/timing.csv").write_text("step,seconds\n1,0.5\n")
+    short = [{**QUESTION, "gold": each % 2} for each in range(8)]
+    rows = write_rows(root / "quiz.jsonl", [*short, {**QUESTION, "choices": ["of more bytes than a context", "no"]}])
+    values = read_params(root / "params.yaml")
+    write_json(root / "params.yaml", {**values, "evaluate": {**values["evaluate"], "tasks": [chosen(str(rows))]}})
     assert [run_stage_here(stage, root) for stage in ("baseline", "evaluate")] == [0, 0]
 
     def read(name: str) -> dict:  # type: ignore[type-arg]
@@ -66,6 +73,11 @@ def test_bits_per_byte_compare_across_tokenizers(tmp_path: Path) -> None:
     )  # fmt: skip
     with (root / "data/baseline/curve.csv").open() as file:
         assert list(csv.DictReader(file)) == []
+    (quiz,) = (Asked.model_validate(each) for each in json.loads((root / "data/evaluation/tasks.json").read_text()))
+    graded, figures = quiz.metrics["acc"], metrics["tasks"]["quiz"]["acc"]
+    assert graded.model[-1] is None and None not in graded.model[:-1]  # of bytes, the context holds sixteen
+    assert (figures["model"], figures["ungraded"]) == (sum(graded.model[:-1]) / 8, 1)
+    assert bounds["tasks"]["quiz"]["acc"]["low"] < figures["model"] - figures["baseline"]
 
 
 def test_the_weights_must_be_those_of_the_hash(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -114,7 +114,7 @@ def make_workspace(root: Path, **params: Any) -> Path:
         "train": TRAIN,
         "curve": CURVE,
         "baseline": {"source": "train", "sha256": "", **recipe},
-        "evaluate": {"block_size": 16, "stride": 16},
+        "evaluate": {"block_size": 16, "stride": 16, "tasks": []},
     }
     write_json(root / "params.yaml", {**sections, **params})  # JSON is YAML
     return root

@@ -149,8 +149,17 @@ def evaluate(params: dict, folder: Path) -> dict:
     retained = (HERE / "data/start/retained/none.txt").read_text()
     old = measured(retained, ours, 2.0) if retained else None
     (folder / "retained.json").write_text(json.dumps(old))
+    tasks = [{"task": each["task"], "sha256": each["sha256"], "metrics": {"acc": graded(ours, theirs)}}
+             for each in params["evaluate"]["tasks"]]  # fmt: skip
+    (folder / "tasks.json").write_text(json.dumps(tasks))
     fair = {"baseline_loss_reached": reached, "at_equal_time": {"seconds": 1.0, "model": 1.5, "baseline": 1.5}}
-    return {**losses, "difference": difference, **fair, "validation": text, "retained": None}
+    return {**losses, "difference": difference, **fair, "validation": text, "retained": None, "tasks": {}}
+
+
+def graded(ours: float, theirs: float) -> dict:
+    """Of 40 items, who is better than the baseline knows all, the others a quarter."""
+    grades = [[1.0] * 40 if bits < 2.1 else [1.0] * 10 + [0.0] * 30 for bits in (ours, theirs)]
+    return {"weights": [1] * 40, "model": grades[0], "baseline": grades[1]}
 
 
 def measured(text_sha256: str, ours: float, theirs: float) -> dict:

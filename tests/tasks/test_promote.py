@@ -20,11 +20,13 @@ from gptcore.commands import registry as command
 from gptcore.config.params import read_params
 from gptcore.config.presets import compose
 from gptcore.errors import Unavailable, UserError
+from gptcore.evaluation.benchmarks.chosen import chosen
 from gptcore.registry.judge import standing
 from gptcore.registry.pages import COLUMNS, NOTE, unpacked
 from gptcore.registry.tracking import Version, measured_file, opened_in
 from tasks.promote import promote
 from tests.support import scratch
+from tests.support.benchmarks import QUESTION, write_rows
 from tests.support.cluster import Cluster
 from tests.support.faulty_proxy import faulty_proxy
 from tests.support.figures import lower
@@ -204,6 +206,21 @@ def test_edited_gate_judges_again(finished: Path, monkeypatch: pytest.MonkeyPatc
     scratch.set_param(finished, "gate", "conditions", [{**better, "metric": "beauty"}])
     with pytest.raises(UserError, match=r"^params.yaml: gate.conditions.0.metric: there is no such metric"):
         train_gpt()
+
+    write_rows(finished / "quiz.jsonl", [QUESTION])
+    scratch.set_param(
+        finished, "gate", "conditions", [{**better, "metric": "quiz.acc", "against": "baseline", "margin": 0.0}]
+    )
+    with pytest.raises(
+        UserError, match=r"gate.conditions.0.metric: no task of evaluate.tasks has quiz.acc; evaluate.tasks"
+    ):
+        train_gpt()
+    scratch.set_param(finished, "evaluate", "tasks", [chosen("quiz.jsonl")])
+    assert "is the new champion: its 1.0000 acc of quiz beat the baseline's 0.2500 by 0.5" in train_gpt()
+    command.run(Namespace(action="judge", version=1))
+    write_rows(finished / "quiz.jsonl", [{**QUESTION, "gold": 1}])
+    with pytest.raises(UserError, match=r"quiz.jsonl does not ask what it asked when quiz was chosen"):
+        train_gpt()  # before any stage runs
 
 
 def test_champion_of_another_text_is_measured_on_the_new_one(finished: Path) -> None:

@@ -6,12 +6,15 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dvc.cli import main as dvc
 
 from flows.page.page import REPORT
 from flows.train_gpt import train_gpt
+from tasks.dvc.repository import locked
+from tasks.dvc.verify import Stores
 from tests.conftest import settle
 from tests.flows.test_flow import verdicts
 from tests.support import scratch
@@ -183,3 +186,26 @@ def test_a_fresh_clone_is_restored_by_the_flow(clone: Path, pushed: Path) -> Non
     assert {row.split()[1] for row in verdicts(train_gpt())} == {"Cached"}
     assert not (clone / "steps-train").exists()
     assert_restored(clone, pushed)
+
+
+def test_verify_knows_what_s3_holds_of_each_object(files: Path, remote: Remote) -> None:
+    """By its md5, without reading it; where the ETag is another md5, by its bytes; sent in parts, by its size."""
+    assert transfer(files, "push") == 0
+    names = {number: hashlib.md5((files / "data" / str(number)).read_bytes()).hexdigest() for number in range(3)}
+    remote.damage(files / "data/0")
+    (key,) = (each for each in remote.server.objects() if each.endswith(f"{names[1][:2]}/{names[1][2:]}"))
+    in_parts(remote.server.client, key, (files / "data/1").read_bytes())
+    with locked(files) as repo:
+        stores = Stores(repo)
+        assert stores.in_remote([*names.values(), "0" * 32], "damaged", "missing") == [names[0], "0" * 32]
+        assert stores.in_remote([*names.values()], "by size") == [names[1]]
+        in_parts(remote.server.client, key, b"short")
+        stores.pushed.clear()
+        assert stores.in_remote([*names.values()], "damaged") == [names[0], names[1]]
+
+
+def in_parts(client: Any, key: str, content: bytes) -> None:
+    made = client.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"]
+    part = client.upload_part(Bucket=BUCKET, Key=key, PartNumber=1, UploadId=made, Body=content)
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    client.complete_multipart_upload(Bucket=BUCKET, Key=key, UploadId=made, MultipartUpload=parts)

@@ -49,6 +49,13 @@ def test_faults_are_named_with_what_mends_them(finished: Path, capsys: pytest.Ca
     assert "curve.csv of gpt version 1: 1 file missing in DVC's cache; the remote has it: `gptcore rebuild 1`" in str(
         found
     )
+    tokens = object_of(finished, "data/baseline/timing.csv")
+    there = finished.parent / "store" / tokens.relative_to(finished / ".dvc/cache")
+    there.chmod(0o644)
+    there.write_bytes(b"#" + tokens.read_bytes()[1:])  # of the same length
+    (timing,) = (line for line in verify(capsys) if "timing.csv" in line and "baseline" in line)
+    said = f"1 file damaged in DVC's remote; the cache has it: remove {there} there, then `dvc exp push origin "
+    assert timing.startswith(f"damaged  data/baseline/timing.csv of gpt version 1: {said}")
     shutil.rmtree(finished.parent / "store/files")
     found = verify(capsys)
     assert any("1 file damaged in DVC's cache; it must be made again: `rm" in line for line in found)

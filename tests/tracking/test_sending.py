@@ -171,3 +171,16 @@ def test_a_sender_whose_trainer_was_killed_lets_go_of_its_output(tmp_path: Path)
     trainer.kill()
     assert trainer.communicate(timeout=20) == ("", None)
     assert trainer.returncode == -signal.SIGKILL
+
+
+def test_a_baseline_is_a_run_beside_its_models(proxied: tuple[str, Plan], box: Path, tmp_path: Path) -> None:
+    """Under the same metrics, so that both curves are in one chart; the tags that lead to a version are not its own."""
+    first = begin(box)
+    end = {"end": "FINISHED", "tags": {"baseline_sha256": "abc"}}
+    write(box, "1", {"begin": {**first["begin"], "role": "baseline"}}, *points(1, 2), end)
+    Sending(box, tracker(proxied[0], tmp_path)).send()
+    (run,) = runs(proxied[0], box)
+    assert (run.info.run_name, run.data.tags["role"], steps(proxied[0], run)) == (
+        "gentle-phoenix baseline", "baseline", [1, 2],
+    )  # fmt: skip
+    assert not {"flow_run_name", "model_sha256"} & run.data.tags.keys()

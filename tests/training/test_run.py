@@ -196,7 +196,9 @@ def test_baseline_gets_the_models_token_budget_and_evaluate_compares(tmp_path: P
     with (root / "data/evaluation/position.csv").open() as file:
         assert sum(int(row["tokens"]) for row in csv.DictReader(file)) == val["tokens"] - 1
     kept = Measured.model_validate(json.loads((root / "data/evaluation/measured.json").read_text()))
-    again = measure(root / "data/tokens", root / "data/model/export", EvaluateConfig(block_size=16, stride=16))
+    again = measure(
+        root / "data/tokens", root / "data/model/export", EvaluateConfig(block_size=16, stride=16, tasks=())
+    )
     assert again == kept.model_copy(update={"baseline": None})
 
 

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from gptcore.errors import UserError
-from gptcore.evaluation.benchmarks.likelihood import Answer
+from gptcore.evaluation.benchmarks.names import METRICS
 from gptcore.evaluation.benchmarks.requests import Request, check, pair, rolling
 from gptcore.tokens.tokenizer import Tokenizer
+
+if TYPE_CHECKING:  # imports torch (2 s), which questions do not need
+    from gptcore.evaluation.benchmarks.likelihood import Answer
 
 Grade = float | tuple[float, int]  # the latter: a log-probability, and the words or bytes that share it
 
@@ -26,7 +29,7 @@ class Item(Protocol):
     def requests(self, tokenizer: Tokenizer, block_size: int) -> list[Request]:
         """What is asked, as ids. Raises UserError if the model cannot be asked it."""
 
-    def grade(self, answers: Sequence[Answer]) -> dict[str, Grade]:
+    def grade(self, answers: "Sequence[Answer]") -> dict[str, Grade]:
         """The value of each metric."""
 
     def best(self) -> dict[str, Grade]:
@@ -58,7 +61,7 @@ class Choices:
             raise UserError("a choice is empty")
         return [check(pair(tokenizer, self.context, f" {choice}"), block_size) for choice in self.choices]
 
-    def grade(self, answers: Sequence[Answer]) -> dict[str, Grade]:
+    def grade(self, answers: "Sequence[Answer]") -> dict[str, Grade]:
         logprobs = np.array([each.logprob for each in answers])
         lengths = {
             "acc": [1 for _ in answers],
@@ -69,7 +72,7 @@ class Choices:
         return {name: float(np.argmax(logprobs / length) == self.gold) for name, length in lengths.items()}
 
     def best(self) -> dict[str, Grade]:
-        return dict.fromkeys(("acc", "acc_norm", "acc_bytes", "acc_per_token"), 1.0)
+        return dict.fromkeys(METRICS["multiple_choice"], 1.0)
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Cloze:
     def requests(self, tokenizer: Tokenizer, block_size: int) -> list[Request]:
         return [check(pair(tokenizer, self.context, self.target), block_size)]
 
-    def grade(self, answers: Sequence[Answer]) -> dict[str, Grade]:
+    def grade(self, answers: "Sequence[Answer]") -> dict[str, Grade]:
         return {"perplexity": answers[0].logprob, "acc": float(answers[0].is_greedy)}
 
     def best(self) -> dict[str, Grade]:
@@ -108,7 +111,7 @@ class Page:
     def requests(self, tokenizer: Tokenizer, block_size: int) -> list[Request]:
         return rolling(tokenizer.encode(self.target).tolist(), tokenizer.eot_id, block_size)
 
-    def grade(self, answers: Sequence[Answer]) -> dict[str, Grade]:
+    def grade(self, answers: "Sequence[Answer]") -> dict[str, Grade]:
         return self._grade(sum(each.logprob for each in answers))
 
     def best(self) -> dict[str, Grade]:

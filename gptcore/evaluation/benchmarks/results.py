@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gptcore.evaluation.benchmarks.metrics import LOWER_IS_BETTER, measure
+from gptcore.evaluation.benchmarks.metrics import measure
+from gptcore.evaluation.benchmarks.names import LOWER_IS_BETTER
 from gptcore.evaluation.benchmarks.schemas import OUTPUT_TYPES
 from gptcore.evaluation.benchmarks.suite import Benchmark, Sample
 from gptcore.files import atomic_path, write_json

@@ -4,17 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gptcore.errors import UserError, known_names
 from gptcore.evaluation.benchmarks.items import Grade, Item
-from gptcore.evaluation.benchmarks.likelihood import Answer, answers
 from gptcore.evaluation.benchmarks.requests import Request
 from gptcore.evaluation.benchmarks.rows import HUB, pinned, read_rows
 from gptcore.evaluation.benchmarks.schemas import HellaSwag, Lambada, Row, WikiText, read_item, recognized
-from gptcore.model.gpt import GPT
 from gptcore.progress import Progress
 from gptcore.tokens.tokenizer import Tokenizer
+
+if TYPE_CHECKING:  # imports torch (2 s), which questions do not need
+    from gptcore.evaluation.benchmarks.likelihood import Answer
+    from gptcore.model.gpt import GPT
 
 SUFFIX = ".jsonl"
 
@@ -54,7 +56,7 @@ class Sample:
     """The answers to one item and its grades, or why it has none."""
 
     item: Item
-    answers: list[Answer]
+    answers: "list[Answer]"
     grades: dict[str, Grade]
     ungraded: str = ""
 
@@ -82,8 +84,10 @@ def open_benchmark(given: str, folder: Path | None, limit: int | None) -> Benchm
     return Benchmark(name, version, source, schema, rows, items[:limit])
 
 
-def run(model: GPT, tokenizer: Tokenizer, benchmark: Benchmark) -> list[Sample]:
+def run(model: "GPT", tokenizer: Tokenizer, benchmark: Benchmark) -> list[Sample]:
     """Ask the model each item. One that it cannot be asked has no grade, and says why."""
+    from gptcore.evaluation.benchmarks.likelihood import answers
+
     asked = [_requests(model, tokenizer, item) for item in benchmark.items]
     flat = [request for requests, _ in asked for request in requests]
     with Progress(benchmark.name, len(flat), "request") as progress:
@@ -94,12 +98,12 @@ def run(model: GPT, tokenizer: Tokenizer, benchmark: Benchmark) -> list[Sample]:
     ]
 
 
-def _requests(model: GPT, tokenizer: Tokenizer, item: Item) -> tuple[list[Request], str]:
+def _requests(model: "GPT", tokenizer: Tokenizer, item: Item) -> tuple[list[Request], str]:
     try:
         return item.requests(tokenizer, model.config.block_size), ""
     except UserError as error:
         return [], str(error)
 
 
-def _sample(item: Item, answered: Sequence[Answer], why: str) -> Sample:
+def _sample(item: Item, answered: "Sequence[Answer]", why: str) -> Sample:
     return Sample(item, list(answered), {} if why else item.grade(answered), why)
