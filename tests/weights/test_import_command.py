@@ -16,7 +16,7 @@ from gptcore.weights.pretrained import read_pretrained
 from tests.support.closure import ROOT
 from tests.support.command import run_command
 from tests.support.engine import GPT2
-from tests.support.hub import serve_hub
+from tests.support.hub import Hub, serve_hub
 from tests.support.weights import TEXT, VOCAB, assert_same, nanogpt_checkpoint, random_model
 
 
@@ -119,8 +119,8 @@ def test_a_published_model_comes_from_the_hub_and_is_kept(tmp_path: Path) -> Non
     model = random_model(GPT2, activation="gelu_tanh")
     write_hugging_face(tmp_path / "served", model, byte_tokenizer())
     words = ("import", "gpt2-medium", "--tokenizer", "byte.json")
-    with serve_hub({"openai-community/gpt2-medium": tmp_path / "served"}) as endpoint:
-        done = in_a_process(tmp_path, *words, "model", HF_ENDPOINT=endpoint)
+    with serve_hub(Hub({"openai-community/gpt2-medium": tmp_path / "served"}, "0" * 40)) as hub:
+        done = in_a_process(tmp_path, *words, "model", HF_ENDPOINT=hub.address)
     assert done.returncode == 0, done.stderr
     assert_same(load_export(tmp_path / "model")[0], model)
     offline = in_a_process(tmp_path, *words, "again", HF_HUB_OFFLINE="1")
@@ -130,6 +130,6 @@ def test_a_published_model_comes_from_the_hub_and_is_kept(tmp_path: Path) -> Non
 def test_without_the_hub_a_name_is_refused_in_one_line(tmp_path: Path) -> None:
     done = in_a_process(tmp_path, "import", "gpt2", "model", HF_HUB_OFFLINE="1")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: gpt2 cannot be fetched from the hub: ")
+    assert done.stderr.startswith("error: gpt2 (there is no such path here) is not in the hub's cache")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "model").exists()

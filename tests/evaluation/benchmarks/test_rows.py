@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.corpus.test_hub import COMMIT, run
 from tests.support.benchmarks import HELLASWAG, write_rows
-from tests.support.datasets_hub import Hub, serve_datasets
+from tests.support.hub import Hub, serve_hub
 
 CARD = """---
 configs:
@@ -33,7 +33,7 @@ def test_the_hub_is_read_at_its_newest_commit(tmp_path: Path) -> None:
     (tmp_path / "hub").mkdir()
     (tmp_path / "hub/README.md").write_text(CARD)
     write_rows(tmp_path / "hub/validation.jsonl", rows)
-    with serve_datasets(Hub({"Rowan/hellaswag": tmp_path / "hub"}, COMMIT)) as hub:
+    with serve_hub(Hub({"Rowan/hellaswag": tmp_path / "hub"}, COMMIT)) as hub:
         process = run(tmp_path, hub, READ)
         output, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
