@@ -40,7 +40,7 @@ Kernel = Callable[..., Tensor]
 def dequantized(codes: Tensor, scales: Tensor, shape: torch.Size, kernel: Kernel | None = None) -> Tensor:
     """The weights, float32; the same with `kernel`, which is bitsandbytes' own for GPUs."""
     if kernel:
-        return kernel(codes[:, None], absmax=scales, out=scales.new_empty(shape), blocksize=BLOCK, quant_type="nf4")
+        return kernel(codes[:, None], scales, BLOCK, "nf4", shape, torch.float32)
     levels = torch.tensor(LEVELS, device=codes.device)
     pairs = torch.cartesian_prod(levels, levels)  # of each byte: one look-up for two weights
     blocks = F.embedding(codes.int(), pairs).view(-1, BLOCK) * scales[:, None]
@@ -51,9 +51,9 @@ def fast_kernel() -> Kernel | None:
     """None without a GPU, and where bitsandbytes is not installed (the extra `bitsandbytes`)."""
     if not torch.cuda.is_available() or find_spec("bitsandbytes") is None:
         return None
-    from bitsandbytes.functional import dequantize_4bit
+    import bitsandbytes  # noqa: F401  it registers its operators with torch
 
-    return cast("Kernel", dequantize_4bit)
+    return cast("Kernel", torch.ops.bitsandbytes.dequantize_4bit)
 
 
 def rounded(weight: Tensor) -> Tensor:
