@@ -132,6 +132,8 @@ def _place(
 
 def _register(registry: "Registry", workspace: Workspace, tags: dict[str, str]) -> "Version":
     metrics = {name: float(value) for name, value in workspace.metrics("evaluate").items() if value is not None}
+    if trained := workspace.metrics("train").get("trained_parameters"):
+        metrics["model.trained_parameters"] = float(trained)
     params = {name: redacted(str(value)) for name, value in flatten(read_params(workspace.paths.params)).items()}
     export = workspace.paths.model / "export"
     return registry.register(tags["flow_run_name"], export, tags, params, metrics, list(_curve(workspace.paths.model)))

@@ -154,7 +154,9 @@ def _training_flops(folder: Path, tokens: int | None) -> float | None:
         return None
     values = read_json(folder / "export" / "config.json")
     vocab_size = values.pop("vocab_size")
-    return counts(ModelConfig(**values), vocab_size).flops_per_token * tokens / 1e12
+    adapter = folder / "export" / "adapter_config.json"
+    ranks = read_json(adapter)["rank_pattern"] if adapter.exists() else None
+    return counts(ModelConfig(**values), vocab_size, ranks).flops_per_token * tokens / 1e12
 
 
 def _hardware(curves: Mapping[str, list[dict[str, str]]]) -> str:

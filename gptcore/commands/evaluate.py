@@ -4,7 +4,7 @@ gptcore evaluate gpt@champion --tasks hellaswag,lambada,wikitext --data benchmar
 gptcore evaluate gpt2 --tasks questions.jsonl --output data/evaluated/gpt2 --log-samples
 gptcore evaluate gpt@champion --continuations prompts.jsonl --max-new-tokens 64
 
-MODEL is a model folder, a folder of Hugging Face's form, a ckpt.pt, gpt2, gpt2-medium, gpt2-large, gpt2-xl, or a
+MODEL is a model folder, a folder of Hugging Face's form, a ckpt.pt, gpt2, another name on the hub (owner/name), or a
 version of the registry: gpt@champion, gpt/3. The rows of a FILE.jsonl have the fields of one of the known tasks, or
 query, choices and gold; those of --continuations have prompt and references, a list of texts.
 """

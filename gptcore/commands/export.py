@@ -5,7 +5,7 @@ gptcore export gpt@champion --to onnx data/exported/onnx
 gptcore export data/baseline/export --to gguf --type q8_0 data/exported/gguf
 gptcore export gpt2 --to int8 data/exported/int8 --text book.txt
 
-MODEL is a version of the registry, a model folder, a Hugging Face folder, a ckpt.pt, or gpt2, gpt2-medium .. OUT is a
+MODEL is a version of the registry, a model folder, a Hugging Face folder, a ckpt.pt, or a name on the hub. OUT is a
 new folder; parity.json in it says how the program that reads it was compared with the model, and what came of it.
 """
 

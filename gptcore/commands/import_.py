@@ -1,6 +1,7 @@
-"""Import weights into a model folder: Hugging Face GPT-2, nanoGPT's ckpt.pt, OpenAI's by name, a registered version.
+"""Import weights into a model folder: Hugging Face GPT-2, nanoGPT's ckpt.pt, a name on the hub, a registered version.
 
 gptcore import gpt2 data/imported/gpt2
+gptcore import owner/name data/imported/other
 gptcore import gpt@3 data/imported/merged --adapter data/model/best
 gptcore import out-shakespeare-char/ckpt.pt data/imported/nanogpt --tokenizer data/tokens/tokenizer.json
 """
@@ -10,7 +11,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", help="a folder, a ckpt.pt, gpt@champion, or gpt2, gpt2-medium, gpt2-large, gpt2-xl")
+    parser.add_argument("source", help="a folder, a ckpt.pt, gpt@champion, gpt2, or owner/name of the hub")
     parser.add_argument("folder", type=Path, help="where model.safetensors, config.json and tokenizer.json go")
     parser.add_argument(
         "--tokenizer", type=Path, help="the model's tokenizer.json; else its folder's own, else GPT-2's"

@@ -1,4 +1,4 @@
-r"""Continue a prompt with a model: the champion, a model folder, Hugging Face's or nanoGPT's form, or gpt2 by name.
+r"""Continue a prompt with a model: the champion, a model folder, Hugging Face's or nanoGPT's form, or a hub name.
 
 gptcore sample "ROMEO."
 gptcore sample "ROMEO." --temperature 0.7 --top-k 40 --max-new-tokens 300 -n 3 --seed 1 --stop "\n\n"
@@ -34,7 +34,7 @@ NUMBERS = ("temperature", "top_k", "top_p", "min_p", "seed", "repetition_penalty
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", nargs="?", help="- reads prompts from standard input, one a line")
     parser.add_argument("--model", default="gpt@champion", metavar="MODEL",
-        help="gpt@champion, gpt@3, a folder, a ckpt.pt, gpt2, gpt2-medium ..; %(default)s if not given")  # fmt: skip
+        help="gpt@champion, gpt@3, a folder, a ckpt.pt, or a name on the hub; %(default)s if not given")  # fmt: skip
     parser.add_argument("--tokenizer", type=Path, help="the tokenizer.json of a checkpoint; else its own, or GPT-2's")
     parser.add_argument("--adapter", type=Path, metavar="FOLDER", help="an adapter of that model, added to it")
     parser.add_argument("--max-new-tokens", type=int, default=200, metavar="N", help="%(default)s if not given")

@@ -10,12 +10,14 @@ from gptcore.addresses import without_secrets
 from gptcore.config.params import Count, Section
 from gptcore.corpus.documents import Document
 from gptcore.corpus.formats.pairs import Pairs
-from gptcore.corpus.formats.records import Text, read_texts
+from gptcore.corpus.formats.records import Text, begins_with_pair, read_texts
 from gptcore.corpus.formats.template import Template
 from gptcore.corpus.left_out import LeftOut
 from gptcore.corpus.selection import Selection
 from gptcore.corpus.sources import SourceFile, Whole, check_source, locate
 from gptcore.corpus.store import Store
+
+UNSAID = "text"  # the field of a record where `data.text` was not set: the presets have it
 
 
 class DataConfig(Section):
@@ -42,7 +44,8 @@ class DataConfig(Section):
         description="the field of a record that is the text, nested ones with dots, or fields in a text: {a}\\n{b.0.c}",
     )
     pairs: bool = Field(
-        description="records are prompts with responses, and only the responses are learned; text is not used then"
+        description="records are prompts with responses, and only the responses are learned; text is not used then. "
+        "Files whose first record has no field `text` and is in a known form are read so without it"
     )
     prompt: str = Field(
         description="pairs: a field or template as text; empty where records have prompt and completion, instruction, "
@@ -125,6 +128,8 @@ class Corpus:
         `ask_again`: revalidate cached files with their servers before use.
         """
         self.data, self.root = data, root
+        self.template: str | Pairs = Pairs(data.prompt, data.response) if data.pairs else data.text
+        self.delimiter = data.delimiter.replace("\\t", "\t")
         self.store = Store(scratch, hold=not data.sha256, ask_again=ask_again)
         self.files: list[tuple[str, Whole]] = []
         self.left_out = LeftOut(data.exclude)
@@ -148,25 +153,32 @@ class Corpus:
 
     def texts_of(self, file: SourceFile, path: Path) -> Iterator[Text]:
         """The texts of one file, stored at `path`. Raises UserError."""
-        delimiter = self.data.delimiter.replace("\\t", "\t")
-        template = Pairs(self.data.prompt, self.data.response) if self.data.pairs else self.data.text
-        for text in read_texts(path, file.address, file.form, template, self._language_field(), delimiter):
+        language = self._language_field()
+        for text in read_texts(path, file.address, file.form, self.template, language, self.delimiter):
             yield text if text.turns else text._replace(title=file.title)
 
     def _texts(self) -> Iterator[Text]:
         for file in self.files_of_source():
             whole = file.fetch()
+            if not self.files:
+                self._recognize(file, whole.path)
             self.files.append((file.address, whole))
             for number, text in enumerate(self.texts_of(file, whole.path), start=1):
                 self.texts = number
                 yield text
 
+    def _recognize(self, file: SourceFile, path: Path) -> None:
+        """The first file decides for all of them whether records are prompts with responses, if `data` does not say."""
+        says_nothing = self.template == UNSAID and self.data.mode == "files"
+        if says_nothing and begins_with_pair(path, file.address, file.form, UNSAID, self.delimiter):
+            self.template, self.selection.pairs = Pairs("", ""), True
+
     def _fields(self) -> list[str] | None:
         """The fields to read from hub rows; None for a stream, which reads the hub's files so that it can seek."""
         if self.data.mode == "stream":
             return None
-        pairs, language = Pairs(self.data.prompt, self.data.response), self._language_field()
-        fields = pairs.fields if self.data.pairs else Template(self.data.text).fields
+        language, template = self._language_field(), self.template
+        fields = (template if isinstance(template, Pairs) else Template(template)).fields
         return [*fields, language] if fields and language else fields
 
     def _language_field(self) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
-from gptcore.corpus.formats.template import column_of
+from gptcore.corpus.formats.template import column_of, no_field
 from gptcore.corpus.store import Kept, Store, address_key
 from gptcore.corpus.transfer import retry, unavailable
 from gptcore.errors import Unavailable, UserError
@@ -71,7 +71,7 @@ def newest_commit(hub: HubSource) -> str:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the client is imported
     from huggingface_hub import HfApi
 
-    with hub_errors(hub):
+    with hub_errors(f"hf://{hub.name}", revision=hub.revision):
         commit = HfApi().dataset_info(hub.name, revision=hub.revision or None, timeout=30).sha
     assert commit, "the hub says it of every data set"
     return commit
@@ -120,7 +120,7 @@ class _Stream:
         name = f"hf://{self.hub.name}"
         datasets = imported_datasets(self.hub)
         newest_commit(self.hub._replace(revision=self.commit))  # its error messages are clearer than the stream's
-        with hub_errors(self.hub):
+        with hub_errors(name, revision=self.commit):
             path = f"hf://datasets/{self.hub.name}"  # never resolves to a local folder
             stream = datasets.load_dataset(
                 path, self.hub.config, split=self.hub.split, revision=self.commit, streaming=True
@@ -128,7 +128,7 @@ class _Stream:
             if columns := stream.column_names:
                 wanted = list(dict.fromkeys(column_of(field, columns) for field in self.fields))
                 if missing := [column for column in wanted if column not in columns]:
-                    raise UserError(f"{name}: has no field {missing[0]}; it has {', '.join(columns)}")
+                    raise no_field(missing[0], "", columns, name)
                 stream = stream.select_columns(wanted or columns)
             if self.state:
                 stream.load_state_dict(self.state)
@@ -151,24 +151,24 @@ def imported_datasets(hub: HubSource) -> Any:
 
 
 @contextmanager
-def hub_errors(hub: HubSource) -> Iterator[None]:
-    """Raise errors of the hub as UserError if the user can fix them, else as Unavailable."""
+def hub_errors(asked: str, kind: str = "data set", revision: str = "") -> Iterator[None]:
+    """Raise errors of the hub as UserError if the user can fix them, else as Unavailable. `asked` begins the line."""
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
     client_error: type[Exception] = HfHubHTTPError.__bases__[0]  # from httpx or requests, depending on the version
     try:
         yield
     except GatedRepoError:
-        raise UserError(f"hf://{hub.name} is gated: accept its terms on the hub, and set HF_TOKEN") from None
+        raise UserError(f"{asked} is gated: accept its terms on the hub, and set HF_TOKEN") from None
     except RepositoryNotFoundError:
-        raise UserError(f"hf://{hub.name}: the hub has no such data set, or it is private: set HF_TOKEN") from None
+        raise UserError(f"{asked}: the hub has no such {kind}, or it is private: set HF_TOKEN") from None
     except RevisionNotFoundError:
-        raise UserError(f"hf://{hub.name} has no revision {hub.revision}; take the commit from its history") from None
+        raise UserError(f"{asked} has no revision {revision}; take the commit from its history") from None
     except ValueError as error:  # unknown config or split; the message of `datasets` lists the existing ones
-        raise UserError(f"hf://{hub.name}: {_line(error)}") from None
+        raise UserError(f"{asked}: {_line(error)}") from None
     except (OSError, client_error) as error:
         headers = getattr(getattr(error, "response", None), "headers", {})
-        raise unavailable(f"hf://{hub.name} cannot be read: {_line(error)}", headers) from None
+        raise unavailable(f"{asked} cannot be read: {_line(error)}", headers) from None
 
 
 def _line(error: Exception) -> str:

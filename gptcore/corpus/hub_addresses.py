@@ -20,7 +20,7 @@ def hub_addresses(source: str) -> list[str]:
     datasets = imported_datasets(hub)
     from huggingface_hub import hf_hub_url
 
-    with hub_errors(hub):
+    with hub_errors(f"hf://{hub.name}", revision=hub.revision):
         path = f"hf://datasets/{hub.name}"
         builder = datasets.load_dataset_builder(path, hub.config, revision=hub.revision)
     splits = builder.config.data_files or {}

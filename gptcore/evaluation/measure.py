@@ -7,16 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptcore.config.settings import settings
-from gptcore.corpus.documents import content
+from gptcore.corpus.documents import content, read_documents
 from gptcore.errors import UserError
 from gptcore.evaluation.config import EvaluateConfig
 from gptcore.evaluation.measured import Measured, measured
 from gptcore.evaluation.tally import tally, window_starts
 from gptcore.model.folder import load_export
 from gptcore.progress import Progress
-from gptcore.tokens.packing import marked
 from gptcore.tokens.token_files import INDEX, PairTokens, Tokens, TokensMeta, open_tokens, read_index, verify_tokens
-from gptcore.tokens.tokenizer import END_OF_TEXT, Tokenizer
+from gptcore.tokens.tokenizer import Tokenizer
+from gptcore.tokens.written import written
 
 
 def measure(folder: Path, export: Path, config: EvaluateConfig) -> Measured:
@@ -45,24 +45,36 @@ def tokens_for(tokenizer: Tokenizer, folder: Path, meta: TokensMeta) -> tuple[To
 def _parts(folder: Path, meta: TokensMeta) -> list[list[str]]:
     """The parts of each validation text: decoding gives back what was encoded, and the hash shows it."""
     tokenizer, tokens = Tokenizer.load(folder / "tokenizer.json"), open_tokens(folder, "val")
-    starts = read_index(folder, "val")[:, INDEX.index("start")]
-    texts = []
-    for start, end in zip(starts, [*starts[1:], len(tokens)], strict=True):
-        ids = tokens[np.arange(start, end)]
-        ends = np.flatnonzero(ids == meta.eot_id)  # one before each part
-        texts.append([tokenizer.decode(each[1:]) for each in np.split(ids, ends[1:])])
+    index = read_index(folder, "val")
+    if tokenizer.has_other_template and isinstance(tokens, PairTokens):
+        texts = _of_corpus(folder.parent / "raw" / "documents.jsonl", index[:, INDEX.index("line")].tolist())
+    else:
+        texts = _decoded(tokenizer, tokens, index[:, INDEX.index("start")], meta.eot_id)
     digests = b"".join(hashlib.sha256(content(parts)).digest() for parts in texts)
     if hashlib.sha256(digests).hexdigest() != meta.val.text_sha256:
         raise UserError(f"decoding the validation tokens of {folder} gives another text; make them anew: `dvc repro`")
     return texts
 
 
+def _decoded(tokenizer: Tokenizer, tokens: Tokens, starts: NDArray[np.int64], eot_id: int) -> list[list[str]]:
+    texts = []
+    for start, end in zip(starts, [*starts[1:], len(tokens)], strict=True):
+        ids = tokens[np.arange(start, end)]
+        ends = np.flatnonzero(ids == eot_id)  # one before each part
+        texts.append([tokenizer.decode(each[1:]) for each in np.split(ids, ends[1:])])
+    return texts
+
+
+def _of_corpus(corpus: Path, lines: list[int]) -> list[list[str]]:
+    """What a chat template of others has made of prompts and responses cannot be undone."""
+    wanted = {*lines}
+    return [each.parts for line, each in enumerate(read_documents(corpus)) if line in wanted]
+
+
 def _encoded(tokenizer: Tokenizer, texts: list[list[str]]) -> tuple[Tokens, NDArray[np.int64]]:
     """Ids and where each text starts."""
-    parts = [part for each in texts for part in each]
-    ids = tokenizer.encode_documents(parts)
-    ends = np.flatnonzero(ids == tokenizer.eot_id)
-    if len(ends) != len(parts) or not tokenizer.gives(ids, "".join(END_OF_TEXT + part for part in parts).encode()):
+    found = written(tokenizer, texts)
+    if not found.is_whole:
         raise UserError("its tokenizer does not give the validation text back, so its losses would not count all of it")
-    starts, mask = marked(ends, len(ids), texts)
+    ids, starts, mask, _ = found
     return PairTokens(ids, mask, starts, tokenizer.eot_id) if len(mask) else ids, starts

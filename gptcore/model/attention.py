@@ -71,12 +71,29 @@ def window_mask(T: int, window: int, device: torch.device, flex: bool = False) -
     return causal_bias(T, 0, window, torch.get_autocast_dtype(device.type) if autocast else torch.float32, device)
 
 
-def apart_mask(starts: Tensor, window: int) -> Tensor:
-    """For records packed in rows, which query sees which key (B, 1, T, T): one of its own record, within `window`."""
+def apart_mask(starts: Tensor, window: int, flex: bool = False) -> Mask:
+    """For records packed in rows, which query sees which key: one of its own record, within `window`.
+
+    It is a matrix (B, 1, T, T), or with `flex` a `BlockMask`, which skips what lies in other records.
+    """
+    if flex:
+        return _apart_blocks(starts, window)
     position = torch.arange(starts.size(1), device=starts.device)
     before = position[:, None] - position
     seen = (starts[:, :, None] == starts[:, None, :]) & (before >= 0)
     return (seen & (before < window) if window else seen)[:, None]
+
+
+def _apart_blocks(starts: Tensor, window: int) -> "BlockMask":
+    """Made anew for each batch. What is compiled for one serves all: `starts` is an input of the kernel."""
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        seen = (starts[batch, query] == starts[batch, key]) & (query >= key)
+        return seen & (query - key < window) if window else seen
+
+    B, T = starts.shape
+    return create_block_mask(sees, B, None, T, T, device=str(starts.device))
 
 
 @lru_cache(maxsize=8)

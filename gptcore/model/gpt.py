@@ -182,9 +182,10 @@ class GPT(nn.Module):
         return self.cos[rows, ..., None, None, :], self.sin[rows, ..., None, None, :]
 
     def _mask(self, T: int, window: int, device: torch.device, starts: Tensor | None) -> Mask:
-        if starts is not None:
-            return apart_mask(starts, window)
-        return window_mask(T, window, device, self._takes_flex_attention(device))
+        flex = self._takes_flex_attention(device)
+        if starts is not None:  # a BlockMask for each batch pays where blocks run compiled, which is in training
+            return apart_mask(starts, window, flex and self.training)
+        return window_mask(T, window, device, flex)
 
     def _takes_flex_attention(self, device: torch.device) -> bool:
         drops = self.training and self.config.dropout > 0
@@ -203,7 +204,7 @@ class GPT(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def flops_per_token(self) -> int:
-        """Forward and backward."""
+        """Forward and backward, where all weights are trained."""
         return counts(self.config, self.vocab_size).flops_per_token
 
 

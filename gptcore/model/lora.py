@@ -15,11 +15,9 @@ from gptcore.model.dropout import dropout
 from gptcore.model.fill import fill
 from gptcore.model.gpt import GPT
 from gptcore.model.layers import Linear
-from gptcore.model.lora_config import LoraConfig
+from gptcore.model.lora_config import MATRICES, LoraConfig
 from gptcore.model.nf4 import NF4Linear
 
-# The matrices of a block, and the target that each equal part of its rows belongs to
-MATRICES = {"attn.c_attn": ("q", "k", "v"), "attn.c_proj": ("proj",), "mlp.c_fc": ("mlp",), "mlp.c_proj": ("mlp",)}
 A, B = "lora_A", "lora_B"  # as peft calls them
 
 

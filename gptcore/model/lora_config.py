@@ -1,6 +1,6 @@
 """The section `lora` of params.yaml: train an adapter of a model instead of the model. Imports no torch."""
 
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,10 @@ from gptcore.model.config import ModelConfig
 
 Target = Literal["q", "k", "v", "proj", "mlp"]
 Base = Literal["float32", "nf4"]
+# The matrices of a block, and the target that each equal part of its rows belongs to
+MATRICES: Final[dict[str, tuple[Target, ...]]] = {
+    "attn.c_attn": ("q", "k", "v"), "attn.c_proj": ("proj",), "mlp.c_fc": ("mlp",), "mlp.c_proj": ("mlp",),
+}  # fmt: skip
 
 
 class LoraConfig(Section):
@@ -38,6 +42,12 @@ class LoraConfig(Section):
     def if_any(self) -> Self | None:
         """None where all weights are trained."""
         return self if self.rank else None
+
+    @property
+    def ranks(self) -> dict[str, int]:
+        """Of the adapter of each matrix that has one: a fused matrix has one for each part."""
+        parts = {name: sum(each in self.targets for each in of) for name, of in MATRICES.items()}
+        return {name: self.rank * count for name, count in parts.items() if count}
 
     def require_start(self, start: str) -> None:
         """Raises UserError."""

@@ -1,10 +1,12 @@
 """NormalFloat: weights in four bits, in blocks of 64 with a scale each (Dettmers et al. 2023, QLoRA).
 
 The sixteen levels hold equally many values of a normal distribution, which trained weights nearly have. Plain torch,
-and so the same bits on every device.
+and so the same bits on every device; codes and scales are laid out as bitsandbytes has them.
 """
 
-from typing import Any
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -32,12 +34,26 @@ def quantized(weight: Tensor) -> tuple[Tensor, Tensor]:
     return pairs[:, 0] * 16 + pairs[:, 1], scales
 
 
-def dequantized(codes: Tensor, scales: Tensor, shape: torch.Size) -> Tensor:
-    """The weights, float32."""
+Kernel = Callable[..., Tensor]
+
+
+def dequantized(codes: Tensor, scales: Tensor, shape: torch.Size, kernel: Kernel | None = None) -> Tensor:
+    """The weights, float32; the same with `kernel`, which is bitsandbytes' own for GPUs."""
+    if kernel:
+        return kernel(codes[:, None], scales, BLOCK, "nf4", shape, torch.float32)
     levels = torch.tensor(LEVELS, device=codes.device)
     pairs = torch.cartesian_prod(levels, levels)  # of each byte: one look-up for two weights
     blocks = F.embedding(codes.int(), pairs).view(-1, BLOCK) * scales[:, None]
     return blocks.flatten()[: shape.numel()].view(shape)
+
+
+def fast_kernel() -> Kernel | None:
+    """None without a GPU, and where bitsandbytes is not installed (the extra `bitsandbytes`)."""
+    if not torch.cuda.is_available() or find_spec("bitsandbytes") is None:
+        return None
+    import bitsandbytes  # noqa: F401  it registers its operators with torch
+
+    return cast("Kernel", torch.ops.bitsandbytes.dequantize_4bit)
 
 
 def rounded(weight: Tensor) -> Tensor:
@@ -57,14 +73,15 @@ class NF4Linear(nn.Module):
         codes, scales = quantized(linear.weight)
         self.register_buffer("codes", codes)
         self.register_buffer("scales", scales)
-        self.bias = linear.bias
+        self.bias, self.kernel = linear.bias, fast_kernel()
 
     @property
     def weight(self) -> Tensor:
         return dequantized(self.codes, self.scales, torch.Size((self.out_features, self.in_features)))
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = _FrozenLinear.apply(x, self.codes, self.scales, self.out_features, self.bias)  # type: ignore[no-untyped-call]
+        kernel = self.kernel if x.is_cuda else None
+        y: Tensor = _FrozenLinear.apply(x, self.codes, self.scales, self.out_features, self.bias, kernel)  # type: ignore[no-untyped-call]
         return y
 
 
@@ -72,13 +89,16 @@ class _FrozenLinear(torch.autograd.Function):
     """Keeps four bits of a weight for the backward pass instead of 32."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, codes: Tensor, scales: Tensor, out_features: int, bias: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, codes: Tensor, scales: Tensor, out_features: int, bias: Tensor | None,
+        kernel: Kernel | None,
+    ) -> Tensor:  # fmt: skip
         ctx.save_for_backward(codes, scales)
-        ctx.shape, ctx.dtype = torch.Size((out_features, x.size(-1))), x.dtype
-        return F.linear(x, dequantized(codes, scales, ctx.shape), bias)
+        ctx.shape, ctx.dtype, ctx.kernel = torch.Size((out_features, x.size(-1))), x.dtype, kernel
+        return F.linear(x, dequantized(codes, scales, ctx.shape, kernel), bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         codes, scales = ctx.saved_tensors
-        weight = dequantized(codes, scales, ctx.shape).to(gradients[0].dtype)
-        return (gradients[0] @ weight).to(ctx.dtype), None, None, None, None
+        weight = dequantized(codes, scales, ctx.shape, ctx.kernel).to(gradients[0].dtype)
+        return (gradients[0] @ weight).to(ctx.dtype), None, None, None, None, None

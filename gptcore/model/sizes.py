@@ -8,7 +8,8 @@ from typing import Any
 from gptcore.config.params import validate_section
 from gptcore.errors import UserError
 from gptcore.model.config import ModelConfig
-from gptcore.model.counts import counts
+from gptcore.model.counts import Counts, counts
+from gptcore.model.lora_config import LoraConfig
 
 # Ids of each vocabulary that does not depend on the corpus, <|endoftext|> included
 PUBLISHED_VOCABULARIES = {"byte": 257, "gpt2": 50_257, "cl100k_base": 100_257, "o200k_base": 199_999}
@@ -20,8 +21,10 @@ def model_sizes(values: dict[str, Any]) -> list[str]:
     models = {"model": values, "baseline.model": {"baseline.model": values["baseline"]["model"]}}
     if values["baseline"]["source"] != "train":
         del models["baseline.model"]
+    lora = validate_section(values, "lora", LoraConfig).if_any()
+    ranks = {"model": lora.ranks if lora else None}  # the baseline is no adapter
     return [
-        f"{name:<14}  {_size(validate_section(section, name, ModelConfig), vocab_size)}"
+        f"{name:<14}  {_size(validate_section(section, name, ModelConfig), vocab_size, ranks.get(name))}"
         for name, section in models.items()
     ]
 
@@ -51,16 +54,20 @@ def vocabulary(tokenize: dict[str, Any]) -> int | None:
     return size or PUBLISHED_VOCABULARIES.get(tokenize["tokenizer"])
 
 
-def _size(model: ModelConfig, vocab_size: int | None) -> str:
+def _size(model: ModelConfig, vocab_size: int | None, ranks: Mapping[str, int] | None) -> str:
     if vocab_size is None:
-        none, one = counts(model, 0), counts(model, 1)
+        none, one = counts(model, 0, ranks), counts(model, 1, ranks)
         return (
             f"{none.parameters:,} parameters and {one.parameters - none.parameters:,} for each id that the tokenizer "
-            f"will have; {none.flops_per_token / 1e6:,.1f} MFLOPs per token and "
+            f"will have{_trained(none, ranks)}; {none.flops_per_token / 1e6:,.1f} MFLOPs per token and "
             f"{(one.flops_per_token - none.flops_per_token) / 1e6:.3f} for each id"
         )
-    found = counts(model, vocab_size)
+    found = counts(model, vocab_size, ranks)
     return (
-        f"{found.parameters:,} parameters: {found.embeddings:,} in embeddings and head, {found.blocks:,} in the rest; "
-        f"{found.flops_per_token / 1e6:,.1f} MFLOPs per token"
+        f"{found.parameters:,} parameters: {found.embeddings:,} in embeddings and head, {found.blocks:,} in the rest"
+        f"{_trained(found, ranks)}; {found.flops_per_token / 1e6:,.1f} MFLOPs per token"
     )
+
+
+def _trained(found: Counts, ranks: Mapping[str, int] | None) -> str:
+    return "" if ranks is None else f"; the {found.trained:,} of an adapter are trained"

@@ -26,8 +26,8 @@ TRAIN, START = "train", "start"
 class BaselineConfig(Section):
     source: str = Field(
         min_length=1,
-        description="train; start, for train.start itself; or a model to take as it is: a folder, a ckpt.pt, gpt2, "
-        "models:/gpt/3",
+        description="train; start, for train.start itself; or a model to take as it is: a folder, a ckpt.pt, a name "
+        "on the hub, models:/gpt/3",
     )
     sha256: str = Field(description="Of the weights of a model that is taken; `gptcore configure` fills it in")
     seed: Seed = Field(description="Of weights, data order and dropout")

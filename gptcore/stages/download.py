@@ -5,6 +5,7 @@ from gptcore.config.params import Metrics
 from gptcore.config.paths import STREAM, Paths
 from gptcore.corpus.corpus import Corpus, DataConfig
 from gptcore.corpus.documents import OtherText, write_documents
+from gptcore.corpus.formats.pairs import Pairs
 from gptcore.corpus.selection import Dropped
 from gptcore.corpus.split import TokenizerChoice
 from gptcore.corpus.stream import pinned_files, write_stream
@@ -45,6 +46,8 @@ def download(data: DataConfig, tokenize: TokenizerChoice, paths: Paths) -> Downl
     write_json(paths.raw / "sources.json", {"text_sha256": written.text_sha256, "files": files})
     fetch_vocabulary(tokenize, paths.raw, paths.root, scratch)
     write_text(paths.raw / SUMS, sha256sums(paths.raw))
+    if isinstance(corpus.template, Pairs) and not data.pairs:
+        print("download  the records are prompts with responses: only the responses are learned", flush=True)
     if corpus.left_out:
         print(f"download  left out: {corpus.left_out}", flush=True)
     return DownloadMetrics(

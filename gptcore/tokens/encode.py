@@ -17,9 +17,9 @@ import numpy.typing as npt
 from gptcore.corpus.documents import Document, content
 from gptcore.corpus.split import SPLITS, Split, draw, split_text
 from gptcore.errors import UserError
-from gptcore.tokens.packing import marked
 from gptcore.tokens.pieces import Piece, read_piece
-from gptcore.tokens.tokenizer import END_OF_TEXT, Tokenizer
+from gptcore.tokens.tokenizer import Tokenizer
+from gptcore.tokens.written import written
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
@@ -132,16 +132,15 @@ def _sides(document: Document, points: npt.NDArray[np.integer]) -> list[list[str
 
 
 def _encode_split(tokenizer: Tokenizer, documents: list[Document], texts: dict[int, list[str]]) -> Encoded:
-    """`texts` maps document numbers to their parts. Each part begins with <|endoftext|>."""
-    parts = [part for each in texts.values() for part in each]
-    ids = tokenizer.encode_documents(parts)
-    if not tokenizer.gives(ids, "".join(END_OF_TEXT + part for part in parts).encode()):
-        titles = [
-            documents[number].title for number, each in texts.items() if any(_is_lost(tokenizer, p) for p in each)
-        ]
-        raise UserError(f"document {titles[0]!r}: decoding its {tokenizer.kind} tokens gives another text")
+    """`texts` maps document numbers to their parts."""
+    found = written(tokenizer, [*texts.values()])
+    if not found.is_whole:
+        lost = (documents[number].title for number, each in texts.items() if not written(tokenizer, [each]).is_whole)
+        raise UserError(
+            f"document {next(lost, documents[0].title)!r}: decoding its {tokenizer.kind} tokens gives another text"
+        )
+    ids = found.ids
     assert ids.size == 0 or ids.max() < tokenizer.n_vocab, "an id beyond the vocabulary would wrap"
-    found = marked(np.flatnonzero(ids == tokenizer.eot_id), len(ids), list(texts.values()))
     sizes = [len("".join(learned(each)).encode()) for each in texts.values()]
     digests = b"".join(hashlib.sha256(content(each)).digest() for each in texts.values())
     return Encoded(
@@ -166,10 +165,6 @@ def _compare_sample(tokenizer: Tokenizer, documents: list[Document]) -> None:
                 f"document {document.title!r}: gigatoken gives other {tokenizer.kind} tokens than tiktoken; "
                 "install the versions of requirements.lock"
             )
-
-
-def _is_lost(tokenizer: Tokenizer, text: str) -> bool:
-    return not tokenizer.gives(tokenizer.encode(text), text.encode())
 
 
 def token_dtype(n_vocab: int) -> np.dtype[np.unsignedinteger]:

@@ -57,7 +57,7 @@ def make_plan(config: TokenizeConfig, paths: Paths) -> Plan:
     ends = np.cumsum([len(seen.sizes) for seen in looks])
     points = np.split(split_points(sizes, draws, config).astype(np.int32), ends[:-1])
     tokenizer = _make_tokenizer(config, paths, looks, _training_text(corpus, parts, points, config.sample_bytes))
-    if any(seen.has_turns for seen in looks):
+    if any(seen.has_turns for seen in looks) and not tokenizer.chat_template:
         tokenizer = replace(tokenizer, chat_template=TEMPLATE)
     folder = paths.scratch / "tokenize" / _identity(tokenizer, [sizes, draws, *points])
     jobs = [EncodeJob(corpus, part, at, folder) for part, at in zip(parts, points, strict=True)]

@@ -24,24 +24,6 @@ class Rows(NamedTuple):
     places: Int64s
 
 
-class Marked(NamedTuple):
-    """Where documents start, and the mask (see `encode.Encoded`)."""
-
-    starts: Int64s
-    mask: NDArray[np.uint8]
-
-
-def marked(ends: Int64s, n_ids: int, documents: list[list[str]]) -> Marked:
-    """`ends` are the places of <|endoftext|>, one for each part of each document, among so many ids."""
-    counts = np.array([len(each) for each in documents], np.int64)
-    assert len(ends) == counts.sum(), "each part has one"
-    starts = ends[np.cumsum(counts) - counts]
-    if not (counts > 1).any():
-        return Marked(starts, np.empty(0, np.uint8))
-    is_response = np.concatenate([np.arange(count) % 2 for count in counts])
-    return Marked(starts, np.repeat(is_response, np.diff(ends, append=n_ids)).astype(np.uint8))
-
-
 def beginnings(documents: Int64s, n_tokens: int, block_size: int) -> Int64s:
     """The first `block_size` tokens of each document as a piece (begin, end)."""
     ends = np.append(documents[1:], n_tokens)

@@ -5,11 +5,11 @@ add tokens to it. What AutoTokenizer does by settings that tokenizer.json cannot
 is refused by name.
 """
 
-from dataclasses import replace
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gptcore.corpus.chat_template import TEMPLATE
+from gptcore.corpus.chat_template import TEMPLATE, text_of
 from gptcore.errors import UserError
 from gptcore.files import read_json
 from gptcore.tokens.huggingface_tokenizer import CHAT_TEMPLATE
@@ -24,9 +24,14 @@ CLASSES = (*GPT2_CLASSES, "PreTrainedTokenizerFast", "TokenizersBackend")
 SETTINGS = ("auto_map", "fast_tokenizer_files", "split_special_tokens", "add_bos_token", "add_eos_token")
 NAMED = tuple(f"{name}_token" for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask"))  # in transformers' order
 OTHERS = ("vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "tiktoken.model", "tekken.json")
+FILES = (  # that `read_hugging_face_tokenizer` looks at
+    "tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", CHAT_TEMPLATE, *OTHERS,
+)  # fmt: skip
 # What transformers makes of GPT2Tokenizer whatever tokenizer.json says: this split, and a model without these.
 GPT2_SPLIT = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
 OFF = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges")
+TRIAL = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]  # that every chat template takes
 
 
 def read_hugging_face_tokenizer(folder: Path) -> Tokenizer | None:
@@ -44,17 +49,33 @@ def read_hugging_face_tokenizer(folder: Path) -> Tokenizer | None:
     if found not in CLASSES:
         raise _refusal(folder, f"its tokenizer_class is {found}; only {', '.join(CLASSES)} are read")
     try:
-        return replace(_read(folder, config, gpt2=found in GPT2_CLASSES), chat_template=_chat_template(folder))
+        return _read(folder, config, gpt2=found in GPT2_CLASSES)
     except UserError:
         raise
     except Exception as error:  # tokenizers knows no narrower class; the values of the files are anyone's
         raise _refusal(folder, f"its files do not make one: {str(error) or type(error).__name__}") from None
 
 
-def _chat_template(folder: Path) -> str:
-    """Ours, if the folder has it. Others may write special tokens by their names, which are plain text here."""
+def _chat_template(folder: Path, config: dict[str, Any], special: "dict[str, AddedToken]") -> str:
+    """The folder's, with its special tokens written into it, as nothing else names them here. Raises UserError."""
     path = folder / CHAT_TEMPLATE
-    return TEMPLATE if path.is_file() and path.read_bytes() == TEMPLATE.encode() else ""
+    found = path.read_text(encoding="utf-8") if path.is_file() else config.get("chat_template") or ""
+    if isinstance(found, list):  # several by name
+        found = next((each["template"] for each in found if each["name"] == "default"), "")
+    if found in ("", TEMPLATE):
+        return str(found)
+    named = {
+        f"{{%- set {role} = ": json.dumps(str(token), ensure_ascii=False)
+        for role, token in special.items()
+        if role in NAMED
+    }
+    template = "".join(f"{begin}{token} +%}}" for begin, token in named.items() if begin not in found) + found
+    try:
+        for messages, for_response in ((TRIAL[:1], True), (TRIAL, False)):
+            text_of(template, messages, for_response)
+    except UserError as error:
+        raise _refusal(path if path.is_file() else folder / "tokenizer_config.json", str(error)) from None
+    return template
 
 
 def _read(folder: Path, config: dict[str, Any], gpt2: bool) -> Tokenizer:
@@ -68,7 +89,8 @@ def _read(folder: Path, config: dict[str, Any], gpt2: bool) -> Tokenizer:
         raise _refusal(folder, f"it puts {theirs.decode(always, skip_special_tokens=False)} at every text")
     end = str(special.get("eos_token", END_OF_TEXT))
     known = theirs.token_to_id(end) is not None
-    return Tokenizer("huggingface", "", (), theirs.to_str().encode(), end if known else None)
+    template = _chat_template(folder, config, special)
+    return Tokenizer("huggingface", "", (), theirs.to_str().encode(), end if known else None, template)
 
 
 def _from_json(path: Path, config: dict[str, Any], gpt2: bool) -> "Theirs":

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import tiktoken
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
-from gptcore.corpus.chat_template import rendered
+from gptcore.corpus.chat_template import TEMPLATE, rendered, text_of
 from gptcore.errors import UserError
 from gptcore.files import sha256_file, write_text
 from gptcore.tokens.libraries import HuggingFace, Library, SentencePiece
@@ -106,11 +106,19 @@ class Tokenizer:
         """The ids after which the response to a conversation comes. Raises UserError, also if there is no template."""
         if not self.chat_template:
             raise UserError("the model has no chat template: it has not learned to answer")
+        if self.has_other_template:
+            whole: list[int] = self.encode(text_of(self.chat_template, messages, for_response=True)).tolist()
+            return whole
         pieces = rendered(self.chat_template, messages, for_response=True)
         ids: list[int] = self.encode(pieces[0]).tolist()
         for piece in pieces[1:]:
             ids += [self.eot_id, *self.encode(piece).tolist()]
         return ids
+
+    @property
+    def has_other_template(self) -> bool:
+        """Whether the chat template is one of others, which writes special tokens by their names."""
+        return self.chat_template not in ("", TEMPLATE)
 
     def encode_documents(self, texts: list[str]) -> npt.NDArray[np.uint32]:
         """The concatenated ids of `texts`, with <|endoftext|> before each: those of `encode`, many times faster.

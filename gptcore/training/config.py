@@ -38,7 +38,7 @@ class OptimConfig(Section):
 
 class TrainConfig(Section):
     start: str = Field(
-        description="The model to go on from: a folder, a ckpt.pt, gpt2, models:/gpt/3; empty: random weights"
+        description="The model to go on from: a folder, a ckpt.pt, a hub name, models:/gpt/3; empty: random weights"
     )
     start_sha256: str = Field(
         pattern="^([0-9a-f]{64})?$", description="Of the start's weights; `gptcore configure` fills it in"
@@ -82,4 +82,5 @@ class TrainMetrics(Metrics):
     tokens: int
     skipped_batches: int
     records_left_out: int  # of prompts and responses: those whose responses begin after the window
-    parameters: int
+    parameters: int  # of the model; of an adapter, merged into it
+    trained_parameters: int

@@ -66,7 +66,7 @@ class Points:
         tokens_per_second = self.steps * self.batch_tokens / self.seconds
         peak = peak_flops_per_second(torch.cuda.get_device_name()) if is_cuda else None
         norm = state.optimizer.gradient_norm
-        used = state.model.flops_per_token() * tokens_per_second / distributed.count()
+        used = state.counts.flops_per_token * tokens_per_second / distributed.count()
         return {
             "loss": self.loss_sum / self.steps,
             "tokens": report.step * self.batch_tokens,

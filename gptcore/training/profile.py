@@ -46,7 +46,7 @@ class Part:
 class Profile:
     step_seconds: float  # median of the untraced steps
     tokens_per_second: float
-    flops_per_second: float  # model FLOP/s: see GPT.flops_per_token
+    flops_per_second: float  # model FLOP/s: see counts.py
     matmul_flops_per_second: float  # measured here for a large matrix product, in the same precision
     peak_flops_per_second: float | None  # from the GPU's data sheet
     parts: list[Part]  # their times add up to that of all operations
@@ -82,7 +82,7 @@ def profile_steps(paths: Paths, steps: int, trace: Path) -> Profile:
     return Profile(
         step_seconds=step_seconds,
         tokens_per_second=train.batch_tokens / step_seconds,
-        flops_per_second=state.model.flops_per_token() * train.batch_tokens / step_seconds,
+        flops_per_second=state.counts.flops_per_token * train.batch_tokens / step_seconds,
         matmul_flops_per_second=measured_flops_per_second(device, state.dtype),
         peak_flops_per_second=peak_flops_per_second(torch.cuda.get_device_name()) if device.type == "cuda" else None,
         parts=_parts(traced, device),

@@ -17,7 +17,6 @@ from gptcore.generation.chat import Chat, answers
 from gptcore.generation.complete import Wish, complete, engine_for
 from gptcore.generation.sampling import Sampling
 from gptcore.model.config import ModelConfig
-from gptcore.model.counts import counts
 from gptcore.model.folder import save_export
 from gptcore.model.gpt import GPT
 from gptcore.model.lora import merged, trained
@@ -85,12 +84,8 @@ class Run:
                 "bring code, params.yaml and data/tokens to one state"
             )
         self.state = new_state(self.model, self.optim, self.train, self.paths, self.lora)
-        if self.lora and distributed.is_first():
-            count = sum(each.numel() for each in trained(self.state.model).values())
-            print(
-                f"{self.name}: {count:,} parameters are trained, an adapter of a model of {self.parameters():,}",
-                flush=True,
-            )
+        counted = self.state.counts
+        self.trains = f"  {counted.trained:,} of {counted.parameters:,} parameters" if self.lora else ""
         where = settings().checkpoints or self.paths.scratch
         place = open_state_store(f"{where}/{self.name}/{fingerprint(self.identity)}")
         self.kept_models = distributed.from_first(settings().kept_models)  # every rank takes part in each
@@ -173,7 +168,9 @@ class Run:
         self.points.add(report, seconds, row, here.samples[-1]["text"] if model and samples else "")
         tokens_per_second = report.step * self.train.batch_tokens / here.seconds
         val_loss = f"  val {here.rows[-1]['val_loss']:.3f}" if here.rows else ""
-        progress.update(report.step, f"loss {report.loss:.3f}{val_loss}  {tokens_per_second:,.0f} tokens/s")
+        progress.update(
+            report.step, f"loss {report.loss:.3f}{val_loss}  {tokens_per_second:,.0f} tokens/s{self.trains}"
+        )
 
     def _evaluate(self, model: GPT | None, report: StepReport) -> None:
         here = self.progressed
@@ -244,12 +241,9 @@ class Run:
             tokens=self.progressed.step * self.train.batch_tokens,
             skipped_batches=len(self.state.guard.skipped),
             records_left_out=self.state.batches.left_out,
-            parameters=self.parameters(),
+            parameters=self.state.counts.parameters,
+            trained_parameters=self.state.counts.trained,
         )
-
-    def parameters(self) -> int:
-        """Of the model, its adapter merged."""
-        return counts(self.model, self.state.model.vocab_size).parameters
 
 
 def _is_due(step: int, steps: int, times: int) -> bool:

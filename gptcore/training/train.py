@@ -12,6 +12,7 @@ from torch.amp import GradScaler
 
 from gptcore.errors import UserError
 from gptcore.model.config import ModelConfig
+from gptcore.model.counts import counts
 from gptcore.model.gpt import GPT
 from gptcore.model.lora import adapt, trained
 from gptcore.model.lora_config import LoraConfig
@@ -66,6 +67,7 @@ class TrainState:
             raise UserError(f"block_size {model.block_size} is too long for {len(tokens):,} training tokens")
         self.device, self.steps, self.step, self.seed = device, train.steps, 0, train.seed
         self.model = start or GPT(model, vocab_size, train.seed)
+        self.counts = counts(model, vocab_size, lora.ranks if lora else None)
         if lora:
             self._adapt(lora)
         self.model.to(device)

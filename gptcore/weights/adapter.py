@@ -18,8 +18,8 @@ from gptcore.errors import UserError
 from gptcore.files import read_json, write_json
 from gptcore.model.folder import weights_sha256
 from gptcore.model.gpt import GPT
-from gptcore.model.lora import MATRICES, factors
-from gptcore.model.lora_config import LoraConfig
+from gptcore.model.lora import factors
+from gptcore.model.lora_config import MATRICES, LoraConfig
 from gptcore.model.nf4 import rounded
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"

@@ -1,9 +1,8 @@
-"""Read and write GPT-2 in Hugging Face's format: a folder of config.json and model.safetensors, or a name on the hub.
+"""Read and write GPT-2 in Hugging Face's format: a folder of config.json and model.safetensors.
 
 Its linear layers are Conv1D: weights are (in, out), the transpose of nn.Linear's (out, in).
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,6 @@ from gptcore.tokens.huggingface_tokenizer import write_hugging_face_tokenizer
 from gptcore.tokens.tokenizer import Tokenizer
 from gptcore.weights.gpt2 import Weights, our_names, plain_config, refuse_unless
 
-PUBLISHED = {  # Radford et al. 2019, and their names on the hub
-    "gpt2": "openai-community/gpt2",  # 124M
-    "gpt2-medium": "openai-community/gpt2-medium",  # 350M
-    "gpt2-large": "openai-community/gpt2-large",  # 774M
-    "gpt2-xl": "openai-community/gpt2-xl",  # 1558M
-}
 CONV1D = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
 ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu"}
 WRITTEN = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
@@ -85,25 +78,6 @@ def write_hugging_face(folder: Path, model: GPT, tokenizer: Tokenizer) -> None:
         save_file(written, temporary / "model.safetensors", metadata={"format": "pt"})  # transformers requires it
         write_json(temporary / "config.json", values)
         write_hugging_face_tokenizer(temporary, tokenizer)
-
-
-def fetch_published(name: str) -> Path:
-    """Download OpenAI's weights and return their folder in the hub client's cache. Respects HF_ENDPOINT and HF_HOME.
-
-    Raises UserError when the download fails.
-    """
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the client is imported
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        files = [hf_hub_download(PUBLISHED[name], file) for file in ("config.json", "model.safetensors")]
-    except (OSError, ValueError, HfHubHTTPError) as error:
-        reason = " ".join(str(error).split("\n")[0].split())
-        raise UserError(
-            f"{name} cannot be fetched from the hub: {reason} To read it from this machine, name its folder"
-        ) from None
-    return Path(files[0]).parent
 
 
 def _config(source: Path, values: dict[str, Any]) -> ModelConfig:

@@ -1,4 +1,4 @@
-"""Open a model under any of its names: a version of the registry, a folder, a checkpoint, or one of OpenAI's."""
+"""Open a model under any of its names: a version of the registry, a folder, a checkpoint, or a name on the hub."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from gptcore.model.folder import load_export
 from gptcore.model.gpt import GPT
 from gptcore.tokens.tokenizer import Tokenizer
 from gptcore.weights.adapter import add_adapter
-from gptcore.weights.huggingface import PUBLISHED
+from gptcore.weights.hub import SHORT, is_hub_name
 from gptcore.weights.with_tokenizer import read_with_tokenizer
 
 REGISTERED = re.compile(r"(?:models:/)?gpt[@/](.+)")
@@ -44,10 +44,10 @@ def _opened(source: str, tokenizer: Path | None) -> tuple[GPT, Tokenizer, list[s
         return *load_export(path), []
     if named:
         return *_registered(named[1]), []
-    if not path.exists() and source not in PUBLISHED:
+    if not path.exists() and not is_hub_name(source):
         raise UserError(
             f"there is no model {source}: name a model folder such as data/model/best, a Hugging Face folder, "
-            f"a ckpt.pt, a version such as gpt@champion, or one of {', '.join(PUBLISHED)}"
+            f"a ckpt.pt, a version such as gpt@champion, owner/name on the hub, or one of {', '.join(SHORT)}"
         )
     return read_with_tokenizer(source, tokenizer)
 

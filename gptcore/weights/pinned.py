@@ -11,6 +11,7 @@ from gptcore.errors import UserError
 from gptcore.files import SUMS, read_json, read_sums
 from gptcore.model.config import ModelConfig
 from gptcore.model.folder import save_export
+from gptcore.weights.hub import lasting_name
 from gptcore.weights.open_model import REGISTERED, open_model
 from gptcore.weights.trained_on import TrainedOn, trained_on
 
@@ -33,13 +34,13 @@ class Start:
 def pinned(source: str) -> tuple[str, str]:
     """The lasting name of `source`, and the sha256 of the weights that `gptcore import` makes of it. Raises UserError.
 
-    An alias of the registry becomes the number of the version that has it now.
+    An alias of the registry becomes the number of the version that has it now, a name on the hub gets its commit.
     """
     if reference := _registered(source):
         with _opened(reference) as (_, version):
             return _name(version), version.tags["model_sha256"]
-    with _model_folder(source) as folder:
-        return source, read_sums(folder)[WEIGHTS]
+    with _model_folder(source) as (name, folder):
+        return name, read_sums(folder)[WEIGHTS]
 
 
 def pinned_start(source: str, presets: Mapping[str, Any]) -> Start:
@@ -51,8 +52,8 @@ def pinned_start(source: str, presets: Mapping[str, Any]) -> Start:
         with _opened(reference) as (registry, version), registry.export(version.number) as folder:
             text = trained_on(registry.params(version), version.tags.get("validation_text_sha256", ""), presets)
             return Start(_name(version), read_sums(folder)[WEIGHTS], _config(folder), text)
-    with _model_folder(source) as folder:
-        return Start(source, read_sums(folder)[WEIGHTS], _config(folder), None)
+    with _model_folder(source) as (name, folder):
+        return Start(name, read_sums(folder)[WEIGHTS], _config(folder), None)
 
 
 def _registered(source: str) -> str | None:
@@ -62,14 +63,15 @@ def _registered(source: str) -> str | None:
 
 
 @contextmanager
-def _model_folder(source: str) -> Iterator[Path]:
-    """`source` if it is one; else what `gptcore import` makes of it."""
+def _model_folder(source: str) -> Iterator[tuple[str, Path]]:
+    """The lasting name of `source`, and `source` if it is a model folder; else what `gptcore import` makes of it."""
     if (Path(source) / SUMS).is_file():
-        yield Path(source)
+        yield source, Path(source)
         return
+    name = lasting_name(source)
     with TemporaryDirectory(prefix="gptcore-") as temporary:
-        save_export(Path(temporary) / "export", *open_model(source))
-        yield Path(temporary) / "export"
+        save_export(Path(temporary) / "export", *open_model(name))
+        yield name, Path(temporary) / "export"
 
 
 def _config(folder: Path) -> ModelConfig:

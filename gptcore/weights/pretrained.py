@@ -1,4 +1,4 @@
-"""Load pretrained GPT-2s: a Hugging Face folder, a nanoGPT ckpt.pt, or one of OpenAI's by name."""
+"""Load pretrained GPT-2s: a Hugging Face folder, a nanoGPT ckpt.pt, or a model of the hub by name."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,28 +7,29 @@ from gptcore.errors import UserError
 from gptcore.model.gpt import GPT
 from gptcore.tokens.read_huggingface import read_hugging_face_tokenizer
 from gptcore.tokens.tokenizer import Tokenizer
-from gptcore.weights.huggingface import PUBLISHED, fetch_published, read_hugging_face
+from gptcore.weights.hub import fetched, is_hub_name
+from gptcore.weights.huggingface import read_hugging_face
 from gptcore.weights.nanogpt import read_nanogpt
 
 PADDING = 128  # vocabularies are padded to a multiple of 64 or 128, because GPUs multiply these faster
 
 
-def read_pretrained(source: str) -> GPT:
-    """Load a folder or file; otherwise gpt2, gpt2-medium, gpt2-large or gpt2-xl by name from the hub.
+def located(source: str) -> Path:
+    """The folder or file `source`, or the folder of what has that name on the hub. Raises UserError, Unavailable."""
+    return fetched(source) if is_hub_name(source) else Path(source)
 
-    The model is in float32, on the CPU, in evaluation mode. Raises UserError.
+
+def read_pretrained(source: str) -> GPT:
+    """Load a folder, a file, or a model of the hub by name.
+
+    The model is in float32, on the CPU, in evaluation mode. Raises UserError, Unavailable.
     """
-    path = Path(source)
-    if path.is_dir():
-        return read_hugging_face(path).model(path)
+    path = located(source)
     if path.is_file():
         return read_nanogpt(path).model(path)
-    if source in PUBLISHED:
-        folder = fetch_published(source)
-        return read_hugging_face(folder).model(folder)
-    raise UserError(
-        f"{source} is no folder of Hugging Face's form, no nanoGPT checkpoint and none of {', '.join(PUBLISHED)}"
-    )
+    if not path.exists():
+        raise UserError(f"{source} is no folder of Hugging Face's form, no nanoGPT checkpoint and no name on the hub")
+    return read_hugging_face(path).model(path)
 
 
 def own_tokenizer(source: str) -> Tokenizer | None:

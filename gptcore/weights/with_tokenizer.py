@@ -4,16 +4,22 @@ from pathlib import Path
 
 from gptcore.model.gpt import GPT
 from gptcore.tokens.tokenizer import Tokenizer
-from gptcore.weights.pretrained import fit_vocabulary, own_tokenizer, read_pretrained
+from gptcore.weights.hub import has_gpt2s_tokenizer
+from gptcore.weights.pretrained import fit_vocabulary, located, own_tokenizer, read_pretrained
 
 
 def read_with_tokenizer(source: str, tokenizer: Path | None = None) -> tuple[GPT, Tokenizer, list[str]]:
     """The model, its tokenizer, and a line for each thing that was changed so that they fit.
 
-    The tokenizer is the one in the file `tokenizer`, else the source's own, else GPT-2's. Raises UserError.
+    The tokenizer is the one in the file `tokenizer`, else the source's own, else GPT-2's.
+
+    Raises UserError, Unavailable.
     """
-    model = read_pretrained(source)
-    named = Tokenizer.load(tokenizer) if tokenizer else own_tokenizer(source)
+    place = str(located(source))
+    model = read_pretrained(place)
+    named = Tokenizer.load(tokenizer) if tokenizer else None
+    if not tokenizer and not has_gpt2s_tokenizer(source):
+        named = own_tokenizer(place)
     ids, known = model.vocab_size, named or _gpt2()
     model, fitted = fit_vocabulary(model, known, padded_to=1 if named else 8)
     changes = []

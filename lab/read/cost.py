@@ -1,5 +1,6 @@
 """What a run takes: FLOPs by the formula of the report, seconds as the runs before have taken for as many."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
@@ -8,6 +9,7 @@ from typing import Any
 from gptcore.errors import UserError
 from gptcore.model.config import ModelConfig
 from gptcore.model.counts import counts
+from gptcore.model.lora_config import LoraConfig
 from gptcore.model.sizes import vocabulary
 
 LAST = 5  # runs that count
@@ -42,9 +44,17 @@ def _counts(values: Mapping[str, Any]) -> Any:
     tokenize = {name: values.get(f"tokenize.{name}") for name in ("tokenizer", "vocab_size")}
     try:
         size = vocabulary(tokenize)
-        return counts(ModelConfig(**fields), size) if size else None
+        return counts(ModelConfig(**fields), size, _ranks(values)) if size else None
     except (ValueError, UserError):  # of a run before a field was there, or of a form that is not right yet
         return None
+
+
+def _ranks(values: Mapping[str, Any]) -> Mapping[str, int] | None:
+    """Of the adapter that is trained instead of the model, if there is one."""
+    if not values.get("lora.rank"):
+        return None
+    fields = {name: values.get(f"lora.{name}") for name in LoraConfig.model_fields}
+    return LoraConfig.model_validate_json(json.dumps(fields)).ranks
 
 
 def _seconds_per_flop(params: Mapping[str, Any], metrics: Mapping[str, Any]) -> float | None:

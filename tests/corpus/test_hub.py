@@ -15,8 +15,8 @@ import pyarrow.parquet
 import pytest
 
 from tests.corpus.test_sources import config
-from tests.support.datasets_hub import Hub, serve_datasets
 from tests.support.engine import REPOSITORY
+from tests.support.hub import Hub, serve_hub
 from tests.support.scratch import wait_until
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -121,7 +121,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     for number, rows in enumerate((ROWS[:150], ROWS[150:])):
         path = folder / "en" / f"train-{number:05}-of-00002.parquet"
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=50)
-    with serve_datasets(Hub({"owner/name": folder}, COMMIT)) as hub:
+    with serve_hub(Hub({"owner/name": folder}, COMMIT)) as hub:
         yield hub
 
 

@@ -123,3 +123,13 @@ def test_the_command_that_dvc_runs(tmp_path: Path) -> None:
     code, output = run_stage("download", workspace(tmp_path, source="hamlet.txt", sha256="none"))
     assert (code, output.count("\n")) == (2, 1)
     assert "data.sha256" in output
+
+
+def test_it_says_that_records_are_prompts_with_responses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "qa.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    assert run_stage_here("download", workspace(tmp_path, source="qa.jsonl", sha256="")) == 0
+    assert "the records are prompts with responses" in capsys.readouterr().out
+    found = read_json(tmp_path / "data/raw/sources.json")["text_sha256"]
+    said = workspace(tmp_path, source="qa.jsonl", sha256=found, pairs=True)
+    assert run_stage_here("download", said) == 0, "data.pairs=true is the same corpus"
+    assert "the records are" not in capsys.readouterr().out

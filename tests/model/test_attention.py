@@ -5,10 +5,11 @@ import torch
 from torch.nn import functional as F
 
 from gptcore.model import block_attention
-from gptcore.model.attention import attend, floats_per_score, window_mask
+from gptcore.model.attention import apart_mask, attend, floats_per_score, window_mask
 from gptcore.model.dropout import kept, kept_share
 from gptcore.model.gpt import GPT
 from tests.support.engine import GPT2, MODERN, model_config
+from tests.support.weights import random_model
 
 
 @pytest.mark.parametrize("length", [5, 128, 300])
@@ -82,6 +83,34 @@ def test_flex_attention_sees_the_same_keys(length: int) -> None:
     torch.testing.assert_close(attend(q, k, v, 0.0, 0.3, 2, mask), theirs, rtol=1e-4, atol=1e-5)
 
 
+def packed_starts(length: int) -> torch.Tensor:
+    """Of three rows of records: random ones, one record alone, and one for each position."""
+    begins = torch.rand(length, generator=torch.Generator().manual_seed(length)) < 0.1
+    position = torch.arange(length)
+    return torch.stack([(begins * position).cummax(0).values, torch.zeros_like(position), position])
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize("length", [5, 300])
+@pytest.mark.parametrize("window", [0, 4])
+def test_flex_attention_keeps_records_apart_as_the_matrix_does(length: int, window: int) -> None:
+    q, k, v = (torch.randn(3, 2, length, 16) for _ in range(3))
+    starts = packed_starts(length)
+    theirs = attend(q, k, v, 0.0, 0.3, window, apart_mask(starts, window))
+    ours = attend(q, k, v, 0.0, 0.3, window, apart_mask(starts, window, flex=True))
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_compiled_for_one_batch_of_records_serves_the_next() -> None:
+    q, k, v = (torch.randn(3, 2, 40, 16) for _ in range(3))
+    compiled = torch.compile(attend, backend="eager", fullgraph=True, dynamic=False)
+    batches = [packed_starts(40), packed_starts(40).flip(0)]
+    for number, starts in enumerate(batches):
+        with torch.compiler.set_stance("fail_on_recompile" if number else "default"):
+            ours = compiled(q, k, v, 0.0, 0.3, 4, apart_mask(starts, 4, flex=True))
+        torch.testing.assert_close(ours, attend(q, k, v, 0.0, 0.3, 4, apart_mask(starts, 4)), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("length", [300, 1024])
 def test_flex_attention_on_a_gpu_has_the_gradients_of_one_masked_product(length: int) -> None:
@@ -124,3 +153,21 @@ def test_recomputed_activations_give_the_same_gradients(values: dict) -> None:
         found.append([loss.item(), *(each.grad for each in model.parameters())])
     for stored, recomputed in zip(*found, strict=True):
         torch.testing.assert_close(stored, recomputed, rtol=0, atol=0)
+
+
+@pytest.mark.gpu
+def test_packed_records_on_a_gpu_are_what_they_are_on_a_cpu() -> None:
+    """In loss and gradients: compiled, with a BlockMask, against the matrix."""
+    model = random_model(MODERN, 50, block_size=256, n_embd=64, sliding_window=100).train()
+    rows, starts = torch.randint(0, 50, (3, 257)), packed_starts(256)
+    found = []
+    for device in ("cpu", "cuda"):
+        model.zero_grad()
+        model.to(device)
+        if device == "cuda":
+            model.compile_blocks()
+        loss = model(rows[:, :-1].to(device), rows[:, 1:].to(device), starts.to(device))
+        loss.backward()
+        found.append([loss.detach().cpu(), *(each.grad.cpu() for each in model.parameters() if each.grad is not None)])
+    for right, each in zip(*found, strict=True):
+        torch.testing.assert_close(each, right, rtol=1e-3, atol=1e-4)

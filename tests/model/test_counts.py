@@ -14,7 +14,9 @@ from gptcore.config.presets import compose, groups
 from gptcore.model.config import ModelConfig
 from gptcore.model.counts import counts
 from gptcore.model.gpt import GPT
+from gptcore.model.lora import adapt, trained
 from gptcore.model.sizes import vocabulary
+from tests.support.adapters import lora_config
 from tests.support.closure import ROOT
 from tests.support.engine import GPT2, MODERN, model_config
 
@@ -91,3 +93,24 @@ def test_flops_are_those_that_torch_counts(values: dict[str, Any], changes: dict
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model(rows, rows).backward()
     assert counter.get_total_flops() == model.flops_per_token() * rows.numel()
+
+
+@pytest.mark.parametrize("values", [GPT2, MODERN], ids=["gpt2", "modern"])
+@pytest.mark.parametrize("targets", ["q k v proj mlp", "k", "proj", "mlp", "v mlp"])
+@pytest.mark.parametrize("base", ["float32", "nf4"])
+def test_an_adapter_has_the_parameters_and_flops_that_torch_counts(
+    values: dict[str, Any], targets: str, base: str
+) -> None:
+    """Frozen weights have no gradient, and before the first adapter nothing has one."""
+    model, lora = (
+        GPT(model_config(values, n_layer=3), 50),
+        lora_config(targets=tuple(targets.split()), rank=3, base=base),
+    )
+    adapt(model, lora, seed=1)
+    rows = torch.zeros(3, model.config.block_size, dtype=torch.int64)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model(rows, rows).backward()
+    found = counts(model.config, 50, lora.ranks)
+    assert counter.get_total_flops() == found.flops_per_token * rows.numel()
+    assert found.trained == sum(each.numel() for each in trained(model).values())
+    assert counts(model.config, 50).trained == found.parameters > found.trained

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gptcore.errors import UserError
 from gptcore.model.lora import adapt, merged, trained
 from gptcore.model.lora_config import LoraConfig
-from gptcore.model.nf4 import BLOCK, LEVELS, NF4Linear, dequantized, quantized, rounded
+from gptcore.model.nf4 import BLOCK, LEVELS, NF4Linear, dequantized, fast_kernel, quantized, rounded
 from tests.support.adapters import adapted, lora_config
 from tests.support.engine import GPT2, MODERN
 from tests.support.weights import random_model
@@ -110,3 +110,13 @@ def test_a_frozen_matrix_keeps_its_four_bits_alone_for_the_backward_pass() -> No
     assert sum(each.nbytes for each in kept) == 32 * 128 * 9 // 16
     y.sum().backward()
     torch.testing.assert_close(x.grad, linear.weight.sum(0).expand(2, -1))
+
+
+@pytest.mark.gpu
+def test_bitsandbytes_kernel_gives_the_same_weights() -> None:
+    pytest.importorskip("bitsandbytes")
+    weight = torch.randn(96, 77, device="cuda")
+    codes, scales = quantized(weight)
+    assert torch.equal(
+        dequantized(codes, scales, weight.shape, fast_kernel()), dequantized(codes, scales, weight.shape)
+    )

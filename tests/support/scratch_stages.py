@@ -83,7 +83,7 @@ def train(params: dict, folder: Path) -> dict:
     else:
         files.rm(checkpoint)
     model(folder, 2 + 1 / params["train"]["steps"], params["model"])
-    return {"val_loss": 1.5, "steps": params["train"]["steps"]}
+    return {"val_loss": 1.5, "steps": params["train"]["steps"], "trained_parameters": 90}
 
 
 def happen(step: int) -> None:

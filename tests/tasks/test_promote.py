@@ -131,6 +131,7 @@ def test_pages_of_mlflow_say_what_a_version_is(finished: Path) -> None:
     assert "`champion` is the best so far" in client(finished).get_registered_model("gpt").description
     assert len(version.tags) <= 14
     assert set(COLUMNS) <= set(only_run(finished).data.metrics)
+    assert only_run(finished).data.metrics["model.trained_parameters"] == 90
     baseline = compose(["baseline.source=models:/gpt@champion"], Path("params.yaml"))["baseline"]
     assert (baseline["source"], baseline["sha256"]) == ("models:/gpt/1", version.tags["model_sha256"])
     (member,) = choose({"train.start": ["gpt@champion"]}, None, 0, Path("params.yaml"))

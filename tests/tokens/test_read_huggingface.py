@@ -1,6 +1,7 @@
 """The tokenizer of a Hugging Face folder gives AutoTokenizer's ids, or is refused by name."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, models, normalizers, pre_tokenizers, processors, trainers
 
 from gptcore.errors import UserError
+from gptcore.tokens.huggingface_tokenizer import CHAT_TEMPLATE, write_hugging_face_tokenizer
 from gptcore.tokens.read_huggingface import read_hugging_face_tokenizer
 from gptcore.tokens.tokenizer import Tokenizer
+from gptcore.tokens.written import written
 from tests.support.corpora import prose
 
 TEXT = prose(0, 20_000)
@@ -203,3 +206,121 @@ def test_a_file_that_another_contradicts_is_named(tmp_path: Path) -> None:
     path.unlink()
     (tmp_path / "vocab.json").write_text("{}")
     refused(tmp_path, "merges.txt: .* it is missing; vocab.json and merges.txt belong together")
+
+
+CHATML = (
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] | trim }}"
+    "{% generation %}{% endgeneration %}{{ eos_token }}\n{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    "{% if tools is not none %}{{ tools | tojson }}{% endif %}"
+)
+BRACKETS = (
+    "\n{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}"
+    "{{ eos_token if m.role[0] == 'a' }}{% endfor %}"
+)
+TALK = [
+    {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi <|im_start|>"},
+    {"role": "assistant", "content": "Hello"}, {"role": "user", "content": " the sun\n\nrises "},
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def chats(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes a folder whose tokenizer has a chat template, and other names for the beginning and the end of a text."""
+    import transformers
+
+    plain = tmp_path_factory.mktemp("chats") / "plain"
+    vocabulary(plain)
+
+    def make(template: str) -> Path:
+        theirs = transformers.AutoTokenizer.from_pretrained(plain)
+        theirs.add_special_tokens({"eos_token": "<|im_end|>", "bos_token": "<s>"})
+        theirs.add_tokens([AddedToken("<|im_start|>", special=True)])
+        theirs.chat_template = template
+        folder = tmp_path_factory.mktemp("chats")
+        theirs.save_pretrained(folder)
+        (folder / "config.json").write_text('{"model_type": "gpt2"}')
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize("template", [CHATML, BRACKETS])
+def test_a_chat_template_of_others_gives_transformers_ids(chats: Callable[[str], Path], template: str) -> None:
+    """Also once it has gone out again, and from the config, where it was until 2025."""
+    import transformers
+
+    folder = chats(template)
+    theirs = transformers.AutoTokenizer.from_pretrained(folder)
+    ours = read_hugging_face_tokenizer(folder)
+    assert ours and ours.has_other_template
+    assert Tokenizer.load(saved_in(folder, ours)).chat_template == ours.chat_template, "it travels with the model"
+    for talk in (TALK[1:2], TALK, TALK[1:]):
+        ids = theirs.apply_chat_template(talk, add_generation_prompt=True, return_dict=False)
+        assert ours.encode_chat(talk) == ids
+    write_hugging_face_tokenizer(folder, ours)
+    again = transformers.AutoTokenizer.from_pretrained(folder)
+    assert again.apply_chat_template(TALK, add_generation_prompt=True, return_dict=False) == ours.encode_chat(TALK)
+    back = read_hugging_face_tokenizer(folder)
+    assert back and back.chat_template == ours.chat_template, "it does not grow"
+    folder = chats(template)
+    (folder / CHAT_TEMPLATE).unlink()
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    named = [{"name": "tools", "template": "x"}, {"name": "default", "template": template}]
+    for value in (template, named):
+        (folder / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": value}))
+        found = read_hugging_face_tokenizer(folder)
+        assert found and found.encode_chat(TALK) == ours.encode_chat(TALK)
+
+
+def saved_in(folder: Path, tokenizer: Tokenizer) -> Path:
+    tokenizer.save(folder / "ours.json")
+    return folder / "ours.json"
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{{ strftime_now('%d') }}", "'strftime_now' is undefined"),
+        ("{% for", "the chat template refuses it"),
+        ("{{ messages.__class__.__mro__ }}", "unsafe"),
+        ("{{ raise_exception('no\nsystem') }}", "refuses it: no system. Give the model's tokenizer with --tokenizer"),
+    ],
+)
+def test_a_chat_template_that_cannot_be_used_is_refused(chats: Callable[[str], Path], template: str, said: str) -> None:
+    with pytest.raises(UserError, match="this tokenizer cannot be read: the chat template") as error:
+        read_hugging_face_tokenizer(chats(template))
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_records_are_written_in_the_template_and_responses_learned_to_their_end(chats: Callable[[str], Path]) -> None:
+    tokenizer = read_hugging_face_tokenizer(chats(CHATML))
+    assert tokenizer
+    talks = [["the sun", "rises", "and", "sets"], ["a", " b "]]
+    found = written(tokenizer, talks)
+    assert found.is_whole and found.starts.tolist() == [0, len(written(tokenizer, talks[:1]).ids)]
+    whole = "".join(
+        f"<|im_start|>{'user' if place % 2 == 0 else 'assistant'}\n{each.strip()}<|im_end|>\n"
+        for talk in talks for place, each in enumerate(talk)
+    )  # fmt: skip
+    assert tokenizer.decode(found.ids) == whole
+    learned = found.ids[1:][found.mask[:-1] == 1]
+    assert tokenizer.decode(learned) == "rises<|im_end|>sets<|im_end|>b<|im_end|>"
+    asked = tokenizer.encode_chat([{"role": "user", "content": "a"}])
+    start = found.starts[1]
+    assert found.ids[start : start + len(asked)].tolist() == asked, "a model is asked as it has learned"
+    assert not found.mask[start : start + len(asked) - 1].any() and found.mask[start + len(asked) - 1]
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{% for m in messages %}{{ m.content }}\n{% endfor %}", "ends no response with <|im_end|>"),
+        ("{{ messages | length }}{{ messages[-1].content }}{{ eos_token }}", "writes earlier messages anew"),
+    ],
+)
+def test_a_template_without_a_response_is_refused(chats: Callable[[str], Path], template: str, said: str) -> None:
+    tokenizer = read_hugging_face_tokenizer(chats(template))
+    assert tokenizer
+    with pytest.raises(UserError, match=re.escape(said)):
+        written(tokenizer, [["a", "b"]])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gptcore.config.params import read_params
 from gptcore.errors import STOPPED_EXIT_CODE
-from gptcore.files import read_sums, verify_sums, write_json
+from gptcore.files import read_json, read_sums, verify_sums, write_json
 from gptcore.model.folder import load_export, save_export
 from gptcore.model.gpt import GPT
 from gptcore.model.lora import merged, trained
@@ -107,10 +107,13 @@ class StopsOnce:
 
 
 def test_the_stage_writes_the_merged_model_and_the_adapter_however_often_it_is_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole, stopped = workspace(tmp_path / "whole"), workspace(tmp_path / "stopped")
     assert run_stage_here("train", whole) == 0
+    metrics, weights = read_json(whole / "data/model/metrics.json"), load_file(whole / "data/model/best" / WEIGHTS)
+    assert metrics["trained_parameters"] < sum(each.numel() for each in weights.values()) < metrics["parameters"]
+    assert f"  {metrics['trained_parameters']:,} of {metrics['parameters']:,} parameters" in capsys.readouterr().out
     monkeypatch.setattr("gptcore.training.run.StopRequest", StopsOnce)
     monkeypatch.setattr(StopsOnce, "asked", 0)
     assert run_stage_here("train", stopped) == STOPPED_EXIT_CODE

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import shutil
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -16,22 +17,27 @@ from torch.nn import functional as F
 from gptcore.commands import data
 from gptcore.config.paths import Paths
 from gptcore.corpus.documents import document, write_documents
+from gptcore.corpus.split import Split
 from gptcore.errors import UserError
 from gptcore.evaluation.losses import window_losses
 from gptcore.evaluation.measure import tokens_for
 from gptcore.evaluation.tally import tally
 from gptcore.files import write_json
+from gptcore.model.folder import save_export
 from gptcore.model.gpt import GPT
 from gptcore.stages.tokenize import TokenizeConfig, tokenize
 from gptcore.tokens.encode import encode
+from gptcore.tokens.huggingface_tokenizer import write_hugging_face_tokenizer
 from gptcore.tokens.make_tokenizer import byte_tokenizer
 from gptcore.tokens.packing import UNCOUNTED, packed, whole_windows
+from gptcore.tokens.read_huggingface import read_hugging_face_tokenizer
 from gptcore.tokens.token_files import PairTokens, open_tokens, read_index, read_meta, verify_tokens
 from gptcore.tokens.tokenizer import Tokenizer
 from gptcore.training.overfit import least_loss
 from gptcore.training.pair_batches import PairBatches, pair_batches
 from gptcore.training.train import TrainState, loss_and_gradients
 from tests.support.engine import ADAMW, GPT2, MODERN, TOKENIZE, model_config, optim_config, some_tokens, train_config
+from tests.support.weights import random_model
 
 CPU, BLOCK, EOT = torch.device("cpu"), 16, 256
 SHAPES = {
@@ -268,3 +274,35 @@ def test_a_conversation_is_in_one_split() -> None:
         assert sorted(len(each.ids) for each in found.values()) == [0, 0, 11]
     with pytest.raises(UserError, match=r"^qa.jsonl: record 7: would be cut: .* need tokenize.val_split=documents$"):
         encode(byte_tokenizer(), [talk], np.array([[5, 9]]))
+
+
+OWN = (
+    "{% for m in messages %}<{{ m.role[0] }}>{{ m.content }}{{ '<|endoftext|>' if m.role == 'assistant' }}{% endfor %}"
+    "{{ '<a>' if add_generation_prompt }}"
+)
+
+
+def test_records_are_written_in_the_starts_own_template(workspace: Path, tmp_path: Path) -> None:
+    """And a model with another tokenizer is scored on the same responses, from the corpus."""
+    (tmp_path / "hf").mkdir()
+    write_hugging_face_tokenizer(tmp_path / "hf", byte_tokenizer())
+    read = read_hugging_face_tokenizer(tmp_path / "hf")
+    assert read
+    save_export(tmp_path / "data/start/model", random_model(GPT2, read.n_vocab), replace(read, chat_template=OWN))
+    shutil.copytree(workspace / "data/raw", tmp_path / "data/raw")
+    tokenize(tokenize=TokenizeConfig(**{**TOKENIZE, "tokenizer": "start"}), paths=Paths(tmp_path))
+    folder = tmp_path / "data/tokens"
+    tokenizer = Tokenizer.load(folder / "tokenizer.json")
+    assert tokenizer.chat_template == OWN
+
+    def responses(split: Split) -> list[str]:
+        return [turn for line in read_index(folder, split)[:, 2] for turn in CONVERSATIONS[line][1::2]]
+
+    tokens = pair_tokens(tmp_path)
+    learned = tokens[:][1:][tokens.mask[:-1] == 1]
+    assert tokenizer.decode(learned) == "".join(f"{each}<|endoftext|>" for each in responses("train"))
+    rows = whole_windows(tokens, 100).rows(range(len(whole_windows(tokens, 100))))
+    assert sorted(rows.targets[rows.targets != UNCOUNTED]) == sorted(learned)
+    other, _ = tokens_for(byte_tokenizer(), folder, read_meta(folder))
+    assert isinstance(other, PairTokens)
+    assert int(other.mask.sum()) == sum(len(each) + 1 for each in responses("val"))

@@ -160,7 +160,9 @@ def test_onnxruntime_computes_every_field(export: Callable[..., int], tmp_path: 
     assert max(parity(tmp_path / "out")["differences"].values()) < 1e-5
     content = (tmp_path / "out/model.onnx").read_bytes()
     assert str(REPOSITORY).encode() not in content
-    example = runpy.run_path(str(REPOSITORY / "docs/onnx_generate.py"))
+    path = REPOSITORY / "docs/onnx_generate.py"
+    assert len(path.read_text().splitlines()) <= 30
+    example = runpy.run_path(str(path))
     ids = [9, 99, 200]
     assert example["generate"](tmp_path / "out/model.onnx", ids, 20) == greedy(random_model(ALL_FIELDS), ids, 20)
 

@@ -110,7 +110,7 @@ def test_a_config_of_2019_is_read(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_or_damaged_is_named(tmp_path: Path) -> None:
-    refused(str(tmp_path / "nothing"), "none of gpt2, gpt2-medium, gpt2-large, gpt2-xl")
+    refused(str(tmp_path / "nothing"), "no nanoGPT checkpoint and no name on the hub")
     refused(str(tmp_path), "has no config.json")
     write_hugging_face(tmp_path, random_model(GPT2), byte_tokenizer())
     weights = tmp_path / "model.safetensors"

@@ -4,11 +4,14 @@
 {role, content} (OpenAI).
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 from gptcore.corpus.chat_template import turns
 from gptcore.corpus.formats.template import LISTED_NAMES, Template, value_of
 from gptcore.errors import UserError
+
+FORMS: Final = ({"messages"}, {"prompt", "completion"}, {"instruction", "output"})
 
 
 class Pairs(NamedTuple):
@@ -44,6 +47,11 @@ class Pairs(NamedTuple):
             f"{where}: is no prompt with a response: it has {names}, and neither messages, nor prompt and completion, "
             "nor instruction and output; say in data.prompt and data.response what to take"
         )
+
+
+def is_pair(record: Mapping[str, Any]) -> bool:
+    """Whether a record has one of the forms."""
+    return any(form <= record.keys() for form in FORMS)
 
 
 def _pair(prompt: str, response: str) -> list[dict[str, str]]:

@@ -5,7 +5,8 @@ Memory holds one record or one piece of a text, whatever the file size.
 
 import errno
 import io
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
@@ -13,7 +14,7 @@ from gptcore.corpus.documents import DOCUMENT_BYTES, end_of_piece
 from gptcore.corpus.formats.csv_records import csv_records
 from gptcore.corpus.formats.json_records import json_records
 from gptcore.corpus.formats.other_content import HEAD_BYTES, not_utf8, refuse_other_content
-from gptcore.corpus.formats.pairs import Pairs, string
+from gptcore.corpus.formats.pairs import Pairs, is_pair, string
 from gptcore.corpus.formats.parquet_records import parquet_records
 from gptcore.corpus.formats.template import Template
 from gptcore.corpus.formats.unpack import PACKED_SUFFIXES, unpacked
@@ -52,25 +53,44 @@ def read_texts(
     `delimiter` separates the cells of CSV; empty means that the first line tells. Raises UserError, which names
     `address` and the record.
     """
+    with _opened(path, address, form) as file:
+        if form == "text" and isinstance(template, Pairs):
+            raise UserError(f"{address}: holds no records, and data.pairs takes prompts and responses from records")
+        if form == "text":
+            yield from (Text(piece, None, address) for piece in _text_pieces(file, address))
+            return
+        made = template if isinstance(template, Pairs) else Template(template)
+        wanted = [*made.fields, language_field] if language_field and made.fields else made.fields
+        for number, record in enumerate(_records(file, address, form, wanted, delimiter), start=1):
+            where = f"{address}: record {number:,}"
+            language = string(record, language_field, where) if language_field else None
+            if isinstance(made, Pairs):
+                yield _conversation(made.turns(record, where), language, where)
+                continue
+            values = {field: string(record, field, where) for field in made.fields}
+            whole = made.fill(values)
+            yield from (Text(piece, language, where) for piece in _pieces(whole, where))
+
+
+def begins_with_pair(path: Path, address: str, form: Format, text: str, delimiter: str = "") -> bool:
+    """Whether the first record of a file has no field `text`, but a prompt and a response."""
+    if form == "text":
+        return False
+    try:
+        with _opened(path, address, form) as file, closing(_records(file, address, form, [], delimiter)) as records:
+            first = next(records, {})
+    except UserError:  # `read_texts` tells it, or knows more of the file than that it has records
+        return False
+    return text not in first and is_pair(first)
+
+
+@contextmanager
+def _opened(path: Path, address: str, form: Format) -> Iterator[io.BufferedReader]:
+    """The unpacked content. Raises UserError."""
     try:
         with path.open("rb") as packed, unpacked(packed, address) as file:
             refuse_other_content(file.peek(HEAD_BYTES), address, table=form == "parquet")
-            if form == "text" and isinstance(template, Pairs):
-                raise UserError(f"{address}: holds no records, and data.pairs takes prompts and responses from records")
-            if form == "text":
-                yield from (Text(piece, None, address) for piece in _text_pieces(file, address))
-                return
-            made = template if isinstance(template, Pairs) else Template(template)
-            wanted = [*made.fields, language_field] if language_field and made.fields else made.fields
-            for number, record in enumerate(_records(file, address, form, wanted, delimiter), start=1):
-                where = f"{address}: record {number:,}"
-                language = string(record, language_field, where) if language_field else None
-                if isinstance(made, Pairs):
-                    yield _conversation(made.turns(record, where), language, where)
-                    continue
-                values = {field: string(record, field, where) for field in made.fields}
-                whole = made.fill(values)
-                yield from (Text(piece, language, where) for piece in _pieces(whole, where))
+            yield file
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):  # unpacking Parquet needs a temporary file
             raise
@@ -79,10 +99,11 @@ def read_texts(
 
 def _records(
     file: io.BufferedReader, address: str, form: Format, fields: list[str], delimiter: str
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     if form == "csv":
-        return csv_records(file, address, fields, delimiter)
-    return {"parquet": parquet_records, "yaml": yaml_records}.get(form, json_records)(file, address, fields)
+        yield from csv_records(file, address, fields, delimiter)
+    else:
+        yield from {"parquet": parquet_records, "yaml": yaml_records}.get(form, json_records)(file, address, fields)
 
 
 def _conversation(turns: list[str], language: str | None, where: str) -> Text:

@@ -41,7 +41,7 @@ def _of_file(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _of_hub(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
     hub = _hub(source)
     datasets = imported_datasets(hub)
-    with hub_errors(hub):
+    with hub_errors(f"hf://{hub.name}", revision=hub.revision):
         rows = datasets.load_dataset(
             f"hf://datasets/{hub.name}", hub.config, split=hub.split, revision=hub.revision, streaming=True
         )

@@ -49,6 +49,49 @@ def test_each_form_becomes_turns_with_where_it_is_from(tmp_path: Path) -> None:
     assert turns(tmp_path, asked, **templates) == [["Q: who", "so\nme"]]
 
 
+@pytest.mark.parametrize("number", range(len(FORMS)))
+def test_a_first_record_of_a_known_form_says_it_without_pairs(tmp_path: Path, number: int) -> None:
+    expected = turns(tmp_path, [FORMS[number][0], *(record for record, _ in FORMS)])
+    made = corpus(tmp_path, "qa.jsonl")
+    assert [each.parts for each in made.documents()] == expected and made.selection.pairs
+
+
+QA = {"prompt": "a", "completion": "b"}
+
+
+@pytest.mark.parametrize(
+    ("record", "values", "text"),
+    [
+        ({**QA, "text": "t"}, {}, "t"),
+        ({**QA, "content": "t"}, {"text": "content"}, "t"),
+        ({"prompt": "a", "answer": "b"}, {}, None),
+        (QA, {"text": "content"}, None),
+        (QA, {"mode": "stream", "max_bytes": 9}, None),
+    ],
+)
+def test_what_has_its_text_or_was_to_have_one_is_no_pair(
+    tmp_path: Path, record: dict[str, Any], values: dict[str, Any], text: str | None
+) -> None:
+    (tmp_path / "qa.jsonl").write_text(json.dumps(record))
+    made = corpus(tmp_path, "qa.jsonl", **values)
+    if text:
+        assert [each.parts for each in made.documents()] == [[text]]
+        return
+    with pytest.raises(UserError, match=r"^qa.jsonl: record 1: has no field (text|content); it has prompt"):
+        list(made.documents())
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("a.txt", "qa.jsonl: record 1: has no field text"), ("z.txt", "no records")]
+)
+def test_the_first_file_decides_for_all(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / "both").mkdir()
+    (tmp_path / "both/qa.jsonl").write_text(json.dumps(QA))
+    (tmp_path / "both" / name).write_text("plain text")
+    with pytest.raises(UserError, match=said):
+        list(corpus(tmp_path, "both").documents())
+
+
 def test_other_files_than_json(tmp_path: Path) -> None:
     (tmp_path / "qa.csv").write_text("prompt;completion\na,b;c\n")
     pq.write_table(pa.table({"instruction": ["i"], "output": ["o"], "other": [1]}), tmp_path / "qa.parquet")
@@ -59,9 +102,10 @@ def test_other_files_than_json(tmp_path: Path) -> None:
         ("talks.yml", [["Who?", "1963", "Yes?", "no"]]), ("list.yml", [["p", "c"]]),
     ]:  # fmt: skip
         form = "yaml" if name.endswith(".yml") else "auto"
-        made = corpus(tmp_path, name, pairs=True, format=form)
-        assert [each.parts for each in made.documents()] == expected
-        assert made.selection.dropped.empty == (name == "talks.yml")
+        for says_so in (True, False):
+            made = corpus(tmp_path, name, pairs=says_so, format=form)
+            assert [each.parts for each in made.documents()] == expected
+            assert made.selection.dropped.empty == (name == "talks.yml")
     for content, said in [("a: b", "neither a list of records"), ("- a", "record 1: is no mapping"), ("[", "no YAML")]:
         (tmp_path / "bad.yml").write_text(content)
         with pytest.raises(UserError, match=said):

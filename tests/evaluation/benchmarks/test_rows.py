@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tests.corpus.test_hub import COMMIT
 from tests.support.benchmarks import HELLASWAG, write_rows
-from tests.support.datasets_hub import Hub, serve_datasets
 from tests.support.engine import REPOSITORY
+from tests.support.hub import Hub, serve_hub
 
 CARD = """---
 configs:
@@ -37,7 +37,7 @@ def test_the_hub_is_read_at_its_newest_commit(tmp_path: Path) -> None:
     (tmp_path / "hub").mkdir()
     (tmp_path / "hub/README.md").write_text(CARD)
     write_rows(tmp_path / "hub/validation.jsonl", rows)
-    with serve_datasets(Hub({"Rowan/hellaswag": tmp_path / "hub"}, COMMIT)) as hub:
+    with serve_hub(Hub({"Rowan/hellaswag": tmp_path / "hub"}, COMMIT)) as hub:
         environment = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(REPOSITORY)}
         done = subprocess.run(
             [sys.executable, "-c", READ], cwd=tmp_path, env={**os.environ, **environment}, capture_output=True,
