@@ -1,4 +1,4 @@
-"""The gate of a run: collects the measurements that a verdict needs, and measures what was measured on other text."""
+"""The gate: collects the measurements that a verdict needs. That of a run also makes those that are missing."""
 
 import json
 import sys
@@ -30,24 +30,25 @@ def read_gate(params: Path) -> GateConfig:
     return validate_section(read_params(params), "gate", GateConfig)
 
 
-class Gate:
-    """Judges versions of `registry` on the validation text of `workspace`."""
+class KeptGate:
+    """Judges versions of `registry` by what it keeps of them: each with the champion on the text with the hash `text`.
 
-    def __init__(self, workspace: Workspace, registry: "Registry") -> None:
-        self.workspace, self.registry = workspace, registry
-        self.config = read_gate(workspace.paths.params)
+    It measures nothing, so it answers at once.
+    """
+
+    def __init__(self, registry: "Registry", config: GateConfig, text: str) -> None:
+        self.registry, self.config, self.text = registry, config, text
         self.known: dict[tuple[int, str], Measured] = {}
 
     def __call__(self, version: "Version", champion: "Version | None") -> Ruling:
-        """Raises UserError if one of the two cannot be measured."""
+        """Raises UserError if one of the two was not, or cannot be, measured."""
         from gptcore.evaluation.verdict import Inputs, judge
 
         own = self._on(version, version.tags.get(TEXT, ""))
         theirs = beside = None
         if champion and any(each.against == "champion" for each in self.config.conditions):
-            text = self._text()
-            theirs = self._on(champion, text)
-            beside = self._on(version, text) if own.text_sha256 != text else None
+            theirs = self._on(champion, self.text)
+            beside = self._on(version, self.text) if own.text_sha256 != self.text else None
         inputs = Inputs(
             version=version.number,
             own=own,
@@ -58,6 +59,42 @@ class Gate:
         )
         verdict = judge(self.config, inputs)
         return Ruling(verdict.passed, verdict.because, verdict.record())
+
+    def _retained(self, version: "Version") -> "Measured | None":
+        """The version and its start on the start's text, if a condition is about that and the text is known."""
+        from gptcore.evaluation.measured import Measured
+        from gptcore.registry.tracking import retained_file
+
+        text = version.tags.get(RETAINED_TEXT)
+        if not text or all(each.against != "retained" for each in self.config.conditions):
+            return None
+        kept = self.registry.noted(version, retained_file(text))
+        return None if kept is None else Measured.model_validate_json(kept)
+
+    def _on(self, version: "Version", text: str) -> "Measured":
+        """The version measured on the text with this hash."""
+        if (version.number, text) not in self.known:
+            found = self._found(version, text)
+            if found is None:
+                raise UserError(f"gpt version {version.number} has no measurement on the text that it was tested on")
+            self.known[version.number, text] = found
+        return self.known[version.number, text]
+
+    def _found(self, version: "Version", text: str) -> "Measured | None":
+        from gptcore.evaluation.measured import Measured
+        from gptcore.registry.tracking import measured_file
+
+        kept = self.registry.noted(version, measured_file(text))
+        return None if kept is None else Measured.model_validate(json.loads(kept))
+
+
+class Gate(KeptGate):
+    """Judges on the validation text of `workspace`; what was measured on other text is measured again on that."""
+
+    def __init__(self, workspace: Workspace, registry: "Registry") -> None:
+        meta: dict[str, Any] = read_json(workspace.paths.tokens / "meta.json")
+        super().__init__(registry, read_gate(workspace.paths.params), str(meta["val"]["text_sha256"]))
+        self.workspace = workspace
 
     def note(self, version: "Version") -> None:
         """Keep what the run has measured with the version that it has made."""
@@ -74,17 +111,6 @@ class Gate:
             text = Measured.model_validate(retained)
             self.registry.note(version, retained_file(text.text_sha256), json.dumps(text.model_dump()))
 
-    def _retained(self, version: "Version") -> "Measured | None":
-        """The version and its start on the start's text, if a condition is about that and the text is known."""
-        from gptcore.evaluation.measured import Measured
-        from gptcore.registry.tracking import retained_file
-
-        text = version.tags.get(RETAINED_TEXT)
-        if not text or all(each.against != "retained" for each in self.config.conditions):
-            return None
-        kept = self.registry.noted(version, retained_file(text))
-        return None if kept is None else Measured.model_validate_json(kept)
-
     def _facts(self) -> dict[str, int]:
         """What the limits of the gate are about."""
         export = self.workspace.paths.model / "export"
@@ -95,28 +121,13 @@ class Gate:
         }
         return {name: value for name, value in counted.items() if value is not None}
 
-    def _text(self) -> str:
-        meta: dict[str, Any] = read_json(self.workspace.paths.tokens / "meta.json")
-        return str(meta["val"]["text_sha256"])
-
-    def _on(self, version: "Version", text: str) -> "Measured":
-        """The version measured on the text with this hash: as it was kept, or again."""
-        if (version.number, text) not in self.known:
-            kept = self._kept(version, text)
-            if kept is None and text == self._text():
-                self._measure(version)
-                kept = self._kept(version, text)
-            if kept is None:
-                raise UserError(f"gpt version {version.number} has no measurement on the text that it was tested on")
-            self.known[version.number, text] = kept
-        return self.known[version.number, text]
-
-    def _kept(self, version: "Version", text: str) -> "Measured | None":
-        from gptcore.evaluation.measured import Measured
-        from gptcore.registry.tracking import measured_file
-
-        kept = self.registry.noted(version, measured_file(text))
-        return None if kept is None else Measured.model_validate(json.loads(kept))
+    def _found(self, version: "Version", text: str) -> "Measured | None":
+        """As it was kept, or measured now."""
+        kept = super()._found(version, text)
+        if kept is None and text == self.text:
+            self._measure(version)
+            kept = super()._found(version, text)
+        return kept
 
     def _measure(self, version: "Version") -> None:
         """In a process of its own, which imports torch and takes all cores. Raises UserError."""

@@ -1,0 +1,39 @@
+"""What the gate of params.yaml says of a version now: beside the champion of this moment."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gptcore.errors import Unavailable, UserError
+from gptcore.registry.judge import Ruling, ruled
+from lab.read import versions
+from tasks.gate import TEXT, KeptGate, read_gate
+
+if TYPE_CHECKING:
+    from gptcore.registry.tracking import Registry, Version
+
+
+def now(checkout: Path, number: int) -> tuple[Ruling, int | None]:
+    """The ruling, and the version that is champion. Raises UserError if no text has been measured with both."""
+    with versions.registry(checkout) as found:
+        if not found:
+            raise UserError("there is no registry yet")
+        known = {each.number: each for each, _ in found.versions()}
+        champion = known.get(found.aliases().get("champion", 0))
+        return _ruled(found, checkout / "params.yaml", known[number], champion), champion.number if champion else None
+
+
+def _ruled(registry: "Registry", params: Path, version: "Version", champion: "Version | None") -> Ruling:
+    gate = read_gate(params)
+    for text in dict.fromkeys(each.tags.get(TEXT, "") for each in (version, champion) if each):
+        try:
+            return ruled(KeptGate(registry, gate, text), version, champion)
+        except Unavailable:
+            raise
+        except UserError as error:
+            said = str(error)
+    if champion is None or not version.tags.get(TEXT):
+        raise UserError(said)
+    raise UserError(
+        f"gpt versions {version.number} and {champion.number} were never measured on one text; "
+        f"`gptcore registry measure {champion.number}` in a checkout with the text of version {version.number} does so"
+    )
