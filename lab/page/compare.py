@@ -74,7 +74,7 @@ def _table(table: pd.DataFrame, differing: list[str]) -> list[str]:
     runs = table.loc[shown.index, "flow_run_id"]
     shown = shown.assign(open=[f"/run?run={each}" if isinstance(each, str) else None for each in runs])
     event = st.dataframe(
-        shown, width="stretch", on_select="rerun", selection_mode="multi-row", key="rows",
+        shown, width="stretch", placeholder="", on_select="rerun", selection_mode="multi-row", key="rows",
         column_config={**FIGURES, "open": st.column_config.LinkColumn("run", display_text="open")},
     )  # fmt: skip
     rows = event["selection"]["rows"] or range(min(len(shown), 3))
@@ -110,7 +110,7 @@ def _curve(name: str, made: tuple[str, ...], _experiment: Experiment) -> pd.Data
 
 def _parallel(table: pd.DataFrame, differing: list[str]) -> None:
     measured = table[table[BITS].notna()]
-    numbers = measured[varied(measured, differing)].apply(pd.to_numeric, errors="coerce").dropna(axis="columns")
+    numbers = experiments.numbers(measured[varied(measured, differing)])
     if len(measured) < 3 or numbers.empty:
         return
     st.subheader("What matters")

@@ -178,7 +178,7 @@ def _history() -> None:
     table = pd.DataFrame(rows, columns=["when", "alias", "from", "to", "why", "who"]).astype(
         {"from": "Int64", "to": "Int64"}
     )
-    st.dataframe(table, hide_index=True, width="stretch")
+    st.dataframe(table, hide_index=True, width="stretch", placeholder="")
 
 
 show()

@@ -84,6 +84,11 @@ def matching(table: pd.DataFrame, words: Sequence[str]) -> pd.DataFrame:
     return table[[all(word.casefold() in row for word in words) for row in rows]]
 
 
+def numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns that hold a number, or a truth value, in every row."""
+    return table.apply(pd.to_numeric, errors="coerce").astype(float).dropna(axis="columns")
+
+
 def all_bounds(known: Mapping[str, Experiment], cache: Path) -> dict[str, Bounds]:
     """Of bits per byte less the baseline's, at 95 %, by name; without those whose file is not in DVC's cache folder."""
     found = {}
