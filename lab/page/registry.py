@@ -121,7 +121,7 @@ def _promote(version: Known, verdict: Verdict | None) -> None:
     """The second press: the first opens this."""
     number = version.number
     with told():
-        ruling, champion = gate.now(Path.cwd(), number)
+        ruling, champion = gate.now(Path.cwd(), number, verdict.gate if verdict else None)
         beside = f"beside version {champion}" if champion else "as there is no champion"
         if ruling.wins:
             st.success(f"The gate would pass it now, {beside}: {ruling.because}")

@@ -1,9 +1,10 @@
-"""What the gate of params.yaml says of a version now: beside the champion of this moment."""
+"""What the gate says of a version now: beside the champion of this moment."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gptcore.errors import Unavailable, UserError
+from gptcore.evaluation.gate import GateConfig
 from gptcore.registry.judge import Ruling, ruled
 from lab.read import versions
 from tasks.gate import TEXT, KeptGate, read_gate
@@ -12,18 +13,21 @@ if TYPE_CHECKING:
     from gptcore.registry.tracking import Registry, Version
 
 
-def now(checkout: Path, number: int) -> tuple[Ruling, int | None]:
-    """The ruling, and the version that is champion. Raises UserError if no text has been measured with both."""
+def now(checkout: Path, number: int, own: GateConfig | None = None) -> tuple[Ruling, int | None]:
+    """The ruling, and the version that is champion. Raises UserError if no text has been measured with both.
+
+    The gate is the version's `own`, by which it was judged, as a fine-tune has another; else that of params.yaml.
+    """
     with versions.registry(checkout) as found:
         if not found:
             raise UserError("there is no registry yet")
         known = {each.number: each for each, _ in found.versions()}
         champion = known.get(found.aliases().get("champion", 0))
-        return _ruled(found, checkout / "params.yaml", known[number], champion), champion.number if champion else None
+        ruling = _ruled(found, own or read_gate(checkout / "params.yaml"), known[number], champion)
+        return ruling, champion.number if champion else None
 
 
-def _ruled(registry: "Registry", params: Path, version: "Version", champion: "Version | None") -> Ruling:
-    gate = read_gate(params)
+def _ruled(registry: "Registry", gate: GateConfig, version: "Version", champion: "Version | None") -> Ruling:
     for text in dict.fromkeys(each.tags.get(TEXT, "") for each in (version, champion) if each):
         try:
             return ruled(KeptGate(registry, gate, text), version, champion)

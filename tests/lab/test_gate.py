@@ -12,7 +12,7 @@ from gptcore.registry.judge import WITHDRAWN
 from gptcore.registry.tracking import MODEL, Registry, Version, measured_file, opened
 from lab.read.gate import now
 from tasks.gate import TEXT
-from tests.evaluation.test_verdict import on_text, scored
+from tests.evaluation.test_verdict import CHAMPION, gate, on_text, scored
 from tests.support.scratch import CHECKOUT
 
 
@@ -45,6 +45,8 @@ def test_each_version_is_compared_with_the_champion_of_this_moment(registry: Reg
     registry.moves.move("champion", first, "the first")
     better, worse = register(registry, 1.9, "a"), register(registry, 2.1, "b", "a")
     assert [now(tmp_path, each)[0].wins for each in (better, worse)] == [True, False]
+    strict = gate({**CHAMPION, "margin": 0.5})
+    assert "it must be below -0.5000" in now(tmp_path, better, strict)[0].because
     registry.moves.move("champion", worse, "by hand")
     ruling, champion = now(tmp_path, first)
     assert ruling.wins and champion == worse
