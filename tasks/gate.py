@@ -1,7 +1,8 @@
-"""The gate of a run: collects the measurements that a verdict needs, and makes those that are missing."""
+"""The gate: collects the measurements that a verdict needs. That of a run also makes those that are missing."""
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,24 +49,32 @@ def check_tasks(params: Path) -> None:
             opened(each, params.parent)
 
 
-class Gate:
-    """Judges versions of `registry` on the validation text and the tasks of `workspace`."""
+def tasks_of(params: Path) -> dict[str, str]:
+    """The tasks that `evaluate` asks, and the sha256 of what each asks. Raises UserError."""
+    tasks = validate_section(read_params(params), "evaluate", EvaluateConfig).tasks
+    return {each.task: each.sha256 for each in tasks}
 
-    def __init__(self, workspace: Workspace, registry: "Registry") -> None:
-        self.workspace, self.registry = workspace, registry
-        self.config = read_gate(workspace.paths.params)
+
+class KeptGate:
+    """Judges versions of `registry` by what it keeps of them: each with the champion on the text with the hash `text`,
+    and by their answers to `tasks`, as `tasks_of` names them.
+
+    It measures nothing, so it answers at once.
+    """
+
+    def __init__(self, registry: "Registry", config: GateConfig, text: str, tasks: Mapping[str, str]) -> None:
+        self.registry, self.config, self.text, self.tasks = registry, config, text, tasks
         self.known: dict[tuple[int, str], Measured] = {}
 
     def __call__(self, version: "Version", champion: "Version | None") -> Ruling:
-        """Raises UserError if one of the two cannot be measured."""
+        """Raises UserError if one of the two was not, or cannot be, measured."""
         from gptcore.evaluation.verdict import Inputs, judge
 
         own = self._on(version, version.tags.get(TEXT, ""))
         theirs = beside = None
         if champion and any(each.against == "champion" and not each.task for each in self.config.conditions):
-            text = self._text()
-            theirs = self._on(champion, text)
-            beside = self._on(version, text) if own.text_sha256 != text else None
+            theirs = self._on(champion, self.text)
+            beside = self._on(version, self.text) if own.text_sha256 != self.text else None
         inputs = Inputs(
             version=version.number,
             own=own,
@@ -78,6 +87,64 @@ class Gate:
         )
         verdict = judge(self.config, inputs)
         return Ruling(verdict.passed, verdict.because, verdict.record())
+
+    def _retained(self, version: "Version") -> "Measured | None":
+        """The version and its start on the start's text, if a condition is about that and the text is known."""
+        from gptcore.evaluation.measured import Measured
+        from gptcore.registry.tracking import retained_file
+
+        text = version.tags.get(RETAINED_TEXT)
+        if not text or all(each.against != "retained" for each in self.config.conditions):
+            return None
+        kept = self.registry.noted(version, retained_file(text))
+        return None if kept is None else Measured.model_validate_json(kept)
+
+    def _asked(self, version: "Version", *against: str) -> "dict[str, Asked]":
+        """What a version answered to the tasks of such conditions, in their metrics alone."""
+        from gptcore.evaluation.asked import Asked
+
+        wanted: dict[str, set[str]] = {}
+        for each in self.config.conditions:
+            if each.task and each.against in against:
+                wanted.setdefault(each.task, set()).add(each.name)
+        kept = self._answers(version, list(wanted)) if wanted else {}
+        return {
+            task: Asked.model_validate_json(text).only(wanted[task]) for task, text in kept.items() if text is not None
+        }
+
+    def _answers(self, version: "Version", tasks: list[str]) -> dict[str, str | None]:
+        """The file of each of `tasks` that is asked; None where the version keeps none."""
+        from gptcore.registry.tracking import asked_file
+
+        return {
+            task: self.registry.noted(version, asked_file(self.tasks[task])) for task in tasks if task in self.tasks
+        }
+
+    def _on(self, version: "Version", text: str) -> "Measured":
+        """The version measured on the text with this hash."""
+        if (version.number, text) not in self.known:
+            found = self._found(version, text)
+            if found is None:
+                raise UserError(f"gpt version {version.number} has no measurement on the text that it was tested on")
+            self.known[version.number, text] = found
+        return self.known[version.number, text]
+
+    def _found(self, version: "Version", text: str) -> "Measured | None":
+        from gptcore.evaluation.measured import Measured
+        from gptcore.registry.tracking import measured_file
+
+        kept = self.registry.noted(version, measured_file(text))
+        return None if kept is None else Measured.model_validate(json.loads(kept))
+
+
+class Gate(KeptGate):
+    """Judges on the validation text of `workspace`; what was measured on other text is measured again on that."""
+
+    def __init__(self, workspace: Workspace, registry: "Registry") -> None:
+        meta: dict[str, Any] = read_json(workspace.paths.tokens / "meta.json")
+        params = workspace.paths.params
+        super().__init__(registry, read_gate(params), str(meta["val"]["text_sha256"]), tasks_of(params))
+        self.workspace = workspace
 
     def note(self, version: "Version") -> None:
         """Keep what the run has measured with the version that it has made."""
@@ -94,38 +161,6 @@ class Gate:
             self.registry.note(version, retained_file(text.text_sha256), json.dumps(text.model_dump()))
         for each in read_json(paths.evaluation / "tasks.json"):
             self.registry.note(version, asked_file(each["sha256"]), json.dumps(each))
-
-    def _retained(self, version: "Version") -> "Measured | None":
-        """The version and its start on the start's text, if a condition is about that and the text is known."""
-        from gptcore.evaluation.measured import Measured
-        from gptcore.registry.tracking import retained_file
-
-        text = version.tags.get(RETAINED_TEXT)
-        if not text or all(each.against != "retained" for each in self.config.conditions):
-            return None
-        kept = self.registry.noted(version, retained_file(text))
-        return None if kept is None else Measured.model_validate_json(kept)
-
-    def _asked(self, version: "Version", *against: str) -> "dict[str, Asked]":
-        """What a version answered to the tasks of such conditions, in their metrics alone: as it was kept, or again."""
-        from gptcore.evaluation.asked import Asked
-        from gptcore.registry.tracking import asked_file
-
-        wanted: dict[str, set[str]] = {}
-        for each in self.config.conditions:
-            if each.task and each.against in against:
-                wanted.setdefault(each.task, set()).add(each.name)
-        if not wanted:
-            return {}
-        values = read_params(self.workspace.paths.params)
-        tasks = validate_section(values, "evaluate", EvaluateConfig).tasks
-        files = {each.task: asked_file(each.sha256) for each in tasks if each.task in wanted}
-        if any(self.registry.noted(version, file) is None for file in files.values()):
-            self._measure(version)
-        kept = {task: self.registry.noted(version, file) for task, file in files.items()}
-        return {
-            task: Asked.model_validate_json(text).only(wanted[task]) for task, text in kept.items() if text is not None
-        }
 
     def _facts(self) -> dict[str, int]:
         """What the limits of the gate are about."""
@@ -144,28 +179,21 @@ class Gate:
         lines = self._run("gptcore.generation.latency", str(export))
         return int(next(each for each in reversed(lines) if each.isdigit()))
 
-    def _text(self) -> str:
-        meta: dict[str, Any] = read_json(self.workspace.paths.tokens / "meta.json")
-        return str(meta["val"]["text_sha256"])
+    def _found(self, version: "Version", text: str) -> "Measured | None":
+        """As it was kept, or measured now."""
+        kept = super()._found(version, text)
+        if kept is None and text == self.text:
+            self._measure(version)
+            kept = super()._found(version, text)
+        return kept
 
-    def _on(self, version: "Version", text: str) -> "Measured":
-        """The version measured on the text with this hash: as it was kept, or again."""
-        if (version.number, text) not in self.known:
-            kept = self._kept(version, text)
-            if kept is None and text == self._text():
-                self._measure(version)
-                kept = self._kept(version, text)
-            if kept is None:
-                raise UserError(f"gpt version {version.number} has no measurement on the text that it was tested on")
-            self.known[version.number, text] = kept
-        return self.known[version.number, text]
-
-    def _kept(self, version: "Version", text: str) -> "Measured | None":
-        from gptcore.evaluation.measured import Measured
-        from gptcore.registry.tracking import measured_file
-
-        kept = self.registry.noted(version, measured_file(text))
-        return None if kept is None else Measured.model_validate(json.loads(kept))
+    def _answers(self, version: "Version", tasks: list[str]) -> dict[str, str | None]:
+        """As they were kept, or asked now."""
+        kept = super()._answers(version, tasks)
+        if None in kept.values():
+            self._measure(version)
+            kept = super()._answers(version, tasks)
+        return kept
 
     def _measure(self, version: "Version") -> None:
         """Raises UserError."""

@@ -16,7 +16,7 @@ from gptcore.evaluation.runs import Measured, Registered, Started
 from gptcore.files import read_json
 from gptcore.registry.address import sqlite_file, tracking_uri
 from tasks.dvc.experiments import Experiment, experiments
-from tasks.dvc.repository import cache_folder
+from tasks.dvc.repository import cache_folder, cached_file
 from tasks.workspace.workspace import plain_name
 
 FLOW_RUNS = 200  # as many as Prefect gives at once, the newest
@@ -53,8 +53,7 @@ def measured(experiment: Experiment, checkout: Path) -> gptcore.evaluation.measu
 
 def cached(experiment: Experiment, path: str, checkout: Path) -> Path:
     """The file that an experiment has made at `path`, in DVC's cache. Raises UserError if it is not there."""
-    md5 = experiment.outputs[path]
-    found = cache_folder(checkout) / "files" / "md5" / md5[:2] / md5[2:]
+    found = cached_file(cache_folder(checkout), experiment.outputs[path])
     if not found.exists():
         name = experiment.name
         raise UserError(f"{path} of {name} is not in DVC's cache; `dvc exp pull origin {name}` fetches it")

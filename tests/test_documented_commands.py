@@ -1,16 +1,18 @@
-"""Every command of README and docs is one that its program takes, as typed there."""
+"""Every command of README and docs is one that its program takes, and is run by a test or says what it needs."""
 
 import argparse
 import inspect
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from dvc.cli import main as dvc_main
 from dvc.cli.parser import get_main_parser
 from prefect.settings.legacy import _get_settings_fields
 from prefect.settings.models.root import Settings
@@ -25,36 +27,39 @@ from gptcore.config.environment import VARIABLES
 from gptcore.config.params import read_params
 from gptcore.config.presets import compose
 from gptcore.model.config import ModelConfig
+from gptcore.registry.pages import packed
+from gptcore.registry.tracking import MODEL, opened_in
 from gptcore.weights.pinned import Start
+from tasks.workspace.clone import git
+from tests.support import scratch
 from tests.support.closure import ROOT
+from tests.support.command import run_command
+from tests.support.documented import BY, HERE, NEEDS, answers, commands, is_there, without_settings
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md")])
 FLOWS = {each.name: each for each in (train_gpt, sweep_gpt, refresh_data, rollback_gpt, rebuild_gpt, complete_prompts)}
 FOREIGN = ("aws", "cd", "curl", "dask", "docker", "git", "kubectl", "ln", "pip", "vllm")  # programs that no test has
-ASSIGNMENT = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)")
 
 
 class Taken(Exception):
     """The program has read its command line, and would now start its work."""
 
 
-def commands() -> Iterator[Any]:
-    """The commands of all console blocks, no comments, continued lines joined; and those in the README's sentences."""
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        blocks = re.findall(r"```(?:console|sh)\n(.*?)```", text, re.DOTALL)
-        blocks += re.findall(r"`((?:make|gptcore|dvc|python) [^`]+)`", text) if page.name == "README.md" else []
-        for block in blocks:
-            for line in block.replace("\\\n", " ").splitlines():
-                if words := shlex.split(line, comments=True):
-                    yield pytest.param(words, id=f"{page.relative_to(ROOT)}: {' '.join(words)}")
+COMMANDS = [pytest.param(words, id=f"{page}: {' '.join(words)}") for page, words in commands()]
 
 
-@pytest.mark.parametrize("words", list(commands()))
-def test_the_program_takes_it(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    while words and (assignment := ASSIGNMENT.fullmatch(words[0])):
-        assert is_known(assignment[1])
-        words = words[1:]
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder of the test, with presets and a params.yaml of its own."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_the_program_takes_it(words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, words = words[: -len(without_settings(words)) or None], without_settings(words)
+    assert all(is_known(each.partition("=")[0]) for each in settings)
     # no model and no task that a page names is here
     monkeypatch.setattr("gptcore.weights.pinned.pinned", lambda source: (source, ""))
     monkeypatch.setattr("gptcore.weights.start.pinned_start", a_start)
@@ -65,7 +70,8 @@ def test_the_program_takes_it(words: list[str], monkeypatch: pytest.MonkeyPatch)
         case ["make", *targets]:
             assert subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True).returncode == 0
         case ["gptcore", "configure", *overrides] if "--help" not in overrides:
-            compose(overrides, ROOT / "params.yaml")
+            assert run_command(monkeypatch, "configure", *overrides) == 0
+            compose([], folder / "params.yaml")
         case ["gptcore", *rest]:
             take(monkeypatch, "gptcore", rest)
         case ["python", "-m", "flows.train_gpt", *overrides]:
@@ -88,6 +94,37 @@ def test_the_program_takes_it(words: list[str], monkeypatch: pytest.MonkeyPatch)
             pass  # nanoGPT's own
         case [program, *_]:
             assert program in FOREIGN, f"no test knows {program}"
+
+
+def test_each_is_run_or_says_what_it_needs() -> None:
+    """`export` alone sets what other commands read."""
+    rests = [without_settings(words) for _, words in commands()]
+    written = {shlex.join(words) for words in rests if words[:1] not in ([], ["export"])}
+    assert {each: found for each in written if len(found := answers(shlex.split(each))) != 1} == {}
+    assert [each for each in HERE if each not in written] == []
+    patterns = [*BY, *NEEDS]
+    assert [each for each in patterns if not any(re.fullmatch(each, text) for text in written)] == []
+    assert [test for test in BY.values() if not is_there(test)] == []
+
+
+def test_they_do_what_they_say_where_a_flow_has_run(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened_in(finished) as registry:
+        (first, _), *_ = registry.versions()
+        names = ("dvc_experiment", "flow_run_name", "flow_run_id")
+        tags = packed({name: value for name, value in first.tags.items() if name not in names})
+        for _ in range(2):  # the same model again, as versions 2 and 3
+            registry.client.create_model_version(MODEL, registry.address(1), run_id=first.run_id, tags=tags)
+        registry.moves.move("champion", 2, "so that there is one before")
+    for command in HERE:
+        program, *words = shlex.split(command.replace("gentle-phoenix", first.tags["dvc_experiment"]))
+        match program:
+            case "gptcore":
+                assert run_command(monkeypatch, *words) == 0, command
+            case "dvc":
+                assert dvc_main(words) == 0, command
+            case _:
+                scratch.run(finished, program, *words)
+    assert git(["log", "--format=%s", "-1"], finished) == "A remote"
 
 
 def a_start(source: str, presets: Mapping[str, Any]) -> Start:

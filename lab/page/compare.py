@@ -1,5 +1,6 @@
 """All runs as a table, their curves over each other, and what a sweep has found."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from lab.page.parts import (
     empty,
     flow_runs,
     known_bounds,
+    known_cache,
     known_experiments,
     known_versions,
     systems,
@@ -18,6 +20,7 @@ from lab.page.parts import (
 )
 from lab.read import cost, curves, experiments, versions
 from lab.read.experiments import BITS
+from lab.read.prefect import Run
 from tasks.dvc.experiments import Experiment
 
 AXES = ("tokens", "seconds", "TFLOPs")
@@ -37,17 +40,30 @@ FIRST = ["state", "version", "aliases", *FIGURES]
 def show() -> None:
     st.title("Compare")
     with told():
-        known = known_experiments()
-        table = experiments.table(known, known_bounds(), flow_runs(), versions.registered(known_versions()))
+        known, registered = known_experiments(), versions.registered(known_versions())
+        started = _started()
+        here = experiments.of_here(started, {*known, *registered}, Path.cwd())
+        table = experiments.table(known, known_bounds(), here, registered)
         if table.empty:
             empty("There is no run to compare.", "A sweep makes many.", "launch", "Launch a training")
             return
         differing = [name for name in table.columns if any(name in each.params for each in known.values())]
         chosen = _table(table, differing)
+        if elsewhere := len(started) - len(here):
+            others = f"{elsewhere} more runs that Prefect knows have left nothing in this checkout"
+            st.caption(f"{others}: they wait, or have failed, or are another checkout's. The page Run lists them.")
         if names := [name for name in chosen if name in known]:
             _overlaid({name: known[name] for name in names})
         _parallel(table, differing)
     _links()
+
+
+def _started() -> list[Run]:
+    """Without Prefect, the table lacks states and times alone."""
+    found: list[Run] = []
+    with told():
+        found += flow_runs()
+    return found
 
 
 def _table(table: pd.DataFrame, differing: list[str]) -> list[str]:
@@ -58,7 +74,7 @@ def _table(table: pd.DataFrame, differing: list[str]) -> list[str]:
     runs = table.loc[shown.index, "flow_run_id"]
     shown = shown.assign(open=[f"/run?run={each}" if isinstance(each, str) else None for each in runs])
     event = st.dataframe(
-        shown, width="stretch", on_select="rerun", selection_mode="multi-row", key="rows",
+        shown, width="stretch", placeholder="", on_select="rerun", selection_mode="multi-row", key="rows",
         column_config={**FIGURES, "open": st.column_config.LinkColumn("run", display_text="open")},
     )  # fmt: skip
     rows = event["selection"]["rows"] or range(min(len(shown), 3))
@@ -70,9 +86,9 @@ def _overlaid(known: dict[str, Experiment]) -> None:
     axis = st.segmented_control("Over", AXES, default=AXES[0], required=True, bind="query-params", key="over")
     tables = []
     for name, experiment in known.items():
-        found = _curve(name, experiment)
-        if found is not None:
-            tables.append(found)
+        made = tuple(experiment.outputs.get(each, "") for each in curves.files("model"))
+        with suppress(LookupError):
+            tables.append(_curve(name, made, experiment))
     if not tables:
         st.caption("Their curves are not in DVC's cache; `dvc exp pull origin NAME` fetches them.")
         return
@@ -83,17 +99,18 @@ def _overlaid(known: dict[str, Experiment]) -> None:
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
-def _curve(name: str, _experiment: Experiment) -> pd.DataFrame | None:
-    found = curves.of_experiment(_experiment, "model", Path.cwd())
+def _curve(name: str, made: tuple[str, ...], _experiment: Experiment) -> pd.DataFrame:
+    """Raises LookupError if the files are not here, which is not remembered: somebody may fetch them."""
+    found = curves.of_experiment(_experiment, "model", known_cache())
     if found is None:
-        return None
+        raise LookupError(name)
     one = cost.flops(_experiment.params, 1) or float("nan")
     return curves.thinned(found).assign(name=name, TFLOPs=lambda of: of["tokens"] * one / 1e12)
 
 
 def _parallel(table: pd.DataFrame, differing: list[str]) -> None:
     measured = table[table[BITS].notna()]
-    numbers = measured[varied(measured, differing)].apply(pd.to_numeric, errors="coerce").dropna(axis="columns")
+    numbers = experiments.numbers(measured[varied(measured, differing)])
     if len(measured) < 3 or numbers.empty:
         return
     st.subheader("What matters")

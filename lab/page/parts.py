@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from html import escape
@@ -15,7 +16,8 @@ from gptcore.registry.address import tracking_uri
 from lab.read import experiments, versions
 from lab.read.prefect import Deployment, Prefect, Run
 from lab.read.versions import Known
-from tasks.dvc.experiments import Experiment
+from tasks.dvc.experiments import Experiment, references
+from tasks.dvc.repository import cache_folder
 
 POLL_SECONDS = 3.0
 STATES = {
@@ -45,34 +47,51 @@ def known_versions() -> list[Known]:
     return versions.versions(Path.cwd())
 
 
-@st.cache_data(max_entries=2, show_spinner="Reading experiments")
-def _experiments(references: str) -> dict[str, Experiment]:
+@st.cache_resource(max_entries=2, show_spinner="Reading experiments")
+def _experiments(state: str) -> dict[str, Experiment]:
+    """Shared, as a copy for each page would take longer than all else."""
     return experiments.all_experiments(Path.cwd())
 
 
 def known_experiments() -> dict[str, Experiment]:
-    """Read anew only when there is another one."""
-    return _experiments(experiments.references(Path.cwd()))
+    """Not to be changed. Git tells in milliseconds whether there is another one."""
+    return _experiments(references(Path.cwd()))
 
 
 @st.cache_data(max_entries=2, show_spinner=False)
-def _bounds(references: str) -> dict[str, tuple[float, float]]:
-    return experiments.all_bounds(_experiments(references), Path.cwd())
+def _bounds(state: str) -> dict[str, tuple[float, float]]:
+    return experiments.all_bounds(_experiments(state), known_cache())
 
 
 def known_bounds() -> dict[str, tuple[float, float]]:
-    return _bounds(experiments.references(Path.cwd()))
+    return _bounds(references(Path.cwd()))
+
+
+@st.cache_data(ttl=60, show_spinner=False)
+def known_cache() -> Path:
+    """DVC's cache folder, for which its whole configuration is read."""
+    return cache_folder(Path.cwd())
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """What goes wrong in the block is one line on the page; what is away now is asked again by whoever polls."""
+def told(looks_again: bool = True) -> Iterator[None]:
+    """What goes wrong in the block is one line on the page.
+
+    While something is away, the page looks again every few seconds, unless whoever calls does so anyway.
+    """
     try:
         yield
     except Unavailable as error:
         st.warning(f"{redacted(str(error))}. This page goes on when it answers.", icon=":material/cloud_off:")
+        if looks_again:
+            st.fragment(_look_again, run_every=POLL_SECONDS)(time.monotonic())
     except UserError as error:
         st.error(redacted(str(error)), icon=":material/error:")
+
+
+def _look_again(since: float) -> None:
+    if time.monotonic() - since > POLL_SECONDS / 2:
+        st.rerun()
 
 
 def empty(what: str, how: str, page: str = "", label: str = "") -> None:

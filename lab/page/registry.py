@@ -1,5 +1,7 @@
 """Versions of the model: what the gate says of one, what it is made of; promote, roll back, rebuild; history."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -8,11 +10,12 @@ import streamlit as st
 from flows.page.lineage import picture
 from gptcore.commands.export import TARGETS
 from gptcore.errors import UserError
-from gptcore.evaluation.verdict import Verdict
+from gptcore.evaluation.verdict import Verdict, read_record
 from gptcore.registry.history import shown
+from gptcore.registry.journal import LONGEST_REASON
 from gptcore.registry.judge import WITHDRAWN
 from lab.page.parts import empty, known_versions, prefect, told
-from lab.read import versions
+from lab.read import gate, versions
 from lab.read.versions import Known
 
 DRAWING = """<style>
@@ -53,7 +56,7 @@ def _version(version: Known, champion: int) -> None:
         st.markdown(sentence)
     left, right = st.columns([3, 2], gap="large")
     with left:
-        verdict = versions.verdict(Path.cwd(), version.number)
+        verdict = versions.verdict(Path.cwd(), version)
         _verdict(verdict, champion)
         _actions(version, verdict)
     with right:
@@ -93,43 +96,74 @@ def _verdict(verdict: Verdict | None, champion: int) -> None:
 
 def _actions(version: Known, verdict: Verdict | None) -> None:
     st.subheader("Change")
+    number = version.number
     with st.container(horizontal=True):
         if "champion" in version.aliases:
-            with st.popover("Roll back", icon=":material/undo:", key=f"roll-back-{version.number}"):
-                _roll_back(version)
+            with _opened("Roll back", "undo", f"roll-back-{number}") as is_open:
+                if is_open:
+                    _roll_back(version)
         else:
-            with st.popover("Promote", icon=":material/trophy:", key=f"promote-{version.number}"):
-                _promote(version, verdict)
-        with st.popover("Rebuild", icon=":material/build:"):
-            st.markdown("A run makes it again from its commit, parameters and data, and compares the two.")
-            if st.button("Start the rebuild"):
-                run = prefect().start("rebuild-gpt/rebuild-local", {"version": version.number})
-                st.switch_page("page/run.py", query_params={"run": run.id})
-        with st.popover("Export", icon=":material/download:"):
-            to = st.selectbox("To", TARGETS)
-            place = f"data/exported/gpt-{version.number}-{to}"
-            st.code(f"gptcore export gpt@{version.number} --to {to} {place}", language="sh", wrap_lines=True)
+            with _opened("Promote", "trophy", f"promote-{number}") as is_open:
+                if is_open:
+                    _promote(version, verdict)
+        with _opened("Rebuild", "build", f"rebuild-{number}") as is_open:
+            if is_open:
+                _rebuild(number)
+        with _opened("Export", "download", f"export-{number}") as is_open:
+            if is_open:
+                _export(number)
+
+
+@contextmanager
+def _opened(label: str, icon: str, key: str) -> Iterator[bool]:
+    """What a press shows is read when it is pressed. Its mistakes are told in it."""
+    popover = st.popover(label, icon=f":material/{icon}:", key=key, on_change="rerun")
+    with popover, told():
+        yield bool(popover.open)
 
 
 def _promote(version: Known, verdict: Verdict | None) -> None:
     """The second press: the first opens this."""
-    if verdict is None:
-        st.warning("No gate has judged this version.")
-    elif verdict.passed:
-        st.success(f"The gate passed it: {verdict.because}")
-    else:
-        st.warning(f"The gate refused it: {verdict.because}")
-    why = st.text_input("Why", key=f"why-{version.number}", help="The journal keeps it", max_chars=1000)
-    if st.button(f"Make version {version.number} champion", type="primary", disabled=not why.strip()):
-        versions.promote(Path.cwd(), version.number, why)
-        _moved(version.number, f"by hand: {why}")
+    number = version.number
+    with told():
+        ruling, champion = gate.now(Path.cwd(), number, verdict.gate if verdict else None)
+        beside = f"beside version {champion}" if champion else "as there is no champion"
+        if ruling.wins:
+            st.success(f"The gate would pass it now, {beside}: {ruling.because}")
+        else:
+            st.warning(f"The gate would refuse it now, {beside}: {ruling.because}")
+        if ruling.record and verdict and read_record(ruling.record).inputs == verdict.inputs:
+            st.caption("That is its verdict on the left: nothing has changed since.")
+    why = st.text_input("Why", key=f"why-{number}", help="The journal keeps it", max_chars=LONGEST_REASON)
+    if st.button(f"Make version {number} champion", type="primary", disabled=not why.strip()):
+        versions.promote(Path.cwd(), number, why)
+        _moved(number, f"by hand: {why}")
 
 
 def _roll_back(version: Known) -> None:
     st.markdown("The champion before gets the alias, after a check of its files. No run makes this one champion again.")
-    why = st.text_input("What is wrong with it", key=f"back-{version.number}", max_chars=1000)
+    why = st.text_input("What is wrong with it", key=f"back-{version.number}", max_chars=LONGEST_REASON)
     if st.button(f"Withdraw version {version.number}", type="primary", disabled=not why.strip()):
         _moved(versions.roll_back(Path.cwd(), None, why), f"rollback: {why}")
+
+
+def _rebuild(number: int) -> None:
+    st.markdown("A run makes it again from its commit, parameters and data, and compares the two.")
+    if st.button("Start the rebuild"):
+        run = prefect().start("rebuild-gpt/rebuild-local", {"version": number})
+        st.switch_page("page/run.py", query_params={"run": run.id})
+
+
+def _export(number: int) -> None:
+    to = st.selectbox("To", TARGETS, key=f"to-{number}")
+    place = Path(f"data/exported/gpt-{number}-{to}")
+    st.code(f"gptcore export gpt@{number} --to {to} {place}", language="sh", wrap_lines=True)
+    if place.is_dir():
+        st.success(f"It is in {place}; parity.json says how closely its reader computes the same.")
+    elif st.button("Export", type="primary"):
+        with st.spinner("Some seconds: it is written, and its reader must compute what the model does"):
+            versions.export(Path.cwd(), number, to, place)
+        st.rerun()
 
 
 def _moved(number: int, because: str) -> None:
@@ -149,7 +183,7 @@ def _history() -> None:
     table = pd.DataFrame(rows, columns=["when", "alias", "from", "to", "why", "who"]).astype(
         {"from": "Int64", "to": "Int64"}
     )
-    st.dataframe(table, hide_index=True, width="stretch")
+    st.dataframe(table, hide_index=True, width="stretch", placeholder="")
 
 
 show()

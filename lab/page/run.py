@@ -6,12 +6,14 @@ import pandas as pd
 import streamlit as st
 
 from gptcore.addresses import redacted
+from gptcore.errors import Unavailable, UserError
 from lab.page import charts
 from lab.page.parts import (
     POLL_SECONDS,
     duration,
     empty,
     flow_runs,
+    known_cache,
     known_experiments,
     mlflow_address,
     prefect,
@@ -28,20 +30,25 @@ STEPS_SHOWN = 30  # runs in the list
 
 
 def show() -> None:
-    number = st.query_params.get("run")
-    if not number:
-        _list()
-        return
-    run: Run | None = None
-    with told():
-        run = prefect().run(number)
-    every = None if run and run.is_final else POLL_SECONDS
-    st.fragment(_live, run_every=every)(number, every)
+    if number := st.query_params.get("run"):
+        every = POLL_SECONDS if _may_change(number) else None
+        st.fragment(_live, run_every=every)(number, every)
+    else:
+        st.fragment(_list, run_every=POLL_SECONDS)()
+
+
+def _may_change(number: str) -> bool:
+    try:
+        return not prefect().run(number).is_final
+    except Unavailable:
+        return True
+    except UserError:  # there is no such run
+        return False
 
 
 def _list() -> None:
     st.title("Runs")
-    with told():
+    with told(looks_again=False):
         found = flow_runs()
         if not found:
             empty("There is no run yet.", "Start one; it appears here at once.", "launch", "Launch a training")
@@ -55,7 +62,7 @@ def _list() -> None:
 
 def _live(number: str, every: float | None) -> None:
     """One look at the run. It is repeated until the run has ended; a server that is away is asked again."""
-    with told():
+    with told(looks_again=False):
         run, steps, log = prefect().run(number), prefect().steps(number), log_of(number)
         log.update(prefect())
         if run.is_final and every:
@@ -114,7 +121,7 @@ def _curves(run: Run, steps: list[Step], log: Log) -> None:
     for side, stage in curves.STAGES.items():
         finished = curves.of_workspace(Path.cwd(), name, side)
         if finished is None and name in known:
-            finished = curves.of_experiment(known[name], side, Path.cwd())
+            finished = curves.of_experiment(known[name], side, known_cache())
         points = [point for step in steps if step.name == stage for point in log.points.get(step.id, [])]
         section = "train" if side == "model" else "baseline"
         batch = values.get(f"{section}.batch_tokens")

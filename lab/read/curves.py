@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from gptcore.config.paths import Paths
-from gptcore.errors import UserError
 from gptcore.evaluation.curves import read_curve
 from gptcore.registry.moved import EXPERIMENT
 from lab.read.log import Point
+from tasks.dvc.experiments import Experiment
+from tasks.dvc.repository import cached_file
 
 if TYPE_CHECKING:
     from gptcore.registry.tracking import Registry
-    from tasks.dvc.experiments import Experiment
 
 SIDES = ("model", "baseline")
 STAGES = {"model": "train", "baseline": "baseline"}
@@ -31,14 +31,15 @@ def of_workspace(checkout: Path, run: str, side: str) -> pd.DataFrame | None:
     return None
 
 
-def of_experiment(experiment: "Experiment", side: str, checkout: Path) -> pd.DataFrame | None:
-    """The files of an experiment; None if they are not in DVC's cache, or the model was not trained."""
-    from tasks.runs import cached
-
-    with suppress(UserError, KeyError, OSError, ValueError):
-        files = [cached(experiment, f"data/{side}/{name}.csv", checkout) for name in ("curve", "timing")]
-        return read_curve(*files)
+def of_experiment(experiment: Experiment, side: str, cache: Path) -> pd.DataFrame | None:
+    """The files of an experiment; None if they are not in DVC's cache folder, or the model was not trained."""
+    with suppress(KeyError, OSError, ValueError):
+        return read_curve(*(cached_file(cache, experiment.outputs[each]) for each in files(side)))
     return None
+
+
+def files(side: str) -> tuple[str, str]:
+    return f"data/{side}/curve.csv", f"data/{side}/timing.csv"
 
 
 def of_log(points: Sequence[Point]) -> pd.DataFrame:

@@ -1,20 +1,20 @@
 """All runs as one table: what DVC has measured, Prefect has started and MLflow has registered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from gptcore.config.paths import Paths
 from gptcore.evaluation.runs import Measured, Registered, Started, runs
 from gptcore.files import read_json
 from lab.read import cost
 from lab.read.prefect import Run
 from tasks.dvc.experiments import Experiment, experiments
 from tasks.dvc.probe import probe
-from tasks.dvc.repository import cache_folder
-from tasks.workspace.clone import git
+from tasks.dvc.repository import cached_file
 from tasks.workspace.workspace import plain_name
 
 BITS = "model.bits_per_byte"
@@ -23,15 +23,8 @@ INTERVALS = "data/evaluation/intervals.json"
 Bounds = tuple[float, float]
 
 
-def references(checkout: Path) -> str:
-    """Changes when an experiment comes, changes or goes: git tells it in milliseconds, `dvc exp show` takes seconds."""
-    return git(["for-each-ref", "--format=%(objectname) %(refname)", "refs/exps"], checkout)
-
-
 def all_experiments(checkout: Path) -> dict[str, Experiment]:
     """By name, of every commit. Raises UserError."""
-    if not references(checkout):
-        return {}
     return {each.name: each for each in experiments(checkout, every_commit=True)}
 
 
@@ -75,18 +68,32 @@ def _text(experiment: Experiment) -> tuple[Any, ...]:
     return experiment.outputs.get("data/raw"), *(experiment.params.get(f"tokenize.{each}") for each in SPLIT)
 
 
+def of_here(started: Sequence[Run], known: Collection[str], checkout: Path) -> list[Run]:
+    """The flow runs that have left something here: what is `known` by their names, or a workspace.
+
+    Prefect may know runs of other checkouts, whose figures are there.
+    """
+    workspaces = Paths(checkout).scratch / "workspaces"
+    here = {*known, *(each.name for each in workspaces.glob("*"))}
+    return [run for run in started if plain_name(run.name) in here]
+
+
 def matching(table: pd.DataFrame, words: Sequence[str]) -> pd.DataFrame:
     """The rows whose name or values have every word, in any case."""
     rows = [" ".join(map(str, row)).casefold() for row in table.reset_index().to_numpy()]
     return table[[all(word.casefold() in row for word in words) for row in rows]]
 
 
-def all_bounds(known: Mapping[str, Experiment], checkout: Path) -> dict[str, Bounds]:
-    """Of bits per byte less the baseline's, at 95 %, by name; without those whose file is not in DVC's cache."""
-    files, found = cache_folder(checkout) / "files" / "md5", {}
+def numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns that hold a number, or a truth value, in every row."""
+    return table.apply(pd.to_numeric, errors="coerce").astype(float).dropna(axis="columns")
+
+
+def all_bounds(known: Mapping[str, Experiment], cache: Path) -> dict[str, Bounds]:
+    """Of bits per byte less the baseline's, at 95 %, by name; without those whose file is not in DVC's cache folder."""
+    found = {}
     for name, experiment in known.items():
         with suppress(KeyError, TypeError, OSError, ValueError):
-            md5 = experiment.outputs[INTERVALS]
-            difference = read_json(files / md5[:2] / md5[2:])["difference"]["bits_per_byte"]
+            difference = read_json(cached_file(cache, experiment.outputs[INTERVALS]))["difference"]["bits_per_byte"]
             found[name] = float(difference["low"]), float(difference["high"])
     return found

@@ -1,12 +1,14 @@
 """The versions of the model in MLflow: verdicts, lineage, journal; who is champion, and a change of that."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gptcore.errors import UserError
+from gptcore.errors import UNAVAILABLE_EXIT_CODE, Unavailable, UserError
 from gptcore.evaluation.runs import Registered
 from gptcore.registry.address import embedded_uri, sqlite_file, tracking_uri
 
@@ -64,16 +66,15 @@ def registered(known: list[Known]) -> dict[str, Registered]:
     }
 
 
-def verdict(checkout: Path, number: int) -> "Verdict | None":
+def verdict(checkout: Path, known: Known) -> "Verdict | None":
     """The last one of the gate on a version, from its record; None if it has none."""
     from gptcore.evaluation.verdict import read_record
-    from gptcore.registry.tracking import VERDICT, verdict_file
+    from gptcore.registry.tracking import VERDICT, Version, verdict_file
 
+    name = known.tags.get(VERDICT)
     with registry(checkout) as found:
-        assert found
-        version = found.version(number)
-        name = version.tags.get(VERDICT)
-        text = found.noted(version, verdict_file(name)) if name else None
+        version = Version(known.number, known.tags, known.run_id)
+        text = found.noted(version, verdict_file(name)) if found and name else None
     return read_record(text) if text else None
 
 
@@ -101,3 +102,13 @@ def roll_back(checkout: Path, to: int | None, why: str) -> int:
         if not found:
             raise UserError("there is no registry yet")
         return rollback(found, to, why).to
+
+
+def export(checkout: Path, number: int, to: str, place: Path) -> None:
+    """Write a version as a folder for another program, by `gptcore export`. Raises UserError, Unavailable."""
+    command = [sys.executable, "-m", "gptcore", "export", f"gpt@{number}", "--to", to, str(place)]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or [f"`gptcore export` ended with exit code {done.returncode}"])[-1]
+        kind = Unavailable if done.returncode == UNAVAILABLE_EXIT_CODE else UserError
+        raise kind(said.removeprefix("error: "))

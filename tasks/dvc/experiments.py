@@ -1,18 +1,17 @@
-"""Earlier runs, as DVC experiments of the current commit."""
+"""Earlier runs, as DVC experiments of the current commit or of all."""
 
-import json
-import subprocess
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gptcore.config.presets import flatten
-from gptcore.errors import UserError
 from tasks.dvc.probe import probe
-from tasks.process.group import child_environment
+from tasks.dvc.repository import opened
 from tasks.workspace.clone import git
 
 METRICS = "data/evaluation/metrics.json"
+REFERENCE = re.compile(r"(\w+) refs/exps/(\w{2})/(\w{38})/(\S+)")  # commit, where it began, name
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,9 @@ class Experiment:
     inputs: dict[str, str]
     metrics: dict[str, Any]
     outputs: dict[str, str]
+
+
+_read: dict[tuple[str, str], Experiment] = {}  # by commit, which never changes, and name
 
 
 def find(wanted: list[dict[str, Any]], checkout: Path) -> list[Experiment | None]:
@@ -38,26 +40,34 @@ def find(wanted: list[dict[str, Any]], checkout: Path) -> list[Experiment | None
 
 
 def experiments(checkout: Path, every_commit: bool = False) -> list[Experiment]:
-    """The evaluated experiments of the current commit, or of every commit. Raises UserError."""
-    command = ["dvc", "exp", "show", "--json"]
-    if every_commit:
-        command += [word for commit in _parents(checkout) for word in ("--rev", commit)]
-    done = subprocess.run(command, cwd=checkout, env=child_environment(), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"`{' '.join(command)}` failed in {checkout}: {' '.join(done.stderr.split())}")
-    shown = [each for commit in json.loads(done.stdout) for each in commit.get("experiments") or []]
-    found = [(each["name"], each["revs"][0].get("data") or {}) for each in shown]
-    return [_experiment(name, data) for name, data in found if METRICS in (data.get("metrics") or {})]
+    """The evaluated experiments of the current commit, or of every commit, the oldest first. Raises UserError.
+
+    What `dvc exp show` shows; each is read once in the life of this process.
+    """
+    head = git(["rev-parse", "HEAD"], checkout)
+    found = REFERENCE.findall(references(checkout))
+    wanted = [(commit, name) for commit, *parent, name in found if every_commit or "".join(parent) == head]
+    if new := [each for each in wanted if each not in _read]:
+        _read_all(new, checkout)
+    return [_read[each] for each in wanted if each in _read]
 
 
-def _experiment(name: str, data: dict[str, Any]) -> Experiment:
-    params = flatten(data["params"]["params.yaml"]["data"])
-    inputs = {path: str(each["hash"]) for path, each in data["deps"].items()}
-    outputs = {path: str(each["hash"]) for path, each in data["outs"].items()}
-    return Experiment(name, params, inputs, flatten(data["metrics"][METRICS]["data"]), outputs)
+def references(checkout: Path) -> str:
+    """Changes when an experiment comes, changes or goes. Raises UserError."""
+    return git(["for-each-ref", "--sort=creatordate", "--format=%(objectname) %(refname)", "refs/exps"], checkout)
 
 
-def _parents(checkout: Path) -> list[str]:
-    """The commits that have experiments: a reference of one is refs/exps/<2 digits>/<38 digits>/<name>."""
-    found = git(["for-each-ref", "--format=%(refname)", "refs/exps"], checkout).splitlines()
-    return list(dict.fromkeys("".join(ref.split("/")[2:4]) for ref in found if len(ref.split("/")) == 5))
+def _read_all(wanted: list[tuple[str, str]], checkout: Path) -> None:
+    with opened(checkout) as repo:
+        from dvc.repo.experiments.collect import collect_rev
+
+        for commit, name in wanted:
+            data = collect_rev(repo, commit).data  # 0.2 s; 0.002 s from DVC's own cache
+            if data and "data" in data.metrics.get(METRICS, {}) and "data" in data.params.get("params.yaml", {}):
+                _read[commit, name] = _experiment(name, data)
+
+
+def _experiment(name: str, data: Any) -> Experiment:
+    inputs, outputs = ({path: str(each.hash) for path, each in of.items()} for of in (data.deps, data.outs))
+    params = flatten(data.params["params.yaml"]["data"])
+    return Experiment(name, params, inputs, flatten(data.metrics[METRICS]["data"]), outputs)

@@ -2,8 +2,8 @@
 
 `asked` is for questions, `locked` and `opened` for changes. Within `kept_open`, all of them share one repository.
 
-Only this module and those that import it (probe, restore, record, remote) import dvc. tests/tasks/test_probe.py checks
-the private API of DVC 3.67 that they use.
+Only this module and those that import it (probe, restore, record, remote, experiments) import dvc.
+tests/tasks/test_probe.py checks the private API of DVC 3.67 that they use.
 """
 
 import gc
@@ -150,6 +150,11 @@ def cache_folder(root: Path) -> Path:
     """The folder of DVC's cache, according to its configuration inside and outside the repository."""
     with _open(root) as kept:
         return Path(kept.repo.cache.legacy.path)
+
+
+def cached_file(cache: Path, md5: str) -> Path:
+    """Where a cache folder has the file with this hash."""
+    return cache / "files" / "md5" / md5[:2] / md5[2:]
 
 
 def is_remote_set(root: Path) -> bool:

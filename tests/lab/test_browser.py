@@ -1,16 +1,22 @@
-"""The lab as a person uses it: a real browser, the real servers, a run from its start to a promotion and back."""
+"""The lab as a person uses it: a real browser, the real servers, one of them killed, a run stopped and resumed."""
 
 import re
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from gptcore.files import sha256_file
+from gptcore.model.folder import save_export
+from gptcore.registry.tracking import opened_in
 from tests.support import scratch
 from tests.support.cluster import Cluster, free_port
+from tests.support.serving import in_a_thread, served
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")]
@@ -27,12 +33,15 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def lab(finished: Path, cluster: Cluster) -> Iterator[str]:
-    """Its address, over a project with a champion; a worker is up."""
+    """Its address, over a project with a champion, which a server answers for; a worker is up."""
     port, log = free_port(), cluster.home / "lab.log"
     log.unlink(missing_ok=True)
-    with cluster.launched(finished, "lab", "--port", str(port), log="lab.log"), cluster.worker(finished):
-        scratch.wait_until(lambda: "Ctrl-C" in log.read_text())
-        yield f"http://127.0.0.1:{port}"
+    with in_a_thread() as champion, cluster.worker(finished):
+        own = copy(cluster)
+        own.environment = {**cluster.environment, "GPTCORE_SERVING": champion}
+        with own.launched(finished, "lab", "--port", str(port), log="lab.log"):
+            scratch.wait_until(lambda: "Ctrl-C" in log.read_text())
+            yield f"http://127.0.0.1:{port}"
     assert scratch.processes_in(finished) == []
 
 
@@ -47,41 +56,90 @@ def sees(page: Page, text: str) -> None:
     expect(page.get_by_text(text).first).to_be_visible(timeout=PATIENCE)
 
 
-def give_reason(page: Page, field: str, button: str) -> None:
-    page.get_by_role("textbox", name=field).fill("to see it")
-    page.keyboard.press("Tab")
+def press(page: Page, button: str) -> None:
     page.get_by_role("button", name=button).click()
 
 
+def go(page: Page, name: str) -> None:
+    page.get_by_role("link", name=name).first.click()
+
+
+def choose(page: Page, field: str, option: str) -> None:
+    page.get_by_role("combobox", name=field).click()
+    page.get_by_role("option", name=option).first.click()
+
+
+def give_reason(page: Page, field: str, button: str) -> None:
+    page.get_by_role("textbox", name=field).fill("to see it")
+    page.keyboard.press("Tab")
+    press(page, button)
+
+
+@contextmanager
+def away(cluster: Cluster) -> Iterator[None]:
+    """Prefect's server is killed, and started again after the block."""
+    cluster.stop(signal.SIGKILL)
+    try:
+        yield
+    finally:
+        cluster.start()
+
+
+def make_it_speak(root: Path, number: int) -> None:
+    """Give a version weights with which it computes: those of the scratch stages are a text."""
+    with opened_in(root) as registry, registry.export(number) as folder:
+        shutil.rmtree(folder)
+        found = served(number)
+        save_export(folder, found.gpt, found.tokenizer)
+        registry.tag(number, {"model_sha256": sha256_file(folder / "model.safetensors")})
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # half a minute, but several on a busy machine
-def test_launch_watch_compare_promote_and_roll_back(lab: str, finished: Path) -> None:
-    (finished / "trouble-train").write_text("wait 2")
+@pytest.mark.timeout(600)  # a minute, but several on a busy machine
+def test_a_person_goes_through_all_of_it(lab: str, finished: Path, cluster: Cluster) -> None:
+    trouble = finished / "trouble-train"
+    trouble.write_text("wait 2")
     with chromium() as browser:
         page = opened(browser, f"{lab}/?o=train.steps={scratch.STEPS_WORSE}")
-        page.get_by_role("button", name="Start the run").click()
+        press(page, "Start the run")
         sees(page, "train: step 2 of 4, 0:09 left")
         page.reload()
         sees(page, "train: step 2 of 4, 0:09 left")
         other = opened(browser, page.url)
         sees(other, "train: step 2 of 4, 0:09 left")
-        (finished / "trouble-train").unlink()
-        for each in (page, other):  # neither is touched
-            sees(each, "report")
-            sees(each, "Completed")
-            sees(each, "Start again")
+        trouble.write_text("wait 4")  # of the next run; this one waits until it is stopped
+        press(page, "Cancel")
+        sees(other, "Start again")  # which nobody has touched
+        press(other, "Start again")
+        sees(other, "train: step 4 of 8")
+        assert scratch.steps_taken(finished)[-4:] == [1, 2, 3, 4]  # it goes on after step 2
+        with away(cluster):
+            sees(other, "does not answer")
+        sees(other, "train: step 4 of 8")
+        trouble.unlink()
+        sees(other, "Start again")
+        sees(other, "is not promoted")
+        make_it_speak(finished, 2)
 
-        page.goto(f"{lab}/registry?version=2")
+        go(page, "Playground")
+        choose(page, "Beside it", "gpt@2")
+        press(page, "Generate")
+        expect(page.get_by_text("pieces in")).to_have_count(2, timeout=PATIENCE)
+        first, second = page.locator(".said").all_inner_texts()
+        assert first.startswith("ROMEO.") and second.startswith("ROMEO.") and first != second
+
+        go(page, "Registry")
+        choose(page, "Version", "version 2")
         sees(page, "is not promoted")
-        page.get_by_role("button", name="Promote").click()
-        sees(page, "The gate refused it")
+        press(page, "Promote")
+        sees(page, "The gate would refuse it now, beside version 1")
         give_reason(page, "Why", "Make version 2 champion")
         version = page.get_by_role("combobox", name="Version")
         expect(version).to_have_value(re.compile(r"version 2 \(.*champion"), timeout=PATIENCE)
-        page.get_by_role("button", name="Roll back").click()
+        press(page, "Roll back")
         give_reason(page, "What is wrong with it", "Withdraw version 2")
         expect(version).to_have_value(re.compile(r"version 1 \(champion"), timeout=PATIENCE)
 
-        page.goto(f"{lab}/compare")
+        go(page, "Compare")
         both = page.get_by_text(re.compile(r"\w+-\w+, \w+-\w+\. Choose rows"))
         expect(both).to_be_visible(timeout=PATIENCE)

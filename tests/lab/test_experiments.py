@@ -1,6 +1,7 @@
 """All runs as one table."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from gptcore.config.params import read_params
 from gptcore.config.presets import flatten
 from gptcore.evaluation.runs import Registered
-from lab.read.experiments import matching, same, table
+from lab.read.experiments import matching, numbers, of_here, same, table
 from lab.read.prefect import Run
 from tasks.dvc.experiments import Experiment
 from tests.support.scratch import CHECKOUT
@@ -44,10 +45,23 @@ def test_runs_beside_their_baseline_and_the_champion(known: dict[str, Experiment
     assert matching(found, []).equals(found)
 
 
+def test_runs_of_other_checkouts_are_left_out(tmp_path: Path) -> None:
+    begun = [Run(name, name, "Running", "RUNNING", "", {}, [], None, 0.0, None) for name in ("calm fox", "b", "c")]
+    (tmp_path / "data/scratch/workspaces/b").mkdir(parents=True)
+    assert [each.id for each in of_here(begun, {"calm-fox"}, tmp_path)] == ["calm fox", "b"]
+    assert of_here(begun, set(), tmp_path / "no checkout") == []
+
+
 def test_without_experiments_and_versions(known: dict[str, Experiment]) -> None:
     assert table({}, {}, [], {}).empty
     assert table(known, {}, [], {})["against_champion"].isna().all()
     assert isinstance(matching(table({}, {}, [], {}), ["x"]), pd.DataFrame)
+
+
+def test_numbers_and_truth_values_can_be_drawn() -> None:
+    columns = {"steps": [1, 2], "bias": [True, False], "rate": ["1e-3", 0.5], "name": ["a", "b"], "seed": [1, None]}
+    found = numbers(pd.DataFrame(columns, dtype=object))
+    assert found.to_dict("list") == {"steps": [1.0, 2.0], "bias": [1.0, 0.0], "rate": [0.001, 0.5]}
 
 
 def test_what_is_cached_has_the_same_parameters_and_code(known: dict[str, Experiment]) -> None:

@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from queue import Queue
 
 import httpx
 import uvicorn
@@ -78,3 +79,23 @@ async def until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
         while not holds():
             await asyncio.sleep(0.01)
+
+
+@contextmanager
+def in_a_thread(number: int = 1) -> Iterator[str]:
+    """The address of a server of `served(number)` in this process, for tests that have no loop of their own."""
+    loop, addresses, done = asyncio.new_event_loop(), Queue[str](), asyncio.Event()
+
+    async def serve() -> None:
+        async with listening(Service(SMALL, served(number))) as (_, address):
+            addresses.put(address)
+            await done.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), name="server")
+    thread.start()
+    try:
+        yield addresses.get(timeout=60)
+    finally:
+        loop.call_soon_threadsafe(done.set)
+        thread.join()
+        loop.close()

@@ -1,0 +1,221 @@
+"""Seconds that each page of the lab takes with many experiments: the first time, and with what is known already.
+
+Run `python -m benchmarks.lab_pages` in the repository's root. The project is the tests' scratch project with the real
+dependencies on code; one run is real, the others are its copies with other parameters and figures, as DVC experiments,
+Prefect flow runs and MLflow versions. A page is drawn in this process, as the server of the lab does it: `cold` with
+nothing in memory, `asked` when Prefect and MLflow are asked anew, as every three seconds, `warm` when they need not be,
+`new` when there is one more experiment. With Chromium, also what a person waits for from a click to the whole page.
+(A script named `lab` would shadow the package of that name.)
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import chdir
+from hashlib import md5
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import streamlit as st
+from ruamel.yaml import YAML
+from streamlit.testing.v1 import AppTest
+
+from gptcore.registry.pages import packed
+from gptcore.registry.tracking import MODEL, opened_in
+from lab.page import parts
+from tasks.dvc.experiments import METRICS, _read, experiments
+from tests.support import scratch
+from tests.support.cluster import Cluster, free_port
+
+RESULTS = Path(__file__).with_name("results")
+PAGES = ("launch", "run", "compare", "playground", "registry")
+REPEATS = 3
+LIMIT = 1.0  # seconds that a page may take
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--experiments", type=int, default=100)
+    parser.add_argument("--save", action="store_true", help="keep the figures in benchmarks/results/lab_pages.txt")
+    given = parser.parse_args()
+    lines = [
+        f"python -m benchmarks.lab_pages --experiments {given.experiments}",
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}",
+    ]
+    with TemporaryDirectory(prefix="gptcore-benchmark-") as folder:
+        cluster = Cluster(Path(folder) / "home", {"MLFLOW_TRACKING_URI": ""})
+        cluster.start()
+        try:
+            root = project(Path(folder) / "project", cluster, given.experiments)
+            os.environ |= {"PREFECT_API_URL": cluster.address, "MLFLOW_TRACKING_URI": ""}
+            with chdir(root):
+                for line in (*in_process(root), *in_chromium(root, cluster)):
+                    print(line, flush=True)
+                    lines.append(line)
+        finally:
+            cluster.stop()
+    if given.save:
+        (RESULTS / "lab_pages.txt").write_text("\n".join(lines) + "\n")
+
+
+def in_process(root: Path) -> Iterator[str]:
+    """What the server does for a page."""
+    began = time.perf_counter()
+    known = experiments(root, every_commit=True)
+    yield f"{len(known)} experiments that DVC has not read before: {time.perf_counter() - began:.1f} s, once for all"
+    drawn("compare")  # so that everything is imported
+    for page in PAGES:
+        cold = timed(page, forget_all)
+        asked, warm = timed(page, forget_some), timed(page, lambda: None)
+        new = timed(page, lambda: copied(root, 1))
+        yield (
+            f"{page:<11} cold {cold:.2f} s, asked {asked:.2f} s, warm {warm:.2f} s, new {new:.2f} s: "
+            f"cold/warm {cold / warm:.1f}{'' if max(cold, asked, warm, new) < LIMIT else ', MORE THAN A SECOND'}"
+        )
+
+
+def timed(page: str, before: Callable[[], Any]) -> float:
+    taken = []
+    for _ in range(REPEATS):
+        before()
+        began = time.perf_counter()
+        drawn(page)
+        taken.append(time.perf_counter() - began)
+    return median(taken)
+
+
+def drawn(page: str) -> None:
+    app = AppTest.from_file(str(scratch.CHECKOUT / "lab/app.py"), default_timeout=120)
+    app.switch_page(f"page/{page}.py")
+    app.run()
+    assert not app.exception and not app.error and not app.warning, app
+
+
+def forget_all() -> None:
+    st.cache_data.clear()
+    st.cache_resource.clear()
+    _read.clear()
+
+
+def forget_some() -> None:
+    for each in (parts.flow_runs, parts.known_versions, parts.deployments):
+        each.clear()
+
+
+def in_chromium(root: Path, cluster: Cluster) -> Iterator[str]:
+    """From a click to the whole page, the first time and the second."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if not chromium:
+        return
+    from playwright.sync_api import sync_playwright
+
+    port, log = free_port(), cluster.home / "lab.log"
+    with cluster.launched(root, "lab", "--port", str(port), log="lab.log"), sync_playwright() as playwright:
+        scratch.wait_until(lambda: "Ctrl-C" in log.read_text())
+        page = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"]).new_page()
+        page.goto(f"http://127.0.0.1:{port}")
+        for name in (*PAGES[1:], PAGES[0]):
+            taken = []
+            for _ in range(2):
+                began = time.perf_counter()
+                page.get_by_role("link", name=name.title()).first.click()
+                page.wait_for_url(f"**/{name}*" if name != PAGES[0] else "**")
+                page.get_by_role("heading", level=1).wait_for()
+                page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+                taken.append(time.perf_counter() - began)
+                page.get_by_role("link", name="Playground").first.click()
+                page.wait_for_timeout(1000)
+            yield f"{name:<11} in Chromium {taken[0]:.2f} s, again {taken[1]:.2f} s"
+
+
+def project(root: Path, cluster: Cluster, n: int) -> Path:
+    """A checkout in which `n` runs have been made."""
+    scratch.make(root)
+    shutil.copytree(scratch.CHECKOUT / "gptcore", root / "gptcore", ignore=shutil.ignore_patterns("__pycache__"))
+    dvc = YAML().load(scratch.CHECKOUT / "dvc.yaml")
+    for name, stage in dvc["stages"].items():
+        stage["cmd"] = f"python stages.py {name}"
+    YAML().dump(dvc, root / "dvc.yaml")
+    scratch.commit(root)
+    cluster.deploy()
+    print(cluster.command(root, *scratch.flow_command()).splitlines()[-1], flush=True)
+    os.environ["MLFLOW_TRACKING_URI"] = ""
+    names = copied(root, n - 1)
+    registered(root, names)
+    started(cluster, names)
+    return root
+
+
+def copied(root: Path, n: int) -> list[str]:
+    """Experiments like the first, with other parameters and figures, by `git fast-import`."""
+    before = experiments(root, every_commit=True)
+    first, taken = before[0], len(before)
+    (reference,) = scratch.run(root, "git", "for-each-ref", "--format=%(refname)", f"refs/exps/**/{first.name}").split()
+    at = "".join(reference.split("/")[2:4])
+    files = {name: scratch.run(root, "git", "show", f"{reference}:{name}") for name in ("params.yaml", "dvc.lock")}
+    names = [f"copy-{taken + each}" for each in range(n)]
+    commits = [commit(root, reference, at, files, name, taken + each) for each, name in enumerate(names)]
+    subprocess.run(
+        ["git", "fast-import", "--quiet"], cwd=root, check=True,
+        input="".join(commits).encode(),
+    )  # fmt: skip
+    return names
+
+
+def commit(root: Path, reference: str, at: str, files: dict[str, str], name: str, number: int) -> str:
+    """One experiment, as git reads it."""
+    lock = YAML(typ="safe").load(files["dvc.lock"])
+    metrics = next(each for each in lock["stages"]["evaluate"]["outs"] if each["path"] == METRICS)
+    cache = root / ".dvc/cache/files/md5"
+    values = json.loads((cache / metrics["md5"][:2] / metrics["md5"][2:]).read_text())
+    values["model"]["bits_per_byte"] += number / 1000
+    text = json.dumps(values)
+    made = md5(text.encode(), usedforsecurity=False).hexdigest()
+    (cache / made[:2]).mkdir(exist_ok=True)
+    (cache / made[:2] / made[2:]).write_text(text)
+    steps = f"steps: {scratch.STEPS}\n"
+    changed = {
+        each: text.replace(steps, f"steps: {scratch.STEPS + number}\n").replace(metrics["md5"], made)
+        for each, text in files.items()
+    }
+    place = reference.rpartition("/")[0]
+    written = "".join(f"M 100644 inline {each}\n{data(text)}" for each, text in changed.items())
+    who = f"committer test <test@example.org> {int(time.time()) + number} +0000"
+    return f"commit {place}/{name}\n{who}\n{data(name)}from {at}\n{written}\n"
+
+
+def data(text: str) -> str:
+    return f"data {len(text.encode())}\n{text}\n"
+
+
+def registered(root: Path, names: list[str]) -> None:
+    with opened_in(root) as registry:
+        first = registry.version(1)
+        address, params = registry.address(1), registry.params(first)
+        for number, name in enumerate(names):
+            run = registry.client.create_run(registry.experiment, run_name=name).info.run_id
+            for key, value in [*params.items()][:100]:
+                registry.client.log_param(run, key, value)
+            own = {"flow_run_name": name, "dvc_experiment": name, "bits_per_byte": str(2.05 + number / 1000)}
+            tags = packed({**first.tags, **own})
+            registry.client.create_model_version(MODEL, address, run_id=run, tags=tags)
+
+
+def started(cluster: Cluster, names: list[str]) -> None:
+    with cluster.client() as client:
+        flow = client.read_flow_by_name("train-gpt")
+        for number, name in enumerate(names):
+            body = {"flow_id": str(flow.id), "name": name, "parameters": {"overrides": [f"train.steps={number}"]},
+                    "state": {"type": "COMPLETED", "name": "Completed"}}  # fmt: skip
+            client.request("POST", "/flow_runs/", json=body)
+
+
+if __name__ == "__main__":
+    main()
