@@ -136,29 +136,34 @@ def test_without_a_server_it_is_one_line(cluster: Cluster) -> None:
 
 @pytest.fixture
 def told(cluster: Cluster) -> Iterator[Webhook]:
-    """A webhook that the automations notify."""
+    """A webhook that the automations notify, and where they take our server to be."""
     with webhook() as receiver:
-        cluster.environment["GPTCORE_WEBHOOK"] = receiver.address
+        given = dict.fromkeys(("GPTCORE_WEBHOOK", "GPTCORE_SERVING"), receiver.address) | {
+            "GPTCORE_SERVING_KEY": "sk-1"
+        }
+        cluster.environment |= given
         cluster.deploy()
         yield receiver
     with cluster.client() as client:
-        for name in ("notify of failure", "notify of promotion"):
+        for name in ("notify of failure", "notify of promotion", "hasten the server"):
             client.delete_automation(client.read_automations_by_name(name)[0].id)
-    del cluster.environment["GPTCORE_WEBHOOK"]
+    for name in given:
+        del cluster.environment[name]
 
 
 @pytest.mark.usefixtures("server")
-def test_webhook_hears_of_failures_and_promotions(cluster: Cluster, told: Webhook) -> None:
+def test_webhook_hears_of_failures_and_promotions_and_the_server_is_hastened(cluster: Cluster, told: Webhook) -> None:
     with cluster.client() as client:
         run = client.create_flow_run(flow(lambda: None, name="train-gpt"), name="swift-otter", state=Running())
         client.set_flow_run_state(run.id, Failed(message='13 steps bring "bad luck"'))
     model = {"prefect.resource.id": "gptcore.model.gpt", "prefect.resource.name": "gpt version 2"}
     emit_event("gptcore.model.promoted", model, payload={"because": "it won"})
-    scratch.wait_until(lambda: len(told.texts) == 2)
+    scratch.wait_until(lambda: len(told.texts) == 2 and bool(told.posted))
     assert set(told.texts) == {
         'train-gpt swift-otter Failed: 13 steps bring "bad luck"',
         "gpt version 2 is the new champion: it won",
     }
+    assert told.posted == [("/follow", "Bearer sk-1")]
 
 
 @pytest.fixture

@@ -240,6 +240,7 @@ def test_keys_and_rates(monkeypatch: pytest.MonkeyPatch) -> None:
             answers = [await client.get("/v1/models", headers={"Authorization": f"Bearer {key}"}) for _ in range(3)]
             assert [each.status_code for each in answers] == [200, 200, 429]
             assert int(answers[2].headers["retry-after"]) in range(1, 31)
+            assert (await client.post("/follow")).status_code == 401
             assert (await client.get("/ready")).status_code == 200
 
     asyncio.run(asked())
