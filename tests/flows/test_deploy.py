@@ -138,9 +138,8 @@ def test_without_a_server_it_is_one_line(cluster: Cluster) -> None:
 def told(cluster: Cluster) -> Iterator[Webhook]:
     """A webhook that the automations notify, and where they take our server to be."""
     with webhook() as receiver:
-        given = dict.fromkeys(("GPTCORE_WEBHOOK", "GPTCORE_SERVING"), receiver.address) | {
-            "GPTCORE_SERVING_KEY": "sk-1"
-        }
+        given = {"GPTCORE_SERVING_KEY": "sk-1"}
+        given |= dict.fromkeys(("GPTCORE_WEBHOOK", "GPTCORE_SERVING"), receiver.address)
         cluster.environment |= given
         cluster.deploy()
         yield receiver

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptcore.errors import UserError
+from gptcore.generation.cached_model import Pass
 from gptcore.generation.engine import PREFILL, Engine
 from gptcore.generation.sampling import Sampling
 from gptcore.generation.sequence import Request, Sequence
@@ -85,7 +86,7 @@ def test_a_request_gives_the_same_bytes_alone_and_among_others(values: dict[str,
         Request(prompt(1 + 5 * number, number), 20 + number % 7, Sampling(seed=number, top_k=number % 3), logprobs=1)
         for number in range(8)
     ]
-    engine = Engine(model, 4, dtype=dtype)
+    engine = Engine(model, 8, dtype=dtype)
     alone = [run(engine, each)[0] for each in requests]
     together = run(engine, *requests)
     backwards = run(engine, *reversed(requests))[::-1]
@@ -93,6 +94,26 @@ def test_a_request_gives_the_same_bytes_alone_and_among_others(values: dict[str,
         assert one.ids == other.ids == third.ids
         assert one.logprobs == other.logprobs == third.logprobs  # every bit
     assert len({tuple(each.ids) for each in alone}) == len(alone)
+
+
+def test_fewer_rows_are_computed_only_where_a_row_has_the_same_bits_among_them() -> None:
+    engine = Engine(model_of(MODERN), 6)
+    computed, forward, head = list[int](), engine.model.forward, engine.model.head
+
+    def watched(new: Pass) -> torch.Tensor:
+        computed.append(new.rows)
+        return forward(new)
+
+    engine.model.forward = watched  # type: ignore[method-assign]
+    for sizes in ([2, 6], [6]):
+        engine.sizes = sizes
+        computed.clear()
+        run(engine, Request(prompt(3), 4, GREEDY))
+        assert computed == [1, *sizes[:1] * 3]
+    engine.model.head = lambda x: head(x) + 1e-6 * (len(x) == 4)
+    assert set(engine._sizes()) <= {1, 2, 6} and engine._sizes()[-1] == 6
+    engine.model.head = lambda x: head(x) * (1 + 1e-6 * len(x))
+    assert engine._sizes() == [6]
 
 
 def test_bfloat16_is_near() -> None:

@@ -185,3 +185,21 @@ def test_a_client_that_vanishes_frees_its_slot_within_a_step_and_an_open_stream_
             assert (await last)[0] == alone(served(1), ["a"])[0]
 
     asyncio.run(asked())
+
+
+def test_a_body_of_100_megabytes_is_refused_before_it_comes() -> None:
+    """Whether its length is told or not; and the server answers others."""
+
+    async def asked() -> None:
+        async with listening(Service(Options(slots=4, queue=4, body_bytes=100_000), served(1))) as (_, address):
+            chunk = b"20000\r\n" + bytes(0x20000)
+            for told, sent in ((b"Content-Length: 104857600", b""), (b"Transfer-Encoding: chunked", chunk)):
+                reader, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
+                writer.write(b"POST /v1/completions HTTP/1.1\r\nHost: server\r\n" + told + b"\r\n\r\n" + sent)
+                async with asyncio.timeout(20):
+                    assert (await reader.readline()).startswith(b"HTTP/1.1 413 ")
+                writer.close()
+            async with httpx.AsyncClient(base_url=address) as client:
+                assert (await client.get("/ready")).status_code == 200
+
+    asyncio.run(asked())
