@@ -88,7 +88,7 @@ class CachedModel:
         """The last norm's output (N, C). Call it in inference mode."""
         config, R = self.config, new.rows
         C, H, D = config.n_embd, config.n_head, config.head_dim
-        N = len(new.ids)
+        N = new.ids.size(0)
         T = N // R
         x = self.wte(new.ids)
         if self.wpe:
