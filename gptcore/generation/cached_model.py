@@ -2,13 +2,14 @@
 
 A small model's step takes the time of its calls, so there are few: rows are flat, views are taken with their strides.
 
-Shapes: S slots, R rows of a pass (all slots, the first ones, or one), T new ids of each row, N = R T, P places of the
-cache, C n_embd, H n_head, D head_dim, V vocab_size.
+Shapes: S slots, R rows of a pass, A of them that attend, T new ids of each row, N = R T, P places of the cache,
+C n_embd, H n_head, D head_dim, V vocab_size.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -37,9 +38,10 @@ class _Block:
     value_mix: tuple[float, float]
 
 
-@dataclass(frozen=True)
-class Pass:
+class Pass(NamedTuple):
     """New ids (N,) of rows `first` to `first + rows`, with the ids before them and their positions.
+
+    Of single ids, only the first `attending` rows are of use: the others are there for the shape of the matrices.
 
     Keys and values go to `places` of their slots; each query sees its row's keys up to its own position, and `keys` of
     them are read: those up to the last position, unless more are `masked`. The id before position 0 does not matter.
@@ -51,6 +53,7 @@ class Pass:
     places: Tensor
     first: int
     rows: int
+    attending: int
     keys: int
     masked: bool = True
 
@@ -70,23 +73,27 @@ class CachedModel:
         shape = (config.n_layer, 2, slots, config.n_head, self.places, config.head_dim)
         # zeros, as what is masked is multiplied by 0, and 0 x NaN is not 0; numpy's take no memory until written to
         self.cache = torch.from_numpy(np.zeros(shape, np.float32)).to(self.device)
-        self.wte, self.wpe, self.wbe = (each and table_of(each) for each in (model.wte, model.wpe, model.wbe))
-        tables = iter(model.wve)
+        self.wte = table_of(model.wte)
+        self.wpe = table_of(model.wpe) if model.wpe else None
+        self.wbe = table_of(model.wbe) if model.wbe else None
+        tables = map(table_of, model.wve)
         self.blocks = [
-            _packed(block, table_of(next(tables)) if config.has_value_embedding(layer) else None, dtype)
+            _packed(block, next(tables) if config.has_value_embedding(layer) else None, dtype)
             for layer, block in enumerate(model.h)
             if isinstance(block, Block)
         ]
         self.norm, self.head = _norm(model.ln_f), product(model.lm_head)
         self.lines = {block.window: self._lines(block.window) for block in self.blocks}
         self.rotations = torch.complex(model.cos, model.sin) if config.position == "rope" else None
-        mixes = [block.residual_mix for block in model.h if block.residual_mix is not None]
+        mixes: list[Tensor] = [
+            each.residual_mix for each in model.h if isinstance(each, Block) and each.residual_mix is not None
+        ]
         self.shares = torch.stack(mixes)[:, 1, None, None] if mixes else None  # (L, 1, 1)
         self.unsayable = torch.tensor(unsayable or [], dtype=torch.long, device=self.device)
 
     def forward(self, new: Pass) -> Tensor:
         """The last norm's output (N, C). Call it in inference mode."""
-        config, R = self.config, new.rows
+        config, R, A = self.config, new.rows, new.attending
         C, H, D = config.n_embd, config.n_head, config.head_dim
         N = new.ids.size(0)
         T = N // R
@@ -99,10 +106,11 @@ class CachedModel:
             x = torch.rms_norm(x, (C,))
         starts = None if self.shares is None else (self.shares * x).unbind()
         rotation = None if self.rotations is None else self.rotations.index_select(0, new.positions)[:, None, None]
-        rows = self.cache.narrow(2, new.first, R)
-        written = rows.unbind()  # each (2, R, H, P, D)
-        read = rows.narrow(4, 0, new.keys).flatten(0, 1).unbind()  # keys, values, keys ..; each (R, H, keys, D)
-        into = new.places.view(R, 1, T, 1).expand(2, R, H, T, D)
+        rows = self.cache.narrow(2, new.first, A)
+        written = rows.unbind()  # each (2, A, H, P, D)
+        read = rows.narrow(4, 0, new.keys).flatten(0, 1).unbind()  # keys, values, keys ..; each (A, H, keys, D)
+        into = new.places.narrow(0, 0, A * T).view(A, 1, T, 1).expand(2, A, H, T, D)
+        padded = torch.zeros(N, C, device=self.device) if A < R else None
         masks = {window: self._seen(window, new) for window in self.lines}
         for layer, block in enumerate(self.blocks):
             if block.residual is not None and starts:
@@ -117,13 +125,16 @@ class CachedModel:
             if block.values:
                 own, table = block.value_mix
                 qkv.narrow(1, 2 * C, C).mul_(own).add_(block.values(new.ids), alpha=table)
-            kv = qkv.as_strided((2, R, H, T, D), (C, T * 3 * C, D, 3 * C, 1), C)
+            kv = qkv.as_strided((2, A, H, T, D), (C, T * 3 * C, D, 3 * C, 1), C)
             written[layer].scatter_(3, into, kv)
-            q = qkv.as_strided((R, H, T, D), (T * 3 * C, D, 3 * C, 1))
+            q = qkv.as_strided((A, H, T, D), (T * 3 * C, D, 3 * C, 1))
             y = F.scaled_dot_product_attention(
                 q, read[2 * layer], read[2 * layer + 1], attn_mask=masks[block.window], scale=block.scale
             )
-            x = block.project(x, y.transpose(1, 2).reshape(N, C))
+            y = (y if T == 1 else y.transpose(1, 2)).reshape(A * T, C)
+            if padded is not None:
+                padded.narrow(0, 0, A).copy_(y)
+            x = block.project(x, y if padded is None else padded)
             x = block.narrow(x, block.widen(block.norm_2(x)))
         return self.norm(x)
 
@@ -150,11 +161,11 @@ class CachedModel:
         return line.as_strided((P, P), (1, 1))
 
     def _seen(self, window: int, new: Pass) -> Tensor | None:
-        """(R, 1, T, keys); None where all see all."""
+        """(A, 1, T, keys); None where all see all."""
         if not (new.masked or window):
             return None
         rows = self.lines[window].narrow(1, 0, new.keys).index_select(0, self.places - 1 - new.positions)
-        return rows.view(new.rows, 1, -1, new.keys)
+        return rows.view(new.rows, 1, -1, new.keys).narrow(0, 0, new.attending)
 
 
 def _packed(block: Block, values: Layer | None, dtype: torch.dtype) -> _Block:
@@ -179,7 +190,7 @@ def _norm(module: Norm) -> Layer:
     if weight is None:
         return lambda x: torch.rms_norm(x, x.shape[-1:])
     shape = weight.shape
-    return lambda x: torch.layer_norm(x, shape, weight, bias, 1e-5)
+    return lambda x: torch.native_layer_norm(x, shape, weight, bias, 1e-5)[0]
 
 
 def _pair(mix: Tensor) -> tuple[float, float]:

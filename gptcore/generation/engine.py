@@ -3,12 +3,13 @@
 The same request gives the same bytes alone or among others, in any slot and any order of arrival, on one machine with
 one thread (`threads.one_thread`): prompts go through the model alone, and each request has a random generator of its
 own. A step computes the rows of all slots up to the last that is taken, if this processor gives a row the same bits
-among that many as among all, which is tried when an engine is made; else all slots, the empty ones too. How far
-attention reads depends on the neighbours, but what it reads too much is masked and adds exact zeros at the end.
+among that many as among all, which each engine tries; else all slots, the empty ones too. How far attention reads
+depends on the neighbours, but what it reads too much is masked and adds exact zeros at the end.
 """
 
 from collections import deque
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,7 +39,7 @@ class Engine:
         self.slots: list[Sequence | None] = [None] * slots
         self.prefilling: deque[Sequence] = deque()
         with one_thread():
-            self.sizes = self._sizes()
+            self._try_shapes()
 
     def submit(self, request: Request) -> Sequence:
         """Raises UserError for ids that the model does not have, and for a prompt longer than its context."""
@@ -83,7 +84,8 @@ class Engine:
         chunk, sequence.todo = sequence.todo[:CHUNK], sequence.todo[CHUNK:]
         last = first + len(chunk)
         places = list(range(first, last))
-        new = self._pass([chunk, [sequence.before, *chunk[:-1]], places, places], slot, 1, last, len(chunk) > 1)
+        before = [sequence.before, *chunk[:-1]]
+        new = self._pass([chunk, before, places, places], slot, 1, 1, last, masked=len(chunk) > 1)
         hidden = self.model.forward(new)
         sequence.cached, sequence.before = last, chunk[-1]
         if sequence.request.echo and sequence.request.logprobs is not None and not sequence.ids:
@@ -111,7 +113,8 @@ class Engine:
             ids[slot], before[slot], positions[slot], places[slot] = each.ids[-1], each.before, each.cached, each.cached
         is_alone = len(self.slots) == 1
         keys = longest if is_alone else -(-longest // PLACES) * PLACES
-        new = self._pass([ids, before, positions, places], 0, rows, keys, not is_alone)
+        attending = last + 1 if self.attends_apart else rows
+        new = self._pass([ids, before, positions, places], 0, rows, attending, keys, masked=not is_alone)
         logits = self.model.logits(self.model.forward(new))
         for each in sequences:
             each.before, each.cached = each.ids[-1], each.cached + 1
@@ -119,24 +122,29 @@ class Engine:
             logits = logits[[each.slot for each in sequences]]
         self._advance(sequences, logits)
 
-    def _pass(self, columns: list[list[int]], first: int, rows: int, keys: int, masked: bool) -> Pass:
+    def _pass(self, columns: list[list[int]], first: int, rows: int, attending: int, keys: int, masked: bool) -> Pass:
         """`columns` are ids, those before them, positions and places."""
-        return Pass(*torch.tensor(columns, device=self.model.device).unbind(), first, rows, keys, masked)
+        values = torch.from_numpy(np.array(columns))  # in half of the time that a tensor of lists takes
+        ids, before, positions, places = values.to(self.model.device).unbind()
+        return Pass(ids, before, positions, places, first, rows, attending, keys, masked)
 
     @torch.inference_mode()
-    def _sizes(self) -> list[int]:
-        """The numbers of rows that a step may compute: all, and those among which a row has the same bits."""
-        slots = len(self.slots)
-        whole = self._trial(slots)
-        fewer = [1 << power for power in range((slots - 1).bit_length())]
-        sizes = [rows for rows in fewer if torch.equal(self._trial(rows), whole[:rows])]
-        self.model.cache[..., 0, :] = 0
-        return [*sizes, slots]
+    def _try_shapes(self) -> None:
+        """Find `sizes`, the numbers of rows of a step: all slots, and those among which a row has the same bits.
 
-    def _trial(self, rows: int) -> Tensor:
+        And whether it has them where fewer rows attend than there are.
+        """
+        slots = len(self.slots)
+        whole = self._trial(slots, slots)
+        fewer = [1 << power for power in range((slots - 1).bit_length())]
+        self.sizes = [rows for rows in fewer if torch.equal(self._trial(rows, rows), whole[:rows])] + [slots]
+        self.attends_apart = torch.equal(self._trial(slots, 1)[:1], whole[:1])
+        self.model.cache[..., 0, :] = 0
+
+    def _trial(self, rows: int, attending: int) -> Tensor:
         """The logits of some ids at the beginning of a text."""
         ids = [each % self.vocab_size for each in range(rows)]
-        new = self._pass([ids, ids, [0] * rows, [0] * rows], 0, rows, PLACES, masked=True)
+        new = self._pass([ids, ids, [0] * rows, [0] * rows], 0, rows, attending, PLACES, masked=True)
         return self.model.logits(self.model.forward(new))
 
     def _advance(self, sequences: list[Sequence], logits: Tensor) -> None:

@@ -4,12 +4,13 @@ At small sizes a step's time is that of its calls. The functions may keep a copy
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gptcore.model.int8 import Int8Embedding, Int8Linear
+from gptcore.model.int8 import Int8Linear
 
 Layer = Callable[[Tensor], Tensor]
 Linear = nn.Linear | Int8Linear
@@ -24,6 +25,8 @@ ACTIVATIONS: dict[str, Layer] = {
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
 }
 FUSED = {"gelu": "none", "gelu_tanh": "tanh"}  # oneDNN's names of the kinds of GELU
+ONEDNN: Any = torch.ops.mkldnn._linear_pointwise.default
+ONEDNN_WITH: Any = torch.ops.mkldnn._linear_pointwise.binary
 
 
 def product(module: Linear, dtype: torch.dtype = torch.float32) -> Layer:
@@ -40,8 +43,7 @@ def product(module: Linear, dtype: torch.dtype = torch.float32) -> Layer:
 def product_then(activation: str, module: Linear, dtype: torch.dtype = torch.float32) -> Layer:
     if activation in FUSED and _is_packed(module, dtype):
         packed, bias, kind = _packed(module.weight), module.bias, FUSED[activation]
-        multiply = torch.ops.mkldnn._linear_pointwise.default
-        return lambda x: multiply(x, packed, bias, "gelu", [], kind)
+        return lambda x: ONEDNN(x, packed, bias, "gelu", [], kind)
     multiply, activate = product(module, dtype), ACTIVATIONS[activation]
     return lambda x: activate(multiply(x))
 
@@ -49,17 +51,17 @@ def product_then(activation: str, module: Linear, dtype: torch.dtype = torch.flo
 def added_product(module: Linear, dtype: torch.dtype = torch.float32) -> Callable[[Tensor, Tensor], Tensor]:
     """The sum of the residual, its first argument, and the product."""
     if _is_packed(module, dtype):
-        packed, bias, multiply = _packed(module.weight), module.bias, torch.ops.mkldnn._linear_pointwise.binary
-        return lambda residual, x: multiply(x, residual, packed, bias, "add")
-    if isinstance(module, nn.Linear) and module.bias is None and dtype == torch.float32:
+        packed, bias = _packed(module.weight), module.bias
+        return lambda residual, x: ONEDNN_WITH(x, residual, packed, bias, "add")
+    if isinstance(module, nn.Linear) and dtype == torch.float32 and getattr(module, "bias", None) is None:
         turned = module.weight.detach().t()
         return lambda residual, x: torch.addmm(residual, x, turned)
     multiply = product(module, dtype)
     return lambda residual, x: residual + multiply(x)
 
 
-def table_of(module: nn.Embedding | Int8Embedding) -> Layer:
-    if isinstance(module, Int8Embedding):
+def table_of(module: nn.Module) -> Layer:
+    if not isinstance(module, nn.Embedding):  # one in 8 bits
         return module
     weight = module.weight.detach()
     return lambda ids: torch.embedding(weight, ids)
@@ -67,8 +69,8 @@ def table_of(module: nn.Embedding | Int8Embedding) -> Layer:
 
 def _product(weight: Tensor, bias: Tensor | None) -> Layer:
     if _packs(weight):
-        packed, multiply = _packed(weight), torch.ops.mkldnn._linear_pointwise.default
-        return lambda x: multiply(x, packed, bias, "none", [], "")
+        packed = _packed(weight)
+        return lambda x: ONEDNN(x, packed, bias, "none", [], "")
     turned = weight.t()
     return (lambda x: torch.mm(x, turned)) if bias is None else lambda x: torch.addmm(bias, x, turned)
 
