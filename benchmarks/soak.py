@@ -19,7 +19,7 @@ from serve import server
 
 STREAMS = 8
 GROWTH = 16 << 20  # bytes
-SIZE = "4x128"
+SIZE = "4x128-1"
 WRONG: list[tuple[bytes, int]] = [
     (b'{"prompt": "a"', 400), (b'{"prompt": "a", "temprature": 1}', 400), (b'{"prompt": 5}', 400),
     (b'{"prompt": "a", "n": "2"}', 400), (b" " * (2 << 20), 413),
