@@ -13,6 +13,7 @@ from gptcore.generation.cached_model import Pass
 from gptcore.generation.engine import PREFILL, Engine
 from gptcore.generation.sampling import Sampling
 from gptcore.generation.sequence import Request, Sequence
+from gptcore.generation.threads import suited_to
 from gptcore.model.gpt import GPT
 from tests.support.engine import GPT2, MODERN, model_config
 from tests.support.weights import random_model
@@ -210,3 +211,12 @@ def test_a_model_that_has_sampled_can_be_trained() -> None:
     rows = torch.randint(0, 50, (2, 17))
     model(rows[:, :-1], rows[:, 1:]).backward()
     assert all(each.grad is not None for each in model.parameters())
+
+
+def test_a_small_model_takes_one_thread_and_the_others_are_there_again_afterwards() -> None:
+    torch.set_num_threads(3)
+    with suited_to(model_of({**GPT2, "n_embd": 256})):
+        assert torch.get_num_threads() == 3
+    with suited_to(model_of(GPT2)):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 3
