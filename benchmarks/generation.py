@@ -1,16 +1,19 @@
-"""Tokens per second of generation: nanoGPT's generate, transformers' generate and ours, at 1, 4 and 16 streams.
+"""Tokens per second of generation: nanoGPT's and transformers' generate, llama.cpp and ours, at 1, 4 and 16 streams.
 
 GPT-2's architecture with random weights, in float32, greedy, without an end of text, from prompts of 32 tokens. Streams
-start together. nanoGPT has no cache; without a checkout of it our model without a cache stands in. The figures are
-tokens per second with the prompt's time, seconds to the first token, and the share of this machine's memory bandwidth
-(that of a large copy) that reading the weights once a step takes.
+start together. All sides may take the same threads; ours takes one for the small model. llama.cpp gets our weights as
+GGUF, and its cache is in float32, too. nanoGPT has no cache; without a checkout of it our model without a cache stands
+in. The figures are tokens per second with the prompt's time, seconds to the first token, and the share of this
+machine's memory bandwidth (that of a large copy) that reading the weights once a step takes.
 """
 
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice, product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -19,8 +22,10 @@ from contest import Contest, Measured, Medians
 from gptcore.generation.engine import Engine
 from gptcore.generation.sampling import Sampling
 from gptcore.generation.sequence import Request
+from gptcore.generation.threads import suited_to
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
+from gptcore.tokens.tokenizer import BYTES, CHARACTER_PATTERN, Tokenizer
 
 PROMPT = 32
 COPIED = 1 << 28  # bytes
@@ -37,7 +42,7 @@ class Setting:
     new: int  # tokens of each stream; fewer where nanoGPT, which recomputes all of them for each, would take an hour
 
 
-SMALL, GPT2 = (4, 4, 128, 512, 258), (12, 12, 768, 1024, 50257)
+SMALL, GPT2 = (4, 4, 128, 512, 257), (12, 12, 768, 1024, 50257)
 SETTINGS = {
     **{f"4x128-{streams}": Setting(*SMALL, streams, 256) for streams in (1, 4, 16)},
     "124m-1": Setting(*GPT2, 1, 512),
@@ -83,12 +88,14 @@ def bandwidth() -> float:
 
 
 def gptcore_side(size: Setting, _: Path | None) -> Generate:
-    engine = Engine(our_model(size), size.streams)
+    model = our_model(size)
+    engine = Engine(model, size.streams)
 
     def generate(ids: torch.Tensor, new: int) -> int:
         asked = [engine.submit(Request(tuple(row), new, Sampling(temperature=0))) for row in ids.tolist()]
-        while engine.busy:
-            engine.step()
+        with suited_to(model):
+            while engine.busy:
+                engine.step()
         return sum(len(each.ids) for each in asked)
 
     return generate
@@ -149,8 +156,32 @@ def without_cache(model: GPT) -> Generate:
     return generate
 
 
+def llama_side(size: Setting, _: Path | None) -> Generate:
+    """The same weights in llama.cpp's own form, in its own server, which makes one text for each prompt of a list."""
+    from gptcore.weights.exports.gguf import FILE, write_gguf
+    from gptcore.weights.exports.llama_cpp import LlamaCpp
+
+    with TemporaryDirectory(prefix="gptcore-benchmark-") as folder:
+        write_gguf(Path(folder) / FILE, our_model(size), any_tokenizer(size.vocab_size), "f32")
+        opened = LlamaCpp(Path(folder) / FILE, size.block_size, size.streams)
+
+    def generate(ids: torch.Tensor, new: int) -> int:
+        told = opened.ask(
+            "/completion", prompt=ids.tolist(), n_predict=new, temperature=0, ignore_eos=True, cache_prompt=False
+        )
+        return sum(each["tokens_predicted"] for each in (told if isinstance(told, list) else [told]))
+
+    return generate
+
+
+def any_tokenizer(n_vocab: int) -> Tokenizer:
+    """Of that many tokens: the bytes, and pairs of them."""
+    pairs = (bytes(pair) for pair in product(range(256), repeat=2))
+    return Tokenizer("char", CHARACTER_PATTERN, (*BYTES, *islice(pairs, n_vocab - 1 - len(BYTES))))
+
+
 SIDES: dict[str, Callable[[Setting, Path | None], Generate]] = {
-    "nanogpt": nanogpt_side, "transformers": transformers_side, "gptcore": gptcore_side,
+    "nanogpt": nanogpt_side, "transformers": transformers_side, "llama.cpp": llama_side, "gptcore": gptcore_side,
 }  # fmt: skip
 
 
@@ -166,5 +197,5 @@ def report(medians: Medians) -> list[str]:
 
 if __name__ == "__main__":
     contest = Contest(__file__, __doc__ or "", measure, list(SIDES), list(SETTINGS))
-    contest.sides = [f"{name} float32" for name in SIDES]  # the rivals know no other format on a CPU
+    contest.sides = [f"{name} float32" for name in contest.arguments.sides]  # the rivals know no other format on a CPU
     contest.run(report)

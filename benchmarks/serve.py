@@ -2,8 +2,8 @@
 
 Closed: each stream asks again when it has its answer. Open: requests come at random moments, on average at a share of
 the closed loop's rate, whether others are done or not. The model has random weights, the end of a text is never drawn,
-so that every request has the same length. With `--llama URL`, the address of llama.cpp's server with any model, that
-one is asked the same. The last line is one JSON object.
+so that every request has the same length. With `--llama`, llama.cpp's server is asked the same: one of the same weights
+and with one thread, too, or the one at an address. The last line is one JSON object.
 """
 
 import argparse
@@ -15,25 +15,30 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import quantiles
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
+import torch
 from generation import SETTINGS as SIZES
 from generation import our_model
 from load import require_free
 
 from gptcore.model.folder import save_export
+from gptcore.model.gpt import GPT
 from gptcore.tokens.make_tokenizer import byte_tokenizer
 
 STREAMS = (1, 8, 32)
 START_SECONDS = 120.0
-NEVER = {"256": -100_000.0}  # the end of a text
+NEVER = {"logit_bias": {"256": -100_000.0}}  # the end of a text
+NEVER_OF_LLAMA = {"ignore_eos": True}
+Asking = Callable[[int, int, "Times"], Coroutine[Any, Any, None]]  # number, new tokens
 
 
 @dataclass
@@ -45,10 +50,10 @@ class Times:
     tokens: int = 0
 
 
-async def ask(client: httpx.AsyncClient, number: int, new: int, times: Times) -> None:
+async def ask(client: httpx.AsyncClient, never: dict[str, Any], number: int, new: int, times: Times) -> None:
     prompt = "".join(random.Random(number).choices("abcdefgh ", k=32))
     body = {"prompt": prompt, "max_tokens": new, "stream": True, "stream_options": {"include_usage": True},
-            "temperature": 0.8, "seed": number, "logit_bias": NEVER}  # fmt: skip
+            "temperature": 0.8, "seed": number, **never}  # fmt: skip
     began, first, last = time.perf_counter(), 0.0, 0.0
     async with client.stream("POST", "/v1/completions", json=body) as answer:
         if answer.status_code != 200:
@@ -67,23 +72,23 @@ async def ask(client: httpx.AsyncClient, number: int, new: int, times: Times) ->
     times.first.append(first - began)
 
 
-async def closed(client: httpx.AsyncClient, streams: int, requests: int, new: int) -> dict[str, float]:
+async def closed(asking: Asking, streams: int, requests: int, new: int) -> dict[str, float]:
     times, began = Times(), time.perf_counter()
     numbers = iter(range(max(requests, streams)))
 
     async def stream() -> None:
         for number in numbers:
-            await ask(client, number, new, times)
+            await asking(number, new, times)
 
     await asyncio.gather(*(stream() for _ in range(streams)))
     return figures(times, time.perf_counter() - began)
 
 
-async def opened(client: httpx.AsyncClient, rate: float, requests: int, new: int) -> dict[str, float]:
+async def opened(asking: Asking, rate: float, requests: int, new: int) -> dict[str, float]:
     times, began, draw = Times(), time.perf_counter(), random.Random(0)
     async with asyncio.TaskGroup() as group:
         for number in range(requests):
-            group.create_task(ask(client, number, new, times))
+            group.create_task(asking(number, new, times))
             await asyncio.sleep(draw.expovariate(rate))
     return figures(times, time.perf_counter() - began)
 
@@ -101,8 +106,7 @@ def server(size: str, slots: int) -> Iterator[str]:
     """The address of a server of a model with random weights."""
     with TemporaryDirectory(prefix="gptcore-benchmark-") as folder:
         export = Path(folder) / "model"
-        tokenizer = byte_tokenizer()
-        save_export(export, our_model(replace(SIZES[size], vocab_size=tokenizer.n_vocab)), tokenizer)
+        save_export(export, _model(size), byte_tokenizer())
         command = [sys.executable, "-m", "serving", "--model", str(export), "--port", "0", "--slots", str(slots)]
         with (Path(folder) / "log").open("w+") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[1])
@@ -111,6 +115,27 @@ def server(size: str, slots: int) -> Iterator[str]:
             finally:
                 process.terminate()
                 process.wait()
+
+
+@contextmanager
+def llama(size: str, streams: int, address: str) -> Iterator[str]:
+    """llama.cpp's server of the same weights, if there is no address of another."""
+    if address:
+        yield address
+        return
+    from gptcore.weights.exports.gguf import FILE, write_gguf
+    from gptcore.weights.exports.llama_cpp import LlamaCpp
+
+    torch.set_num_threads(1)  # as `python -m serving` has
+    with TemporaryDirectory(prefix="gptcore-benchmark-") as folder:
+        write_gguf(Path(folder) / FILE, _model(size), byte_tokenizer(), "f32")
+        opened = LlamaCpp(Path(folder) / FILE, SIZES[size].block_size, streams)
+        yield opened.server.listening_address
+        opened.close()
+
+
+def _model(size: str) -> GPT:
+    return our_model(replace(SIZES[size], vocab_size=byte_tokenizer().n_vocab))
 
 
 def _address(process: "subprocess.Popen[bytes]", log: Path) -> str:
@@ -123,16 +148,17 @@ def _address(process: "subprocess.Popen[bytes]", log: Path) -> str:
     raise SystemExit(f"the server did not start:\n{log.read_text()}")
 
 
-async def measure(address: str, given: argparse.Namespace) -> dict[str, dict[str, float]]:
+async def measure(address: str, given: argparse.Namespace, never: dict[str, Any]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=address, timeout=600, limits=limits) as client:
-        await ask(client, 0, 4, Times())
+        asking = partial(ask, client, never)
+        await asking(0, 4, Times())
         for streams in given.streams:
-            found[f"closed-{streams}"] = await closed(client, streams, given.requests, given.new)
+            found[f"closed-{streams}"] = await closed(asking, streams, given.requests, given.new)
             print(f"closed, {streams} streams: {found[f'closed-{streams}']}", flush=True)
         rate = given.load * max(each["requests_per_second"] for each in found.values())
-        found["open"] = await opened(client, rate, given.requests, given.new)
+        found["open"] = await opened(asking, rate, given.requests, given.new)
         print(f"open, {rate:.2f} requests/s: {found['open']}", flush=True)
     return found
 
@@ -145,16 +171,19 @@ def main() -> None:
     parser.add_argument("--new", type=int, default=128, help="tokens of each (default 128)")
     parser.add_argument("--slots", type=int, default=32)
     parser.add_argument("--load", type=float, default=0.7, help="the open loop's share of the closed one's rate")
-    parser.add_argument("--llama", metavar="URL", help="also ask llama.cpp's server, which is running there")
+    parser.add_argument(
+        "--llama", metavar="URL", nargs="?", const="", help="ask llama.cpp's server, too, or that at URL"
+    )
     parser.add_argument("--under-load", action="store_true", help="measure on a busy machine all the same")
     given = parser.parse_args()
     require_free(given.under_load)
     result: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count(),
                               "size": given.size}  # fmt: skip
     with server(f"{given.size}-1", given.slots) as address:
-        result["gptcore"] = asyncio.run(measure(address, given))
-    if given.llama:
-        result["llama.cpp"] = asyncio.run(measure(given.llama, given))
+        result["gptcore"] = asyncio.run(measure(address, given, NEVER))
+    if given.llama is not None:
+        with llama(f"{given.size}-1", given.slots, given.llama) as address:
+            result["llama.cpp"] = asyncio.run(measure(address, given, NEVER_OF_LLAMA))
     ours = result["gptcore"]
     least, most = (
         ours[f"closed-{streams}"]["tokens_per_second"] for streams in (min(given.streams), max(given.streams))

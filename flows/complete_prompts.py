@@ -34,23 +34,22 @@ def complete_prompts(
         field: The field of a record that holds the prompt.
         rows: Prompts of a part.
     """
-    import torch
-
     from gptcore.generation.batch import Batch, engine_of, write_part
     from gptcore.generation.complete import Wish
     from gptcore.generation.sampling import Sampling
+    from gptcore.generation.threads import one_thread
     from serving.model import open_served
 
     if is_deployed() and not settings().data_roots:
         _require_here(source, target)
     wish = Wish(max_new_tokens, Sampling.of(**(sampling or {})), n, tuple(stop or ()))
-    torch.set_num_threads(1)  # with which a text does not depend on its neighbours
     served = open_served(model)
     batch = Batch(Path(source), Path(target), served.sha256, wish, field, rows)
     engine = engine_of(served.gpt, served.tokenizer)
-    for part, prompts in batch.parts():
-        write = partial(write_part, part, prompts, engine, served.tokenizer, wish)
-        unless_stopped(complete_part(part, len(prompts), write))
+    with one_thread():
+        for part, prompts in batch.parts():
+            write = partial(write_part, part, prompts, engine, served.tokenizer, wish)
+            unless_stopped(complete_part(part, len(prompts), write))
     return f"{batch.gather():,} texts of {served.title} are in {target}"
 
 

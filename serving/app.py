@@ -226,6 +226,13 @@ def _state(app: FastAPI, service: Service, follower: Follower | None) -> None:
         }  # fmt: skip
         return Json(values, 200 if is_ready else 503, headers(served))
 
+    @app.post("/follow", responses={200: {"model": shapes.Follows}, **ERRORS})
+    async def follow() -> Response:
+        """Look now who has the alias, as after a promotion. For webhooks: a body may be anything, and is not read."""
+        if follower:
+            follower.hasten()
+        return Json({"follows": follower.alias if follower else None})
+
     @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """For Prometheus."""

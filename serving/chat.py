@@ -57,7 +57,8 @@ class ChatRequest(Asked):
     def wish(self) -> Wish:
         """Raises UserError."""
         most = self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
-        return Wish(most, self.sampling(), self.n, self.stops(), self.top_logprobs if self.logprobs else None)
+        top = self.top_logprobs if self.logprobs else None
+        return Wish(most, self.sampling(), self.n, self.stops(), top, stop_ids=self.stop_token_ids)
 
 
 def prepared_chat(served: Served, messages: Sequence[Mapping[str, str]], wish: Wish) -> list[Prompt]:

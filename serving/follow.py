@@ -20,17 +20,26 @@ AGAIN_SECONDS = 60.0  # before a version that was refused is tried again: somebo
 class Follower:
     alias: str
     tried: float = 0.0
-    stopped: threading.Event = field(default_factory=threading.Event)
+    stopped: bool = False
+    hint: threading.Event = field(default_factory=threading.Event)
 
     def start(self, service: Service) -> None:
         threading.Thread(target=self._run, args=(service,), name="follow", daemon=True).start()
 
     def stop(self) -> None:
-        self.stopped.set()
+        self.stopped = True
+        self.hint.set()
+
+    def hasten(self) -> None:
+        """Look now: somebody says that the alias has moved. Whether it has, the registry alone says."""
+        self.hint.set()
 
     def _run(self, service: Service) -> None:
-        while not self.stopped.wait(service.options.poll_seconds):
-            self.look(service)
+        while not self.stopped:
+            self.hint.wait(service.options.poll_seconds)
+            self.hint.clear()
+            if not self.stopped:
+                self.look(service)
 
     def look(self, service: Service) -> None:
         """Serve the holder of the alias from now on, if it can be served. No error ends the following."""

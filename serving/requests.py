@@ -51,12 +51,15 @@ class _Drawing(Sampling):
 
 
 class Asked(_Drawing):
-    """Of completions and of chat completions: OpenAI's fields, and top_k, min_p, repetition_penalty and timeout."""
+    """Of completions and of chat completions: OpenAI's fields, and those of vLLM, and timeout."""
 
     model: str = Field(default="", description="One of /v1/models; the one that is served if not given")
     temperature: Annotated[float, Field(ge=0, le=1000)] = Field(default=1.0, description="0 takes the likeliest id")
     n: int = Field(default=1, ge=1, le=128, description="Texts for each prompt")
     stop: str | list[str] = Field(default=[], description="a text, or a list of at most 16 texts, that end the text")
+    stop_token_ids: list[Annotated[int, Field(ge=0)]] = Field(
+        default=[], max_length=128, description="Ids that end the text; none of them is in it"
+    )
     stream: bool = Field(default=False, description="Server-sent events, a piece of text each")
     stream_options: StreamOptions = Field(default=StreamOptions(), description="Only with stream")
     timeout: float | None = Field(default=None, ge=0.1, le=86_400, description="Seconds; at most the server's deadline")
@@ -82,7 +85,8 @@ class CompletionRequest(Asked):
 
     def wish(self) -> Wish:
         """Raises UserError."""
-        return Wish(self.max_tokens, self.sampling(), self.n, self.stops(), self.logprobs, self.echo)
+        stop, ids = self.stops(), self.stop_token_ids
+        return Wish(self.max_tokens, self.sampling(), self.n, stop, self.logprobs, self.echo, stop_ids=ids)
 
 
 class GenerateRequest(_Drawing):

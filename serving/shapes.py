@@ -123,6 +123,10 @@ class Health(BaseModel):
     status: Literal["ok", "failed"]
 
 
+class Follows(BaseModel):
+    follows: str | None
+
+
 class Refused(BaseModel):
     version: int
     why: str

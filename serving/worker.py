@@ -17,6 +17,7 @@ import torch
 from gptcore.generation.complete import Completion, Wish
 from gptcore.generation.engine import Engine
 from gptcore.generation.sequence import Finish
+from gptcore.generation.threads import one_thread
 from serving.model import Served
 
 log = logging.getLogger(__name__)
@@ -141,13 +142,13 @@ class Worker:
         return sum(len(lane.engine.waiting) for lane in list(self.lanes))
 
     def _run(self) -> None:
-        torch.set_num_threads(1)  # what the engine's promise of equal bytes is for
-        while not self.stopped:
-            try:
-                self.inbox.get(block=not self.lanes)()
-            except queue.Empty:
-                for lane in list(self.lanes):
-                    self._step(lane)
+        with one_thread():
+            while not self.stopped:
+                try:
+                    self.inbox.get(block=not self.lanes)()
+                except queue.Empty:
+                    for lane in list(self.lanes):
+                        self._step(lane)
 
     def _step(self, lane: Lane) -> None:
         self.steps += 1

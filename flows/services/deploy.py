@@ -28,6 +28,7 @@ from gptcore.errors import UserError, known_names
 FOLDER = Path(__file__).parents[2] / "deployments"
 POOLS = tuple(sorted(path.stem for path in (FOLDER / "pools").glob("*.yaml")))
 EVERYWHERE = ("cpu", "control")  # the pools that any machine can serve: others would stay Not Ready on a laptop
+SERVING = "GPTCORE_SERVING"
 
 
 def deploy(more: Collection[str] = ()) -> Iterator[str]:
@@ -109,23 +110,33 @@ def _deployments(repository: str, pools: Collection[str]) -> Iterator[str]:
 
 
 def _automations(client: SyncPrefectClient) -> Iterator[str]:
-    webhook = _webhook()
     for wanted in _read(FOLDER / "automations.yaml"):
-        for action in wanted["actions"]:
-            if action["type"] == "call-webhook":
-                action["block_document_id"] = webhook
-        if webhook is None and any("block_document_id" in action for action in wanted["actions"]):
-            yield f"automation {wanted['name']}: not without GPTCORE_WEBHOOK"
+        unset = [variable for action in wanted["actions"] if (variable := _settle(action))]
+        if unset:
+            yield f"automation {wanted['name']}: not without {unset[0]}"
         else:
             yield f"automation {wanted['name']}: {_automation(client, AutomationCore.model_validate(wanted))}"
 
 
-def _webhook() -> UUID | None:
-    address = os.environ.get("GPTCORE_WEBHOOK")
-    if not address:
-        return None
-    headers = SecretDict({"Content-Type": "application/json"})
-    saved = Webhook(url=SecretStr(address), headers=headers).save("gptcore", overwrite=True)
+def _settle(action: dict[str, Any]) -> str:
+    """Give an action its webhook. Returns the variable that should hold its address, if it is not set."""
+    variable = action.pop("webhook", "")
+    if variable and not os.environ.get(variable):
+        return str(variable)
+    if variable:
+        action["block_document_id"] = _webhook(variable)
+    return ""
+
+
+def _webhook(variable: str) -> UUID:
+    """The block of a webhook. Of our own server it is the route that hastens it, with its key."""
+    name, address = "gptcore", os.environ[variable]
+    headers = {"Content-Type": "application/json"}
+    if variable == SERVING:
+        name, address = "gptcore-serving", f"{address.rstrip('/')}/follow"
+        if key := os.environ.get(f"{SERVING}_KEY"):
+            headers["Authorization"] = f"Bearer {key}"
+    saved = Webhook(url=SecretStr(address), headers=SecretDict(headers)).save(name, overwrite=True)
     assert isinstance(saved, UUID)
     return saved
 

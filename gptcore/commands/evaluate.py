@@ -30,12 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError, Unavailable."""
+    import gptcore.stages  # noqa: F401  before torch: where others compute, its threads do not spin
     from gptcore.config.settings import settings
     from gptcore.errors import UserError
     from gptcore.evaluation import continuations
     from gptcore.evaluation.benchmarks import results, suite
     from gptcore.generation.complete import Wish
     from gptcore.generation.sampling import Sampling
+    from gptcore.generation.threads import suited_to
     from gptcore.tokens.token_files import open_tokens, verify_tokens
     from gptcore.tokens.tokenizer import Tokenizer
     from gptcore.weights.open_model import open_model
@@ -65,7 +67,8 @@ def run(arguments: argparse.Namespace) -> None:
     continued = []
     if rows:
         wish = Wish(arguments.max_new_tokens, Sampling(temperature=0))
-        written = continuations.write(model, tokenizer, rows, wish)
+        with suited_to(model):
+            written = continuations.write(model, tokenizer, rows, wish)
         measured = continuations.measure(written)
         if folder := arguments.training_tokens:
             theirs = Tokenizer.load(folder / "tokenizer.json")

@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-new-tokens", type=int, default=200, metavar="N", help="%(default)s if not given")
     parser.add_argument("-n", type=int, default=1, metavar="N", help="texts for each prompt")
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help=r"ends a text; knows \n, \t")
+    parser.add_argument("--stop-id", action="append", default=[], type=int, metavar="ID", help="an id that ends a text")
     for name in NUMBERS:
         field = Sampling.model_fields[name]
         parser.add_argument(
@@ -59,8 +60,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
+    import gptcore.stages  # noqa: F401  before torch: where others compute, its threads do not spin
     from gptcore.config.settings import settings
     from gptcore.generation.complete import engine_for
+    from gptcore.generation.threads import suited_to
     from gptcore.model.int8 import to_int8
     from gptcore.weights.open_model import open_model
 
@@ -75,16 +78,17 @@ def run(arguments: argparse.Namespace) -> None:
     is_one = asks or arguments.prompt not in (None, "-")
     engine = engine_for(model, tokenizer, wish.n if is_one else sys.maxsize, arguments.precision)
     try:
-        if arguments.chat:
-            _talk(_asked() if asks else [arguments.prompt] if is_one else _lines(), engine, tokenizer, wish, asks)
-            return
-        if not asks:
-            _print([arguments.prompt] if is_one else _lines(), engine, tokenizer, wish, arguments.json)
-        for prompt in _asked() if asks else ():
-            try:
-                _print([prompt], engine, tokenizer, wish, arguments.json)
-            except UserError as error:
-                print(f"error: {error}", file=sys.stderr)
+        with suited_to(model):
+            if arguments.chat:
+                _talk(_asked() if asks else [arguments.prompt] if is_one else _lines(), engine, tokenizer, wish, asks)
+                return
+            if not asks:
+                _print([arguments.prompt] if is_one else _lines(), engine, tokenizer, wish, arguments.json)
+            for prompt in _asked() if asks else ():
+                try:
+                    _print([prompt], engine, tokenizer, wish, arguments.json)
+                except UserError as error:
+                    print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print()
         raise SystemExit(130) from None
@@ -108,8 +112,9 @@ def _wish(arguments: argparse.Namespace) -> "Wish":
         raise UserError("--chat goes without --json, -n and --slide: it is one conversation")
     stop = [re.sub(r"\\[ntr\\]", lambda found: ESCAPES[found[0]], each) for each in arguments.stop]
     return Wish(
-        arguments.max_new_tokens, sampling, arguments.n, stop, arguments.logprobs, arguments.echo, arguments.slide
-    )
+        arguments.max_new_tokens, sampling, arguments.n, stop, arguments.logprobs, arguments.echo, arguments.slide,
+        arguments.stop_id,
+    )  # fmt: skip
 
 
 def _print(prompts: Iterable[str], engine: "Engine", tokenizer: "Tokenizer", wish: "Wish", as_json: bool) -> None:

@@ -1,20 +1,23 @@
 """The model's forward pass with a cache of keys and values, held against `GPT.forward` by its tests.
 
-Shapes: S slots, R rows of a pass (all slots, or one), T new ids of each row, P places of the cache, C n_embd, H n_head,
-D head_dim, V vocab_size.
+A small model's step takes the time of its calls, so there are few: rows are flat, views are taken with their strides.
+
+Shapes: S slots, R rows of a pass, A of them that attend, T new ids of each row, N = R T, P places of the cache,
+C n_embd, H n_head, D head_dim, V vocab_size.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from gptcore.generation.linear import Layer, layer_of
-from gptcore.model.attention import Attention
-from gptcore.model.gpt import GPT, MLP, Block
+from gptcore.generation.linear import Layer, added_product, product, product_then, table_of
+from gptcore.model.gpt import GPT, Block
 from gptcore.model.norm import Norm
 
 PLACES = 32  # attention reads a multiple of so many keys: masked ones at the end then change no bit of the result
@@ -24,32 +27,35 @@ PLACES = 32  # attention reads a multiple of so many keys: masked ones at the en
 class _Block:
     norm_1: Layer
     qkv: Layer
-    project: Layer
+    project: Callable[[Tensor, Tensor], Tensor]
     norm_2: Layer
     widen: Layer
-    narrow: Layer
+    narrow: Callable[[Tensor, Tensor], Tensor]
     window: int
     scale: float
-    residual: tuple[float, float] | None
+    residual: Tensor | None  # the share of x; that of x0 is in `CachedModel.shares`
+    values: Layer | None  # the table of value embeddings, and the shares of values and table
     value_mix: tuple[float, float]
-    values: nn.Module | None  # the table of value embeddings
-    cached: Tensor  # (2 S H P, D): keys, then values
 
 
-@dataclass(frozen=True)
-class Pass:
-    """New ids (R, T) of rows `first` to `first + R`, at `positions` (R, T).
+class Pass(NamedTuple):
+    """New ids (N,) of rows `first` to `first + rows`, with the ids before them and their positions.
 
-    `before` (R, 1) holds the ids before them, None at the start of a text. Keys and values go to `places` (R, T) of
-    their slots; each query sees its row's keys up to its own position, and `keys` of them are read.
+    Of single ids, only the first `attending` rows are of use: the others are there for the shape of the matrices.
+
+    Keys and values go to `places` of their slots; each query sees its row's keys up to its own position, and `keys` of
+    them are read: those up to the last position, unless more are `masked`. The id before position 0 does not matter.
     """
 
     ids: Tensor
-    before: Tensor | None
+    before: Tensor
     positions: Tensor
     places: Tensor
     first: int
+    rows: int
+    attending: int
     keys: int
+    masked: bool = True
 
 
 class CachedModel:
@@ -67,64 +73,76 @@ class CachedModel:
         shape = (config.n_layer, 2, slots, config.n_head, self.places, config.head_dim)
         # zeros, as what is masked is multiplied by 0, and 0 x NaN is not 0; numpy's take no memory until written to
         self.cache = torch.from_numpy(np.zeros(shape, np.float32)).to(self.device)
-        tables = iter(model.wve)
+        self.wte = table_of(model.wte)
+        self.wpe = table_of(model.wpe) if model.wpe else None
+        self.wbe = table_of(model.wbe) if model.wbe else None
+        tables = map(table_of, model.wve)
         self.blocks = [
-            _packed(block, self.cache[layer], next(tables) if config.has_value_embedding(layer) else None, dtype)
+            _packed(block, next(tables) if config.has_value_embedding(layer) else None, dtype)
             for layer, block in enumerate(model.h)
             if isinstance(block, Block)
         ]
-        self.norm, self.head = _norm(model.ln_f), layer_of(model.lm_head)
-        self.windows = {block.window for block in self.blocks}
-        self.numbers = torch.arange(self.places, device=self.device)
-        heads = torch.arange(2 * slots * config.n_head, device=self.device) * self.places
-        self.starts = heads.view(2, slots, config.n_head, 1)  # of each slot's keys and values in `_Block.cached`
+        self.norm, self.head = _norm(model.ln_f), product(model.lm_head)
+        self.lines = {block.window: self._lines(block.window) for block in self.blocks}
         self.rotations = torch.complex(model.cos, model.sin) if config.position == "rope" else None
-        self.seen = torch.zeros((), device=self.device)
-        self.hidden = torch.full((), -math.inf, device=self.device)
+        mixes: list[Tensor] = [
+            each.residual_mix for each in model.h if isinstance(each, Block) and each.residual_mix is not None
+        ]
+        self.shares = torch.stack(mixes)[:, 1, None, None] if mixes else None  # (L, 1, 1)
         self.unsayable = torch.tensor(unsayable or [], dtype=torch.long, device=self.device)
 
     def forward(self, new: Pass) -> Tensor:
-        """The last norm's output (R, T, C). Call it in inference mode."""
-        config, model = self.config, self.model
-        R, T = new.ids.shape
-        x = model.wte(new.ids)
-        if model.wpe is not None:
-            x = x + torch.embedding(model.wpe.weight, new.positions)
-        if model.wbe is not None:
-            x = x + model.wbe(self._bigrams(new))
-        x = x0 = torch.rms_norm(x, x.shape[-1:]) if config.embedding_norm else x
-        rotation = None if self.rotations is None else self.rotations[new.positions][:, :, None, None]
-        into = (self.starts.narrow(1, new.first, R) + new.places[:, None]).flatten()
-        cached = self.cache.narrow(2, new.first, R).narrow(4, 0, new.keys).flatten(0, 1).unbind()
-        masks = {window: self._mask(new, window) for window in self.windows}
-        heads = (R, T, 3, config.n_head, config.head_dim)
-        for block, keys, values in zip(self.blocks, cached[::2], cached[1::2], strict=True):
-            if block.residual:
-                x = torch.add(x * block.residual[0], x0, alpha=block.residual[1])
-            qkv = block.qkv(block.norm_1(x)).view(heads)
+        """The last norm's output (N, C). Call it in inference mode."""
+        config, R, A = self.config, new.rows, new.attending
+        C, H, D = config.n_embd, config.n_head, config.head_dim
+        N = new.ids.size(0)
+        T = N // R
+        x = self.wte(new.ids)
+        if self.wpe:
+            x = x + self.wpe(new.positions)
+        if self.wbe:
+            x = x + self.wbe(self._bigrams(new))
+        if config.embedding_norm:
+            x = torch.rms_norm(x, (C,))
+        starts = None if self.shares is None else (self.shares * x).unbind()
+        rotation = None if self.rotations is None else self.rotations.index_select(0, new.positions)[:, None, None]
+        rows = self.cache.narrow(2, new.first, A)
+        written = rows.unbind()  # each (2, A, H, P, D)
+        read = rows.narrow(4, 0, new.keys).flatten(0, 1).unbind()  # keys, values, keys ..; each (A, H, keys, D)
+        into = new.places.narrow(0, 0, A * T).view(A, 1, T, 1).expand(2, A, H, T, D)
+        padded = torch.zeros(N, C, device=self.device) if A < R else None
+        masks = {window: self._seen(window, new) for window in self.lines}
+        for layer, block in enumerate(self.blocks):
+            if block.residual is not None and starts:
+                x = torch.addcmul(starts[layer], x, block.residual)
+            qkv = block.qkv(block.norm_1(x))  # (N, 3 C)
             if config.qk_norm or rotation is not None:
-                qk = qkv.narrow(2, 0, 2)
+                qk = qkv.as_strided((N, 2, H, D), (3 * C, C, D, 1))
                 if config.qk_norm:
-                    qk.copy_(torch.rms_norm(qk, qk.shape[-1:]))
+                    qk.copy_(torch.rms_norm(qk, (D,)))
                 if rotation is not None:  # as `attention.rotate`, in place
                     torch.view_as_complex(qk.unflatten(-1, (-1, 2))).mul_(rotation)
-            if block.values is not None:
-                v, (own, table) = qkv.select(2, 2), block.value_mix
-                v.mul_(own).add_(block.values(new.ids).view(v.shape), alpha=table)
-            kinds = qkv.permute(2, 0, 3, 1, 4)  # (3, R, H, T, D)
-            block.cached.index_copy_(0, into, kinds.narrow(0, 1, 2).reshape(-1, config.head_dim))
+            if block.values:
+                own, table = block.value_mix
+                qkv.narrow(1, 2 * C, C).mul_(own).add_(block.values(new.ids), alpha=table)
+            kv = qkv.as_strided((2, A, H, T, D), (C, T * 3 * C, D, 3 * C, 1), C)
+            written[layer].scatter_(3, into, kv)
+            q = qkv.as_strided((A, H, T, D), (T * 3 * C, D, 3 * C, 1))
             y = F.scaled_dot_product_attention(
-                kinds.select(0, 0), keys, values, attn_mask=masks[block.window], scale=block.scale
+                q, read[2 * layer], read[2 * layer + 1], attn_mask=masks[block.window], scale=block.scale
             )
-            x = x + block.project(y.transpose(1, 2).reshape(R, T, config.n_embd))
-            x = x + block.narrow(self._activate(block.widen(block.norm_2(x))))
+            y = (y if T == 1 else y.transpose(1, 2)).reshape(A * T, C)
+            if padded is not None:
+                padded.narrow(0, 0, A).copy_(y)
+            x = block.project(x, y if padded is None else padded)
+            x = block.narrow(x, block.widen(block.norm_2(x)))
         return self.norm(x)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """(.., V) in float32, -inf for ids that cannot be said."""
-        logits = self.head(hidden).float()
+        """(N, V) in float32, -inf for ids that cannot be said."""
+        logits = self.head(hidden)
         if self.config.logit_softcap:
-            logits = torch.tanh(logits / self.config.logit_softcap) * self.config.logit_softcap
+            logits = logits.div_(self.config.logit_softcap).tanh_().mul_(self.config.logit_softcap)
         return logits.index_fill_(-1, self.unsayable, -math.inf) if len(self.unsayable) else logits
 
     def clear(self, slot: int) -> None:
@@ -132,43 +150,38 @@ class CachedModel:
         self.cache[:, :, slot] = 0
 
     def _bigrams(self, new: Pass) -> Tensor:
-        if new.before is None:
-            return self.model.bigrams(new.ids)
-        return self.model.bigrams(torch.cat((new.before, new.ids), dim=1))[:, 1:]
+        pairs = torch.stack((new.before, new.ids), dim=1)
+        return self.model.bigrams(pairs, new.positions[:, None])[:, 1]
 
-    def _mask(self, new: Pass, window: int) -> Tensor | None:
-        """(R, 1, T, keys): 0 where a query sees a key; None where all see all."""
-        numbers, positions = self.numbers[: new.keys], new.positions[:, None, :, None]
-        if new.ids.numel() == 1 and not window:
+    def _lines(self, window: int) -> Tensor:
+        """Masks: row `P - 1 - p` has 0 where a query at position p sees a key, else -inf. Rows share 2 P numbers."""
+        P = self.places
+        line = torch.full((2 * P,), -math.inf, device=self.device)
+        line[P - window if 0 < window < P else 0 : P] = 0
+        return line.as_strided((P, P), (1, 1))
+
+    def _seen(self, window: int, new: Pass) -> Tensor | None:
+        """(A, 1, T, keys); None where all see all."""
+        if not (new.masked or window):
             return None
-        seen = numbers <= positions
-        if window:
-            seen &= numbers > positions - window
-        return torch.where(seen, self.seen, self.hidden)
-
-    def _activate(self, x: Tensor) -> Tensor:
-        if self.config.activation == "relu2":
-            return F.relu(x).square()
-        return F.gelu(x, approximate="tanh" if self.config.activation == "gelu_tanh" else "none")
+        rows = self.lines[window].narrow(1, 0, new.keys).index_select(0, self.places - 1 - new.positions)
+        return rows.view(new.rows, 1, -1, new.keys).narrow(0, 0, new.attending)
 
 
-def _packed(block: Block, cache: Tensor, values: nn.Module | None, dtype: torch.dtype) -> _Block:
-    attention: Attention = block.attn
-    mlp: MLP = block.mlp
-    mix = block.residual_mix
+def _packed(block: Block, values: Layer | None, dtype: torch.dtype) -> _Block:
+    attention, mlp, mix = block.attn, block.mlp, block.residual_mix
     return _Block(
         norm_1=_norm(block.ln_1),
-        qkv=layer_of(attention.c_attn, dtype),
-        project=layer_of(attention.c_proj, dtype),
+        qkv=product(attention.c_attn, dtype),
+        project=added_product(attention.c_proj, dtype),
         norm_2=_norm(block.ln_2),
-        widen=layer_of(mlp.c_fc, dtype),
-        narrow=layer_of(mlp.c_proj, dtype),
+        widen=product_then(mlp.config.activation, mlp.c_fc, dtype),
+        narrow=added_product(mlp.c_proj, dtype),
         window=attention.window,
         scale=attention.scale,
-        residual=None if mix is None else _pair(mix),
-        value_mix=_pair(attention.value_mix) if values is not None else (1.0, 0.0),
+        residual=None if mix is None else mix.detach()[0],
         values=values,
-        cached=cache.flatten(0, 3),
+        value_mix=_pair(attention.value_mix) if values else (1.0, 0.0),
     )
 
 
@@ -177,7 +190,7 @@ def _norm(module: Norm) -> Layer:
     if weight is None:
         return lambda x: torch.rms_norm(x, x.shape[-1:])
     shape = weight.shape
-    return lambda x: torch.layer_norm(x, shape, weight, bias, 1e-5)
+    return lambda x: torch.native_layer_norm(x, shape, weight, bias, 1e-5)[0]
 
 
 def _pair(mix: Tensor) -> tuple[float, float]:

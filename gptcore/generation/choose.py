@@ -3,9 +3,11 @@
 Rows that are filtered alike go through torch together: row by row it computes the same bits for one row and for many.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence as Rows
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,35 +29,44 @@ def choose(logits: Tensor, sequences: Rows[Sequence]) -> list[int]:
     for (greedy, top_k, nucleus), rows in groups.items():
         each = logits if len(rows) == len(sequences) else logits[rows]
         drawn = _likeliest(each) if greedy else _drawn(each, [sequences[row] for row in rows], top_k, nucleus)
-        for row, choice in zip(rows, drawn.tolist(), strict=True):
+        for row, choice in zip(rows, drawn, strict=True):
             chosen[row] = choice
     return chosen
 
 
-def _likeliest(logits: Tensor) -> Tensor:
-    highest, choice = logits.max(-1)
-    return choice.where(highest.isfinite(), BROKEN)
+def _likeliest(logits: Tensor) -> list[int]:
+    values = logits.numpy()  # which finds the highest of few in half of torch's time
+    choice = values.argmax(1)
+    return _unbroken(choice.tolist(), values[np.arange(len(values)), choice].tolist())
 
 
-def _drawn(logits: Tensor, sequences: list[Sequence], top_k: int, nucleus: bool) -> Tensor:
-    fields = [(each.request.sampling, each.random.random()) for each in sequences]
-    columns = [(of.temperature, of.top_p, of.min_p, 1 - uniform) for of, uniform in fields]
-    temperature, top_p, min_p, share = torch.tensor(columns, dtype=torch.float64).T[:, :, None]
-    z, order = logits / temperature.float(), None
+def _drawn(logits: Tensor, sequences: list[Sequence], top_k: int, nucleus: bool) -> list[int]:
+    wanted = [each.request.sampling for each in sequences]
+    z, order = logits / _column([of.temperature for of in wanted], torch.float32), None
     if top_k or nucleus:
         z, order = z.topk(min(top_k or z.size(1), z.size(1)))
     p = z.softmax(-1)
     if nucleus:
         before = p.cumsum(-1, dtype=torch.float64) - p
-        p = p.masked_fill(before >= top_p, 0)
-    if any(of.min_p for of, _ in fields):
-        p = p.masked_fill(p < min_p * p.amax(-1, keepdim=True), 0)
+        p = p.masked_fill(before >= _column([of.top_p for of in wanted]), 0)
+    if any(of.min_p for of in wanted):
+        p = p.masked_fill(p < _column([of.min_p for of in wanted]) * p.amax(-1, keepdim=True), 0)
     reached = p.cumsum(-1, dtype=torch.float64)
     total = reached[:, -1:]
     # the first id at which the sum reaches a share in (0, 1]: an id of probability 0 adds nothing and is never it
+    share = _column([1 - each.random.random() for each in sequences])
     at = torch.searchsorted(reached, total * share).clamp_(max=p.size(1) - 1)
     choice = at if order is None else order.gather(1, at)
-    return choice.where(total.isfinite(), BROKEN)[:, 0]
+    return _unbroken(choice[:, 0].tolist(), total[:, 0].tolist())
+
+
+def _unbroken(choice: list[int], values: list[float]) -> list[int]:
+    """BROKEN for a row whose value is not finite."""
+    return [token if math.isfinite(each) else BROKEN for token, each in zip(choice, values, strict=True)]
+
+
+def _column(values: list[float], dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.tensor(values, dtype=dtype).unsqueeze(1)
 
 
 def _adjust(logits: Tensor, sequence: Sequence) -> None:

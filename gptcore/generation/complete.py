@@ -21,7 +21,7 @@ MOST_SLOTS = 16
 
 @dataclass(frozen=True)
 class Wish:
-    """What follows a prompt: at most `max_new` tokens, up to one of `stop` or the end of the text, `n` times.
+    """What follows a prompt, `n` times: at most `max_new` tokens, up to one of `stop` or `stop_ids` or a text's end.
 
     With `logprobs`, log-probabilities of so many ids at each place; with `echo`, of the prompt too.
     """
@@ -33,6 +33,7 @@ class Wish:
     logprobs: int | None = None
     echo: bool = False
     slides: bool = False
+    stop_ids: Sequence[int] = ()
 
 
 @dataclass
@@ -89,7 +90,7 @@ def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
 
 
 def requested(tokenizer: Tokenizer, ids: Sequence[int], wish: Wish, choice: int = 0) -> Request:
-    stop_ids = frozenset([tokenizer.stop_id])
+    stop_ids = frozenset([tokenizer.stop_id, *wish.stop_ids])
     return Request(tuple(ids), wish.max_new, wish.sampling, stop_ids, choice, wish.logprobs, wish.echo, wish.slides)
 
 

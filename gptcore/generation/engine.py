@@ -1,21 +1,22 @@
 """Many requests at once: each has a slot from its first id to its last, and joins and leaves between two steps.
 
 The same request gives the same bytes alone or among others, in any slot and any order of arrival, on one machine with
-one number of slots and one thread (`torch.set_num_threads(1)`): prompts go through the model alone, a step always
-computes all slots, the empty ones too, and each request has a random generator of its own. So no shape of an operation
-on a row depends on its neighbours, except how far attention reads, and what it reads too much is masked and adds exact
-zeros at the end.
+one thread (`threads.one_thread`): prompts go through the model alone, and each request has a random generator of its
+own. A step computes the rows of all slots up to the last that is taken, if this processor gives a row the same bits
+among that many as among all, which each engine tries; else all slots, the empty ones too. How far attention reads
+depends on the neighbours, but what it reads too much is masked and adds exact zeros at the end.
 """
 
 from collections import deque
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gptcore.generation.cached_model import PLACES, CachedModel, Pass
 from gptcore.generation.choose import BROKEN, choose
 from gptcore.generation.sequence import Finish, Logprob, Request, Sequence
+from gptcore.generation.threads import one_thread
 from gptcore.model.gpt import GPT
 
 CHUNK = 128  # ids of a prompt that go through the model at once
@@ -37,6 +38,8 @@ class Engine:
         self.waiting: deque[Sequence] = deque()
         self.slots: list[Sequence | None] = [None] * slots
         self.prefilling: deque[Sequence] = deque()
+        with one_thread():
+            self._try_shapes()
 
     def submit(self, request: Request) -> Sequence:
         """Raises UserError for ids that the model does not have, and for a prompt longer than its context."""
@@ -80,15 +83,9 @@ class Engine:
         assert slot is not None
         chunk, sequence.todo = sequence.todo[:CHUNK], sequence.todo[CHUNK:]
         last = first + len(chunk)
-        positions = torch.arange(first, last)
-        new = Pass(
-            ids=self._tensor([chunk]),
-            before=self._tensor([[sequence.before]]) if first else None,
-            positions=positions[None].to(self.model.device),
-            places=positions[None].to(self.model.device),
-            first=slot,
-            keys=last,
-        )
+        places = list(range(first, last))
+        before = [sequence.before, *chunk[:-1]]
+        new = self._pass([chunk, before, places, places], slot, 1, 1, last, masked=len(chunk) > 1)
         hidden = self.model.forward(new)
         sequence.cached, sequence.before = last, chunk[-1]
         if sequence.request.echo and sequence.request.logprobs is not None and not sequence.ids:
@@ -96,7 +93,7 @@ class Engine:
         if not sequence.todo:
             self.prefilling.popleft()
             if sequence.request.max_new:
-                self._advance([sequence], self.model.logits(hidden[:, -1]))
+                self._advance([sequence], self.model.logits(hidden[-1:]))
             else:
                 self._end(sequence, "length")
         return len(chunk)
@@ -104,26 +101,51 @@ class Engine:
     def _decode(self, sequences: list[Sequence]) -> None:
         if not sequences:
             return
-        rows = [(0, 0, 0, self.model.places - 1)] * len(self.slots)  # an empty slot writes where no row looks
+        last, longest = 0, 0
         for each in sequences:
             assert each.slot is not None
-            rows[each.slot] = (each.ids[-1], each.before, each.cached, each.cached)
-        longest = 1 + max(each.cached for each in sequences)
-        ids, before, positions, places = self._tensor(rows).T.unsqueeze(-1).unbind()
-        new = Pass(
-            ids=ids,
-            before=before,
-            positions=positions,
-            places=places,
-            first=0,
-            keys=longest if len(rows) == 1 else -(-longest // PLACES) * PLACES,
-        )
-        logits = self.model.logits(self.model.forward(new)[:, 0])
+            last, longest = max(last, each.slot), max(longest, each.cached + 1)
+        rows = next(size for size in self.sizes if size > last)
+        ids, before, positions = [0] * rows, [0] * rows, [0] * rows
+        places = [self.model.places - 1] * rows  # an empty slot writes where no row looks
+        for each in sequences:
+            slot = each.slot or 0
+            ids[slot], before[slot], positions[slot], places[slot] = each.ids[-1], each.before, each.cached, each.cached
+        is_alone = len(self.slots) == 1
+        keys = longest if is_alone else -(-longest // PLACES) * PLACES
+        attending = last + 1 if self.attends_apart else rows
+        new = self._pass([ids, before, positions, places], 0, rows, attending, keys, masked=not is_alone)
+        logits = self.model.logits(self.model.forward(new))
         for each in sequences:
             each.before, each.cached = each.ids[-1], each.cached + 1
-        if len(sequences) < len(rows):
+        if len(sequences) < rows:
             logits = logits[[each.slot for each in sequences]]
         self._advance(sequences, logits)
+
+    def _pass(self, columns: list[list[int]], first: int, rows: int, attending: int, keys: int, masked: bool) -> Pass:
+        """`columns` are ids, those before them, positions and places."""
+        values = torch.from_numpy(np.array(columns))  # in half of the time that a tensor of lists takes
+        ids, before, positions, places = values.to(self.model.device).unbind()
+        return Pass(ids, before, positions, places, first, rows, attending, keys, masked)
+
+    @torch.inference_mode()
+    def _try_shapes(self) -> None:
+        """Find `sizes`, the numbers of rows of a step: all slots, and those among which a row has the same bits.
+
+        And whether it has them where fewer rows attend than there are.
+        """
+        slots = len(self.slots)
+        whole = self._trial(slots, slots)
+        fewer = [1 << power for power in range((slots - 1).bit_length())]
+        self.sizes = [rows for rows in fewer if torch.equal(self._trial(rows, rows), whole[:rows])] + [slots]
+        self.attends_apart = torch.equal(self._trial(slots, 1)[:1], whole[:1])
+        self.model.cache[..., 0, :] = 0
+
+    def _trial(self, rows: int, attending: int) -> Tensor:
+        """The logits of some ids at the beginning of a text."""
+        ids = [each % self.vocab_size for each in range(rows)]
+        new = self._pass([ids, ids, [0] * rows, [0] * rows], 0, rows, attending, PLACES, masked=True)
+        return self.model.logits(self.model.forward(new))
 
     def _advance(self, sequences: list[Sequence], logits: Tensor) -> None:
         """Draw an id for each of the sequences, whose logits these are."""
@@ -146,8 +168,8 @@ class Engine:
 
     def _echo(self, sequence: Sequence, first: int, hidden: Tensor) -> None:
         """The log-probabilities of the prompt's ids after each id of a chunk that begins at `first`."""
-        following = sequence.request.prompt[-self.block_size :][first + 1 : first + 1 + hidden.size(1)]
-        distributions = self.model.logits(hidden[0, : len(following)]).log_softmax(-1).cpu()
+        following = sequence.request.prompt[-self.block_size :][first + 1 : first + 1 + len(hidden)]
+        distributions = self.model.logits(hidden[: len(following)]).log_softmax(-1).cpu()
         top = sequence.request.logprobs or 0
         sequence.prompt_logprobs += [
             _logprob(each, token, top) for each, token in zip(distributions, following, strict=True)
@@ -170,9 +192,6 @@ class Engine:
     def _end(self, sequence: Sequence, finish: Finish) -> None:
         sequence.finish = finish
         self.cancel(sequence)
-
-    def _tensor(self, values: list[Any]) -> Tensor:
-        return torch.tensor(values, device=self.model.device)
 
 
 def _logprob(distribution: Tensor, token: int, top: int) -> Logprob:

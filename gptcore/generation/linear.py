@@ -1,6 +1,10 @@
-"""Linear layers for few rows, their weights packed once."""
+"""Linear layers for few rows (N, in), their weights packed once, with what follows them in one call where it can be.
+
+At small sizes a step's time is that of its calls. The functions may keep a copy of the weights, as they are now.
+"""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,32 +13,77 @@ from torch.nn import functional as F
 from gptcore.model.int8 import Int8Linear
 
 Layer = Callable[[Tensor], Tensor]
+Linear = nn.Linear | Int8Linear
 
 # Elements of a weight from which packing pays: below, oneDNN takes longer to find its kernel than to multiply. At 124M
 # and 4 to 16 rows, a packed weight takes half the time, and a row's bits do not depend on the number of rows.
 PACKED_FROM = 1 << 18
 PACKED_FOR_ROWS = 8
+ACTIVATIONS: dict[str, Layer] = {
+    "relu2": lambda x: torch.relu(x).square_(),
+    "gelu": lambda x: F.gelu(x),
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+}
+FUSED = {"gelu": "none", "gelu_tanh": "tanh"}  # oneDNN's names of the kinds of GELU
+ONEDNN: Any = torch.ops.mkldnn._linear_pointwise.default
+ONEDNN_WITH: Any = torch.ops.mkldnn._linear_pointwise.binary
 
 
-def linear(weight: Tensor, bias: Tensor | None, dtype: torch.dtype = torch.float32) -> Layer:
-    """x @ weight.T + bias as a function of x (.., in), multiplied in `dtype`, float32 out.
-
-    It may keep a copy of `weight`, as it is now.
-    """
+def product(module: Linear, dtype: torch.dtype = torch.float32) -> Layer:
+    """The module, multiplied in `dtype`, float32 out; one in 8 bits is as it is."""
+    if isinstance(module, Int8Linear):
+        return module
+    weight, bias = module.weight.detach(), module.bias
     if dtype != torch.float32:
-        low = _linear(weight.to(dtype), None if bias is None else bias.to(dtype))
+        low = _product(weight.to(dtype), None if bias is None else bias.to(dtype))
         return lambda x: low(x.to(dtype)).float()
-    return _linear(weight, bias)
+    return _product(weight, bias)
 
 
-def layer_of(module: nn.Linear | Int8Linear, dtype: torch.dtype = torch.float32) -> Layer:
-    """The module's function; of one in 8 bits, its own."""
-    return module if isinstance(module, Int8Linear) else linear(module.weight, module.bias, dtype)
+def product_then(activation: str, module: Linear, dtype: torch.dtype = torch.float32) -> Layer:
+    if activation in FUSED and _is_packed(module, dtype):
+        packed, bias, kind = _packed(module.weight), module.bias, FUSED[activation]
+        return lambda x: ONEDNN(x, packed, bias, "gelu", [], kind)
+    multiply, activate = product(module, dtype), ACTIVATIONS[activation]
+    return lambda x: activate(multiply(x))
 
 
-def _linear(weight: Tensor, bias: Tensor | None) -> Layer:
-    if weight.device.type == "cpu" and weight.numel() >= PACKED_FROM and torch.backends.mkldnn.is_available():
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight, PACKED_FOR_ROWS)
-        multiply = torch.ops.mkldnn._linear_pointwise.default
-        return lambda x: multiply(x, packed, bias, "none", [], "")
-    return lambda x: F.linear(x, weight, bias)
+def added_product(module: Linear, dtype: torch.dtype = torch.float32) -> Callable[[Tensor, Tensor], Tensor]:
+    """The sum of the residual, its first argument, and the product."""
+    if _is_packed(module, dtype):
+        packed, bias = _packed(module.weight), module.bias
+        return lambda residual, x: ONEDNN_WITH(x, residual, packed, bias, "add")
+    if isinstance(module, nn.Linear) and dtype == torch.float32 and getattr(module, "bias", None) is None:
+        turned = module.weight.detach().t()
+        return lambda residual, x: torch.addmm(residual, x, turned)
+    multiply = product(module, dtype)
+    return lambda residual, x: residual + multiply(x)
+
+
+def table_of(module: nn.Module) -> Layer:
+    if not isinstance(module, nn.Embedding):  # one in 8 bits
+        return module
+    weight = module.weight.detach()
+    return lambda ids: torch.embedding(weight, ids)
+
+
+def _product(weight: Tensor, bias: Tensor | None) -> Layer:
+    if _packs(weight):
+        packed = _packed(weight)
+        return lambda x: ONEDNN(x, packed, bias, "none", [], "")
+    turned = weight.t()
+    return (lambda x: torch.mm(x, turned)) if bias is None else lambda x: torch.addmm(bias, x, turned)
+
+
+def _is_packed(module: Linear, dtype: torch.dtype) -> bool:
+    return isinstance(module, nn.Linear) and dtype == torch.float32 and _packs(module.weight)
+
+
+def _packs(weight: Tensor) -> bool:
+    is_large = weight.device.type == "cpu" and weight.numel() >= PACKED_FROM
+    return is_large and torch.backends.mkldnn.is_available()
+
+
+def _packed(weight: Tensor) -> Tensor:
+    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, PACKED_FOR_ROWS)
+    return packed

@@ -9,6 +9,7 @@ from gptcore.errors import UserError
 from gptcore.generation.sampling import Sampling
 
 Finish = Literal["stop", "length", "error"]
+NONE = -1  # the id that ends a text, where the vocabulary has none
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Request:
         """Raises UserError."""
         if not self.prompt:
             raise UserError("the prompt holds no token; begin with the one that begins a text")
-        if wrong := [each for each in (*self.prompt, *self.sampling.logit_bias) if not 0 <= each < vocab_size]:
+        asked = (*self.prompt, *self.sampling.logit_bias, *(self.stop_ids - {NONE}))
+        if wrong := [each for each in asked if not 0 <= each < vocab_size]:
             raise UserError(f"{wrong[0]} is no id of the model; its ids are 0 to {vocab_size - 1:,}")
         if len(self.prompt) > block_size and not self.slides:
             raise UserError(f"the prompt has {len(self.prompt):,} tokens, the model's context {block_size:,}")

@@ -44,9 +44,10 @@ class TextGenerator(PythonModel):
     def _continue(self, prompts: list[str], n_tokens: int, **fields: Any) -> list[str]:
         from gptcore.generation.complete import Wish, complete
         from gptcore.generation.sampling import Sampling
+        from gptcore.generation.threads import one_thread
 
         wish = Wish(n_tokens, Sampling.of(**fields), slides=True)
-        with self.alone:
+        with self.alone, one_thread():
             done = complete(self.engine, self.tokenizer, prompts, wish)
         if any(each.finish == "error" for each in done):
             raise UserError("the model computes NaN or infinity; load another version")

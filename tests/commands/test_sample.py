@@ -124,6 +124,7 @@ def test_greedy_stop_strings_and_the_end_of_the_context(sample: Run) -> None:
         (("x", "--model", "ours", "--logprobs", "1"), "--logprobs needs --json"),
         (("x", "--model", "ours", "--logit-bias", "a=1"), "--logit-bias a=1: write an id"),
         (("x", "--model", "ours", "--logit-bias", "999=1"), "999 is no id of the model; its ids are 0 to 256"),
+        (("x", "--model", "ours", "--stop-id", "999"), "999 is no id of the model; its ids are 0 to 256"),
         (("x" * 40, "--model", "ours"), "the prompt has 40 tokens, the model's context 32"),
         (("x\udcff", "--model", "ours"), "prompt 1 is no text"),
     ],

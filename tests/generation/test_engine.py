@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptcore.errors import UserError
+from gptcore.generation.cached_model import Pass
 from gptcore.generation.engine import PREFILL, Engine
 from gptcore.generation.sampling import Sampling
 from gptcore.generation.sequence import Request, Sequence
+from gptcore.generation.threads import suited_to
 from gptcore.model.gpt import GPT
 from tests.support.engine import GPT2, MODERN, model_config
 from tests.support.weights import random_model
@@ -85,7 +87,7 @@ def test_a_request_gives_the_same_bytes_alone_and_among_others(values: dict[str,
         Request(prompt(1 + 5 * number, number), 20 + number % 7, Sampling(seed=number, top_k=number % 3), logprobs=1)
         for number in range(8)
     ]
-    engine = Engine(model, 4, dtype=dtype)
+    engine = Engine(model, 8, dtype=dtype)
     alone = [run(engine, each)[0] for each in requests]
     together = run(engine, *requests)
     backwards = run(engine, *reversed(requests))[::-1]
@@ -93,6 +95,28 @@ def test_a_request_gives_the_same_bytes_alone_and_among_others(values: dict[str,
         assert one.ids == other.ids == third.ids
         assert one.logprobs == other.logprobs == third.logprobs  # every bit
     assert len({tuple(each.ids) for each in alone}) == len(alone)
+
+
+def test_fewer_rows_are_computed_only_where_a_row_has_the_same_bits_among_them() -> None:
+    engine = Engine(model_of(MODERN), 6)
+    computed, forward, head = list[int](), engine.model.forward, engine.model.head
+
+    def watched(new: Pass) -> torch.Tensor:
+        computed.append(new.rows)
+        return forward(new)
+
+    engine.model.forward = watched  # type: ignore[method-assign]
+    for sizes in ([2, 6], [6]):
+        engine.sizes = sizes
+        computed.clear()
+        run(engine, Request(prompt(3), 4, GREEDY))
+        assert computed == [1, *sizes[:1] * 3]
+    engine.model.head = lambda x: head(x) + 1e-6 * (len(x) == 4)
+    engine._try_shapes()
+    assert 4 not in engine.sizes and engine.sizes[-1] == 6
+    engine.model.head = lambda x: head(x) * (1 + 1e-6 * len(x))
+    engine._try_shapes()
+    assert engine.sizes == [6]
 
 
 def test_bfloat16_is_near() -> None:
@@ -187,3 +211,12 @@ def test_a_model_that_has_sampled_can_be_trained() -> None:
     rows = torch.randint(0, 50, (2, 17))
     model(rows[:, :-1], rows[:, 1:]).backward()
     assert all(each.grad is not None for each in model.parameters())
+
+
+def test_a_small_model_takes_one_thread_and_the_others_are_there_again_afterwards() -> None:
+    torch.set_num_threads(3)
+    with suited_to(model_of({**GPT2, "n_embd": 256})):
+        assert torch.get_num_threads() == 3
+    with suited_to(model_of(GPT2)):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 3

@@ -104,6 +104,11 @@ def test_log_probabilities_are_the_models_and_of_the_text_alone() -> None:
             (ended,) = (await client.post("/v1/completions", json=last)).json()["choices"]
             assert (ended["text"], ended["finish_reason"]) == ("To be", "stop")
             assert ended["logprobs"]["tokens"][-1] == "<|endoftext|>"  # lm-eval leaves the last one out
+            stop_id = full.sequence.ids[6]
+            by_id = {"prompt": ids, "max_tokens": 12, "temperature": 0, "stop_token_ids": [stop_id]}
+            told = (await client.post("/v1/completions", json=by_id)).json()
+            assert told["choices"][0]["finish_reason"] == "stop"
+            assert told["usage"]["completion_tokens"] == full.sequence.ids.index(stop_id)
 
     asyncio.run(asked())
 
@@ -124,6 +129,8 @@ WRONG: list[tuple[str, Any, int, str, str]] = [
     ("/v1/completions", {"prompt": "a", "\ud800": 1}, 400, "invalid_value", "unicode string"),
     ("/v1/completions", {"prompt": "a", "stop": ""}, 400, "invalid_value", "stop"),
     ("/v1/completions", {"prompt": "a", "logit_bias": {"300": 1}}, 400, "invalid_value", "300 is no id"),
+    ("/v1/completions", {"prompt": "a", "stop_token_ids": [300]}, 400, "invalid_value", "300 is no id"),
+    ("/v1/completions", {"prompt": "a", "stop_token_ids": [-1]}, 400, "invalid_value", "stop_token_ids.0: "),
     ("/v1/completions", {"prompt": "a", "stream_options": {}}, 400, "invalid_value", "only with stream"),
     ("/v1/completions", {"prompt": "a" * (CONTEXT + 1)}, 400, "context_length_exceeded", "97 tokens"),
     ("/v1/completions", {"prompt": "a", "n": 9}, 400, "invalid_value", "this server takes 8"),
@@ -240,6 +247,7 @@ def test_keys_and_rates(monkeypatch: pytest.MonkeyPatch) -> None:
             answers = [await client.get("/v1/models", headers={"Authorization": f"Bearer {key}"}) for _ in range(3)]
             assert [each.status_code for each in answers] == [200, 200, 429]
             assert int(answers[2].headers["retry-after"]) in range(1, 31)
+            assert (await client.post("/follow")).status_code == 401
             assert (await client.get("/ready")).status_code == 200
 
     asyncio.run(asked())

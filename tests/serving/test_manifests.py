@@ -1,16 +1,27 @@
 """The server in compose and Kubernetes, what Prometheus asks it, and what the dashboard shows."""
 
+import asyncio
 import json
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import httpx
 import kubernetes_validate
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from ruamel.yaml import YAML
 
 from lab.server import OPEN
 from serving.metrics import Metrics
+from serving.options import Options
+from serving.service import Service
+from tests.support.cluster import free_port
 from tests.support.scratch import CHECKOUT
+from tests.support.serving import listening, served
 
 FOLDER = CHECKOUT / "deployments"
 KUBERNETES = "1.33"
@@ -60,12 +71,19 @@ def test_prometheus_finds_the_server_of_the_stack() -> None:
 
 
 def test_the_dashboard_shows_metrics_that_there_are() -> None:
-    dashboard = json.loads((FOLDER / "grafana.json").read_text())
-    asked = {name for panel in dashboard["panels"] for each in panel["targets"]
-             for name in re.findall(r"gptcore_\w+", each["expr"])}  # fmt: skip
+    asked = {name for each in expressions() for name in re.findall(r"gptcore_\w+", each)}
     assert asked
     assert asked <= metrics()
-    assert len({each["id"] for each in dashboard["panels"]}) == len(dashboard["panels"])
+    panels = dashboard()["panels"]
+    assert len({each["id"] for each in panels}) == len(panels)
+
+
+def dashboard() -> Any:
+    return json.loads((FOLDER / "grafana.json").read_text())
+
+
+def expressions() -> list[str]:
+    return [each["expr"] for panel in dashboard()["panels"] for each in panel["targets"]]
 
 
 def metrics() -> set[str]:
@@ -76,3 +94,53 @@ def metrics() -> set[str]:
     found.version.labels("1", "a")
     families = text_string_to_metric_families(found.text().decode())
     return {sample.name for family in families for sample in family.samples}
+
+
+@pytest.mark.load
+@pytest.mark.skipif(not shutil.which("prometheus"), reason="needs Prometheus, `apt-get install prometheus`")
+def test_a_real_prometheus_scrapes_the_server_and_every_panel_has_data(tmp_path: Path) -> None:
+    subprocess.run(["promtool", "check", "config", FOLDER / "prometheus.yaml"], check=True)
+    port, (config,) = free_port(), load("prometheus.yaml")
+
+    async def asked() -> None:
+        async with (
+            listening(Service(Options(slots=4, queue=4), served(1))) as (_, address),
+            httpx.AsyncClient(timeout=60) as client,
+        ):
+            await client.post(f"{address}/v1/completions", json={"prompt": "a", "max_tokens": 5})
+            lint = ["promtool", "check", "metrics"]
+            subprocess.run(lint, input=(await client.get(f"{address}/metrics")).content, check=True)
+            config["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s"}
+            config["scrape_configs"][0]["static_configs"][0]["targets"] = [address.removeprefix("http://")]
+            YAML().dump(config, tmp_path / "prometheus.yaml")
+            options = (f"--config.file={tmp_path}/prometheus.yaml", f"--storage.tsdb.path={tmp_path}/data")
+            process = await asyncio.create_subprocess_exec(
+                "prometheus", *options, f"--web.listen-address=127.0.0.1:{port}"
+            )
+            try:
+                left = expressions()
+                async with asyncio.timeout(60):
+                    while left:
+                        await asyncio.sleep(0.5)
+                        left = [each for each in left if not await has_data(client, each)]
+            finally:
+                process.terminate()
+                await process.wait()
+
+    async def has_data(client: httpx.AsyncClient, expression: str) -> bool:
+        query = {"query": expression.replace("$__rate_interval", "1m")}
+        try:
+            answer = await client.get(f"http://127.0.0.1:{port}/api/v1/query", params=query)
+        except httpx.ConnectError:  # it is not up yet
+            return False
+        if answer.status_code == 503:
+            return False
+        assert answer.json()["status"] == "success", (expression, answer.text)
+        return bool(answer.json()["data"]["result"])
+
+    asyncio.run(asked())
+
+
+@pytest.mark.load
+def test_a_minute_of_good_and_bad_clients_leaves_nothing_behind() -> None:
+    subprocess.run([sys.executable, "soak.py", "--minutes", "1"], cwd=CHECKOUT / "benchmarks", check=True)

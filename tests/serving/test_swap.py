@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,14 +87,17 @@ async def stream(client: httpx.AsyncClient, prompt: str, begun: asyncio.Event) -
 
 
 def test_a_champion_changes_under_open_streams(registry: mlflow.MlflowClient) -> None:
-    """Each response is of one version alone, and what that version gives offline; a bad candidate is refused."""
+    """Each response is of one version alone, and what that version gives offline; a bad candidate is refused.
+
+    The first change is found by polling, the others by a hint.
+    """
     models = {number: open_served(f"gpt@{number}") for number in (1, 2)}
     prompts = [f"{place} to be" for place in range(STREAMS)]
     expected = {number: alone(model, prompts) for number, model in models.items()}
     assert expected[1] != expected[2]
     service = Service(Options(slots=STREAMS, queue=STREAMS, poll_seconds=0.1), open_served("gpt@champion"))
 
-    async def promote(number: int) -> None:
+    async def move(number: int) -> None:
         await asyncio.to_thread(registry.set_registered_model_alias, "gpt", "champion", str(number))
 
     async def asked() -> None:
@@ -107,13 +111,18 @@ def test_a_champion_changes_under_open_streams(registry: mlflow.MlflowClient) ->
                 found = await asyncio.gather(*(stream(client, each, asyncio.Event()) for each in prompts))
                 assert found == [(text, {models[number].fingerprint}) for text in expected[number]]
 
+            async def promote(number: int) -> None:
+                await move(number)
+                assert (await client.post("/follow", content=b"as it comes")).json() == {"follows": "champion"}
+
             begun = [asyncio.Event() for _ in prompts]
             old = [asyncio.create_task(stream(client, *each)) for each in zip(prompts, begun, strict=True)]
             await until(lambda: service.open == STREAMS)
             gate.open(3)  # all have begun after the second, none has ended
             await asyncio.gather(*(each.wait() for each in begun))
-            await promote(2)
+            await move(2)
             await until(lambda: service.served.number == 2)
+            service.options = replace(service.options, poll_seconds=600)
             gate.open()
             await all_of(2)
             assert await asyncio.gather(*old) == [(text, {models[1].fingerprint}) for text in expected[1]]
@@ -174,5 +183,23 @@ def test_a_client_that_vanishes_frees_its_slot_within_a_step_and_an_open_stream_
                 await other.get(f"{address}/ready")
             gate.open()
             assert (await last)[0] == alone(served(1), ["a"])[0]
+
+    asyncio.run(asked())
+
+
+def test_a_body_of_100_megabytes_is_refused_before_it_comes() -> None:
+    """Whether its length is told or not; and the server answers others."""
+
+    async def asked() -> None:
+        async with listening(Service(Options(slots=4, queue=4, body_bytes=100_000), served(1))) as (_, address):
+            chunk = b"20000\r\n" + bytes(0x20000)
+            for told, sent in ((b"Content-Length: 104857600", b""), (b"Transfer-Encoding: chunked", chunk)):
+                reader, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
+                writer.write(b"POST /v1/completions HTTP/1.1\r\nHost: server\r\n" + told + b"\r\n\r\n" + sent)
+                async with asyncio.timeout(20):
+                    assert (await reader.readline()).startswith(b"HTTP/1.1 413 ")
+                writer.close()
+            async with httpx.AsyncClient(base_url=address) as client:
+                assert (await client.get("/ready")).status_code == 200
 
     asyncio.run(asked())

@@ -35,8 +35,9 @@ def _opened(folder: Path, model: GPT) -> Iterator[Consumer]:
     def step(ids: Tensor, previous: Tensor, cache: Any) -> tuple[Tensor, Any]:
         cached, first = cache or (CachedModel(rounded, len(ids)), 0)
         last = first + ids.size(1)
-        positions = torch.arange(first, last).expand(len(ids), -1)
-        new = Pass(ids, previous if first else None, positions, positions, first=0, keys=last)
-        return cached.logits(cached.forward(new)), (cached, last)
+        places = torch.arange(first, last).repeat(len(ids))
+        before = torch.cat((previous, ids[:, :-1]), dim=1)
+        new = Pass(ids.flatten(), before.flatten(), places, places, 0, len(ids), len(ids), keys=last)
+        return cached.logits(cached.forward(new)).view(*ids.shape, -1), (cached, last)
 
     yield Consumer("gptcore", version("gptcore"), with_and_without_cache(step))

@@ -18,15 +18,13 @@ SECONDS = 600
 
 
 class LlamaCpp:
-    """`said` is an id whose token is whole UTF-8: of others, llama.cpp does not tell the probabilities."""
-
-    def __init__(self, path: Path, context: int) -> None:
-        """Raises UserError."""
+    def __init__(self, path: Path, context: int, streams: int = 1) -> None:
+        """As many `streams` at once, with a context each. Raises UserError."""
         import xllamacpp
 
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
-        params.n_ctx, params.n_parallel, params.port = context, 1, 0
+        params.n_ctx, params.n_parallel, params.port = context * streams, streams, 0
         params.cpuparams.n_threads = torch.get_num_threads()
         params.warmup, params.verbosity = False, -1
         # what it keeps of a prompt is rounded to half precision by default, which would count as the file's loss
