@@ -31,7 +31,7 @@ DEPLOYMENTS = (
     "rebuild-gpt/rebuild-local", "evaluate-checkpoints/checkpoints-local", "complete-prompts/complete-local",
 )  # fmt: skip
 POOLS = ("cpu", "gpu", "gpu-docker", "gpu-kubernetes", "control")
-NOTIFIED = ("notify of failure", "notify of promotion")  # automations that need a webhook
+NOTIFIED = ("notify of failure", "notify of promotion", "hasten the server")  # automations that need an address
 REPOSITORY, SECRET = "git.example.org/a/b.git", "swordfish%2F"
 
 
@@ -61,7 +61,8 @@ def again(cluster: Cluster) -> Iterator[Again]:
             client.update_work_pool("gpu", WorkPoolUpdate(description="by hand", base_job_template={}))
             refresh = client.read_deployment_by_name("refresh-data/refresh-local")
             client.update_deployment_schedule(refresh.id, refresh.schedules[0].id, active=True)
-            given = {"GPTCORE_WEBHOOK": receiver.address, "GPTCORE_REPOSITORY": f"https://me:{SECRET}@{REPOSITORY}"}
+            given = dict.fromkeys(("GPTCORE_WEBHOOK", "GPTCORE_SERVING"), receiver.address)
+            given |= {"GPTCORE_SERVING_KEY": "sk-1", "GPTCORE_REPOSITORY": f"https://me:{SECRET}@{REPOSITORY}"}
             cluster.environment |= given
             said = cluster.deploy().splitlines()
             for name in given:
@@ -151,7 +152,6 @@ def test_credentials_are_kept_for_their_repository_alone(monkeypatch: pytest.Mon
     assert settled(here) == (here, {})
 
 
-<<<<<<< HEAD
 def test_without_a_server_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["deploy"])
     address, port = f"http://127.0.0.1:{free_port()}/api", free_port()
@@ -168,54 +168,20 @@ def test_without_a_server_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.usefixtures("server")
-def test_webhook_hears_of_failures_and_promotions(cluster: Cluster, again: Again) -> None:
+def test_webhook_hears_of_failures_and_promotions_and_the_server_is_hastened(cluster: Cluster, again: Again) -> None:
     again.webhook.texts.clear()  # of what other tests have done
-=======
-def test_without_a_server_it_is_one_line(cluster: Cluster) -> None:
-    elsewhere = Cluster(cluster.home)
-    said = elsewhere.command(scratch.CHECKOUT, *elsewhere.deploy_command, code=2)
-    assert re.fullmatch(f"error: no Prefect server answers at {elsewhere.address}: .*; `make ui` starts one .*\n", said)
-    elsewhere.environment |= {"PREFECT_API_URL": "", "PREFECT_SERVER_API_PORT": str(free_port())}
-    said = elsewhere.command(scratch.CHECKOUT, *elsewhere.deploy_command, code=2)
-    assert said.startswith("error: no Prefect server is up on this machine")
-    assert len(said.splitlines()) == 1
-
-
-@pytest.fixture
-def told(cluster: Cluster) -> Iterator[Webhook]:
-    """A webhook that the automations notify, and where they take our server to be."""
-    with webhook() as receiver:
-        given = {"GPTCORE_SERVING_KEY": "sk-1"}
-        given |= dict.fromkeys(("GPTCORE_WEBHOOK", "GPTCORE_SERVING"), receiver.address)
-        cluster.environment |= given
-        cluster.deploy()
-        yield receiver
-    with cluster.client() as client:
-        for name in ("notify of failure", "notify of promotion", "hasten the server"):
-            client.delete_automation(client.read_automations_by_name(name)[0].id)
-    for name in given:
-        del cluster.environment[name]
-
-
-@pytest.mark.usefixtures("server")
-def test_webhook_hears_of_failures_and_promotions_and_the_server_is_hastened(cluster: Cluster, told: Webhook) -> None:
->>>>>>> e0e9de7531f26d9cf65c8fd1e7946176ca3e13a5
+    again.webhook.posted.clear()
     with cluster.client() as client:
         run = client.create_flow_run(flow(lambda: None, name="train-gpt"), name="swift-otter", state=Running())
         client.set_flow_run_state(run.id, Failed(message='13 steps bring "bad luck"'))
     model = {"prefect.resource.id": "gptcore.model.gpt", "prefect.resource.name": "gpt version 2"}
     emit_event("gptcore.model.promoted", model, payload={"because": "it won"})
-<<<<<<< HEAD
-    scratch.wait_until(lambda: len(again.webhook.texts) == 2)
+    scratch.wait_until(lambda: len(again.webhook.texts) == 2 and bool(again.webhook.posted))
     assert set(again.webhook.texts) == {
-=======
-    scratch.wait_until(lambda: len(told.texts) == 2 and bool(told.posted))
-    assert set(told.texts) == {
->>>>>>> e0e9de7531f26d9cf65c8fd1e7946176ca3e13a5
         'train-gpt swift-otter Failed: 13 steps bring "bad luck"',
         "gpt version 2 is the new champion: it won",
     }
-    assert told.posted == [("/follow", "Bearer sk-1")]
+    assert again.webhook.posted == [("/follow", "Bearer sk-1")]
 
 
 @pytest.fixture
