@@ -74,9 +74,9 @@ def train(params: dict, folder: Path) -> dict:
     signal.signal(signal.SIGINT, lambda *_: (print("train: stopped", flush=True), sys.exit(STOPPED_EXIT_CODE)))
     first = int(files.cat_file(checkpoint)) if files.exists(checkpoint) else 0
     for step in range(first + 1, params["train"]["steps"] + 1):
+        files.pipe_file(checkpoint, str(step).encode())
         with (CHECKOUT / "steps-train").open("a") as log:
             log.write(f"{step}\n")
-        files.pipe_file(checkpoint, str(step).encode())
         happen(step)
     if "GPTCORE_FINISHED_STATES" in os.environ:
         Path(os.environ["GPTCORE_FINISHED_STATES"]).write_text(place)
