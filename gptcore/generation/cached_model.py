@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gptcore.generation.linear import Layer, added_product, product, product_then, table_of
+from gptcore.generation.linear import PACKED_FOR_ROWS, Layer, added_product, product, product_then, table_of
 from gptcore.model.gpt import GPT, Block
 from gptcore.model.norm import Norm
 
@@ -76,13 +76,13 @@ class CachedModel:
         self.wte = table_of(model.wte)
         self.wpe = table_of(model.wpe) if model.wpe else None
         self.wbe = table_of(model.wbe) if model.wbe else None
-        tables = map(table_of, model.wve)
+        tables, rows = map(table_of, model.wve), 1 if slots == 1 else PACKED_FOR_ROWS
         self.blocks = [
-            _packed(block, next(tables) if config.has_value_embedding(layer) else None, dtype)
+            _packed(block, next(tables) if config.has_value_embedding(layer) else None, dtype, rows)
             for layer, block in enumerate(model.h)
             if isinstance(block, Block)
         ]
-        self.norm, self.head = _norm(model.ln_f), product(model.lm_head)
+        self.norm, self.head = _norm(model.ln_f), product(model.lm_head, rows=rows)
         self.lines = {block.window: self._lines(block.window) for block in self.blocks}
         self.rotations = torch.complex(model.cos, model.sin) if config.position == "rope" else None
         mixes: list[Tensor] = [
@@ -168,15 +168,15 @@ class CachedModel:
         return rows.view(new.rows, 1, -1, new.keys).narrow(0, 0, new.attending)
 
 
-def _packed(block: Block, values: Layer | None, dtype: torch.dtype) -> _Block:
+def _packed(block: Block, values: Layer | None, dtype: torch.dtype, rows: int) -> _Block:
     attention, mlp, mix = block.attn, block.mlp, block.residual_mix
     return _Block(
         norm_1=_norm(block.ln_1),
-        qkv=product(attention.c_attn, dtype),
-        project=added_product(attention.c_proj, dtype),
+        qkv=product(attention.c_attn, dtype, rows),
+        project=added_product(attention.c_proj, dtype, rows),
         norm_2=_norm(block.ln_2),
-        widen=product_then(mlp.config.activation, mlp.c_fc, dtype),
-        narrow=added_product(mlp.c_proj, dtype),
+        widen=product_then(mlp.config.activation, mlp.c_fc, dtype, rows),
+        narrow=added_product(mlp.c_proj, dtype, rows),
         window=attention.window,
         scale=attention.scale,
         residual=None if mix is None else mix.detach()[0],
