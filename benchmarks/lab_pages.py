@@ -24,6 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import streamlit as st
+from mlflow.entities import Param
 from ruamel.yaml import YAML
 from streamlit.testing.v1 import AppTest
 
@@ -198,11 +199,10 @@ def data(text: str) -> str:
 def registered(root: Path, names: list[str]) -> None:
     with opened_in(root) as registry:
         first = registry.version(1)
-        address, params = registry.address(1), registry.params(first)
+        address, params = registry.address(1), [Param(*each) for each in registry.params(first).items()][:100]
         for number, name in enumerate(names):
             run = registry.client.create_run(registry.experiment, run_name=name).info.run_id
-            for key, value in [*params.items()][:100]:
-                registry.client.log_param(run, key, value)
+            registry.client.log_batch(run, params=params)
             own = {"flow_run_name": name, "dvc_experiment": name, "bits_per_byte": str(2.05 + number / 1000)}
             tags = packed({**first.tags, **own})
             registry.client.create_model_version(MODEL, address, run_id=run, tags=tags)

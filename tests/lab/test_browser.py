@@ -61,6 +61,8 @@ def press(page: Page, button: str) -> None:
 
 
 def go(page: Page, name: str) -> None:
+    """When the page is at rest: a click in the middle of a rerun, which sets the address, may be lost."""
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
     page.get_by_role("link", name=name).first.click()
 
 
@@ -140,6 +142,6 @@ def test_a_person_goes_through_all_of_it(lab: str, finished: Path, cluster: Clus
         give_reason(page, "What is wrong with it", "Withdraw version 2")
         expect(version).to_have_value(re.compile(r"version 1 \(champion"), timeout=PATIENCE)
 
-        go(page, "Compare")
+        page.goto(f"{lab}/compare")
         both = page.get_by_text(re.compile(r"\w+-\w+, \w+-\w+\. Choose rows"))
         expect(both).to_be_visible(timeout=PATIENCE)
