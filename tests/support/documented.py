@@ -43,6 +43,7 @@ HERE = (  # in an order in which each can do what it says; version 3 is there
 
 BY = {
     r"make train.*|python -m flows\.train_gpt.*": "flows/test_flow.py::test_flow_then_flow_then_dvc",
+    r"python -m gptcore\.generation\.latency .*": "generation/test_latency.py::test_microseconds_per_token",
     r"make ui": "flows/test_ui.py::test_ui_runs_deployments_leaves_no_process_and_goes_on_next_time",
     r"make lab.*|python -m lab --host.*|make serve.*|python -m serving( --int8)?( --model .*)?":
         "lab/test_browser.py::test_a_person_goes_through_all_of_it",
