@@ -49,7 +49,8 @@ BY = {
         "lab/test_browser.py::test_a_person_goes_through_all_of_it",
     r"make deploy.*": "flows/test_deploy.py::test_deploying_again_changes_nothing_but_what_differs",
     r"make worker POOL=gpu": "tasks/test_faults.py::test_another_host_goes_on_where_a_spot_machine_was_taken_away",
-    r"prefect deployment run train-gpt/train-(local|gpu) .*": "tasks/test_faults.py::test_a_run_goes_on_after_whatever_died",
+    r"prefect deployment run train-gpt/train-(local|gpu) .*":
+        "tasks/test_faults.py::test_a_run_goes_on_after_whatever_died",
     r"(python -m flows\.sweep|prefect deployment run sweep-gpt/sweep-local) .*":
         "flows/test_sweep.py::test_sweep_ranks_promotes_and_runs_only_what_is_missing",
     r"(python -m flows\.rollback_gpt|prefect deployment run rollback-gpt/rollback-local) .*":
