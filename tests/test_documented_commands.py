@@ -2,11 +2,13 @@
 
 import argparse
 import inspect
+import os
 import re
 import runpy
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -115,6 +117,8 @@ def test_they_do_what_they_say_where_a_flow_has_run(finished: Path, monkeypatch:
         for _ in range(2):  # the same model again, as versions 2 and 3
             registry.client.create_model_version(MODEL, registry.address(1), run_id=first.run_id, tags=tags)
         registry.moves.move("champion", 2, "so that there is one before")
+    # as in an activated environment: DVC looks for a stage's `python` there
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     for command in HERE:
         program, *words = shlex.split(command.replace("gentle-phoenix", first.tags["dvc_experiment"]))
         match program:
