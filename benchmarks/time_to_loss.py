@@ -37,7 +37,7 @@ RECIPES: dict[str, tuple[int, list[str]]] = {  # sequences in a batch, overrides
 }  # fmt: skip
 PUBLISHED_RATE = 1e-3
 SWEEP = (2e-3, 4e-3, 8e-3)
-LENGTHS = {"sprint": (300, 350, 400, 500, 600), "default": (300, 400, 500, 600, 800)}  # steps
+LENGTHS = {"sprint": (275, 300, 325, 350, 400), "default": (200, 225, 250, 300, 400)}  # steps
 
 
 def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
