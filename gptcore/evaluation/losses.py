@@ -31,6 +31,13 @@ def window_losses(
     training or evaluation mode.
     """
     losses, counts = [np.zeros(0)], [np.zeros(0, np.int64)]
+
+    def mine(n: int) -> slice:
+        return share(n) if shared else slice(n)
+
+    def joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
+        return gathered(np.concatenate(parts)) if shared else np.concatenate(parts)
+
     if isinstance(tokens, PairTokens):
         pairs = whole_windows(tokens, window)
         numbers = np.arange(len(pairs))
@@ -41,8 +48,8 @@ def window_losses(
             losses.append(loss.sum(1).numpy())
             counts.append((rows.targets >= 0).sum(1))
 
-        each_packed_batch(model, pairs, numbers[share(len(numbers))] if shared else numbers, add_packed)
-        return _joined(losses, shared), _joined(counts, shared)
+        each_packed_batch(model, pairs, numbers[mine(len(numbers))], add_packed)
+        return joined(losses), joined(counts)
     starts = np.arange(0, len(tokens) - 1, window)
     if at_most and at_most < len(starts):
         starts = starts[: (len(tokens) - 1) // window]
@@ -53,13 +60,8 @@ def window_losses(
         losses.append((loss * real).sum(1).numpy())
         counts.append(real.sum(1).numpy())
 
-    each_batch(model, tokens, starts[share(len(starts))] if shared else starts, window, add)
-    return _joined(losses, shared), _joined(counts, shared)
-
-
-def _joined(parts: list[NDArray[Any]], shared: bool) -> NDArray[Any]:
-    joined = np.concatenate(parts)
-    return gathered(joined) if shared else joined
+    each_batch(model, tokens, starts[mine(len(starts))], window, add)
+    return joined(losses), joined(counts)
 
 
 def products_in(device: torch.device) -> torch.dtype:
