@@ -15,6 +15,7 @@ DataPreset = Literal[
 ]  # fmt: skip
 OptimPreset = Literal[
     "params.yaml", "adamw", "adamw_finetune", "adamw_gpt2", "adamw_wsd", "muon", "muon_cosine", "muon_finetune",
+    "muon_gpt2",
 ]  # fmt: skip
 
 
