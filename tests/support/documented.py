@@ -100,7 +100,8 @@ BY = {
     r"mlflow models serve .*": "registry/test_travel.py::test_champion_is_loaded_and_served_where_gptcore_is_not",
     r"curl http://127\.0\.0\.1:8000/v1/completions .*":
         "serving/test_app.py::test_a_completion_is_what_the_engine_gives_whole_in_chunks_and_among_others",
-    r"dvc exp pull origin .*": "flows/test_rebuild.py::test_what_is_gone_is_one_line_and_nothing_moves",
+    r"dvc exp pull origin .*":
+        "tasks/test_remote.py::test_registry_and_remotes_are_enough_to_make_a_version_again",
     r"dvc repro --pull|dvc push --run-cache|dvc fetch --run-cache":
         "tasks/test_remote.py::test_a_fresh_clone_is_restored_by_dvc",
     r"python -m serving --new-key": "serving/test_app.py::test_keys_and_rates",

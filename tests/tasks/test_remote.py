@@ -193,7 +193,8 @@ def test_a_fresh_clone_is_restored_by_the_flow(clone: Path, pushed: Path) -> Non
 def test_registry_and_remotes_are_enough_to_make_a_version_again(
     clone: Path, pushed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also if the commit that made it knew of no remote."""
+    """The experiment comes from the git remote, data from DVC's, also if the commit that made it knew of none."""
+    assert "refs/exps" not in scratch.run(clone, "git", "for-each-ref")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{pushed}/mlflow.db")
     assert "store" not in scratch.run(clone, "git", "show", "HEAD~:.dvc/config")
     assert rebuild_gpt(1).endswith("is the same bit for bit, 2.05 bits per byte, on abacus; every stage was restored")
