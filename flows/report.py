@@ -22,6 +22,7 @@ from gptcore.files import read_json
 from gptcore.registry.address import embedded_uri, tracking_uri
 from gptcore.registry.pages import artifact_page, experiment_page, run_page
 from gptcore.stages.baseline import START, TRAIN
+from tasks.dvc.experiments import Experiment, experiments
 from tasks.keep_page import keep_page
 from tasks.promote import Promotion
 from tasks.show import described, harmless
@@ -32,6 +33,7 @@ from tasks.workspace.workspace import Workspace
 FIGURES = {"loss": ".4f", "perplexity": ",.2f", "bits_per_byte": ".4f", "parameters": ",", "tokens": ",",
            "seconds": ",.1f", "tokens_per_second": ",.0f"}  # fmt: skip
 
+TOKENS = "data/tokens"
 ALIKE = 0.05  # numbers of parameters that differ by less are about equal
 LARGE = 1e6  # from here on, a figure is easier to read with an exponent
 
@@ -48,17 +50,20 @@ def report(
     params = read_params(workspace.paths.params)
     start, baseline = str(params["train"]["start"]), str(params["baseline"]["source"])
     stages = _table(["stage", "state", ""], ([name, state.name, state.message] for name, state in states.items()))
-    old, tables = metrics["retained"], list(_tables(metrics, intervals))
+    old, tables, outputs = metrics["retained"], list(_tables(metrics, intervals)), _outputs(workspace)
     heads = "difference", "95 % interval"
     comparison = "\n\n".join(_table([f"on {each.on}", "model", each.other, *heads], each.rows) for each in tables)
+    equal = None
+    if baseline == TRAIN and not has_as_many(metrics["baseline"]["parameters"], metrics):
+        equal = of_equal_size(experiments(workspace.checkout, every_commit=True), metrics, params, outputs)
     reached = " ".join(
-        filter(None, (fairness(metrics, baseline, start), forgotten(start, old, intervals.get("retained"))))
+        filter(None, (fairness(metrics, baseline, start, equal), forgotten(start, old, intervals.get("retained"))))
     )
     better, sure = verdict(intervals["difference"]), how_sure(metrics, intervals)
     facts = Facts(
         sentence=str(promotion.message), verdict=better, how_sure=sure, reached=reached, tables=tables,
         run=str(flow_run.name), commit=workspace.commit(), experiment=experiment,
-        version=promotion.result().version if promotion.data else 0, start=start, outputs=_outputs(workspace),
+        version=promotion.result().version if promotion.data else 0, start=start, outputs=outputs,
     )  # fmt: skip
     page = write_page(workspace.paths.root / "data", facts)
     if promotion.data and promotion.name != "Cached":
@@ -179,11 +184,11 @@ def _reached(reached: dict[str, Any]) -> str:
     return f"The model reached the baseline's final loss {when}: {reached['speedup']:.1f} times as fast."
 
 
-def fairness(metrics: dict[str, Any], source: str, start: str = "") -> str:
-    """What the baseline is, and what it reaches in the same seconds and with as many parameters."""
+def fairness(metrics: dict[str, Any], source: str, start: str = "", equal: Experiment | None = None) -> str:
+    """What the baseline is, and what it reaches in the same seconds and with as many parameters, in the run `equal`."""
     if source == START:
         return f"The baseline is {start} itself, which the training went on from."
-    return f"{_in_time(metrics, source)} {_in_size(metrics, source)}"
+    return f"{_in_time(metrics, source)} {_in_size(metrics, source, equal)}"
 
 
 def forgotten(start: str, old: Mapping[str, Any] | None, intervals: Mapping[str, Any] | None) -> str:
@@ -208,12 +213,41 @@ def _in_time(metrics: dict[str, Any], source: str) -> str:
     )
 
 
-def _in_size(metrics: dict[str, Any], source: str) -> str:
+def _in_size(metrics: dict[str, Any], source: str, equal: Experiment | None) -> str:
     ours, theirs = metrics["model"]["parameters"], metrics["baseline"]["parameters"]
-    if abs(ours / theirs - 1) <= ALIKE:
+    if has_as_many(theirs, metrics):
         return "Both have about as many parameters."
+    if equal:
+        n, loss, bits = (equal.metrics[f"baseline.{name}"] for name in ("parameters", "loss", "bits_per_byte"))
+        return (
+            f"At equal parameters, {n:,} to the model's {ours:,}, nanoGPT's recipe reaches a loss of {loss:.4f} and "
+            f"{bits:.4f} bits per byte (the run {equal.name})."
+        )
     remedy = " `gptcore configure baseline=nanogpt_equal` gives the baseline as many." if source == TRAIN else ""
     return f"At equal parameters they were not compared: the model has {ours:,} and the baseline {theirs:,}.{remedy}"
+
+
+def has_as_many(parameters: int, metrics: Mapping[str, Any]) -> bool:
+    """Whether that is about the model's number of parameters."""
+    return abs(parameters / int(metrics["model"]["parameters"]) - 1) <= ALIKE
+
+
+def of_equal_size(
+    known: Iterable[Experiment], metrics: Mapping[str, Any], params: Mapping[str, Any], outputs: Mapping[str, str]
+) -> Experiment | None:
+    """Of the runs that trained nanoGPT's recipe in the model's size, on the same tokens for as many, the best."""
+    tokens = metrics["baseline"]["tokens"]
+    asked = {f"evaluate.{name}": params["evaluate"][name] for name in ("block_size", "stride")}
+    alike = [
+        each
+        for each in known
+        if each.params.get("baseline.source") == TRAIN
+        and each.outputs.get(TOKENS) == outputs[TOKENS]
+        and each.metrics.get("baseline.tokens") == tokens
+        and has_as_many(each.metrics["baseline.parameters"], metrics)
+        and asked.items() <= each.params.items()
+    ]
+    return min(alike, key=lambda each: float(each.metrics["baseline.loss"]), default=None)
 
 
 def _sample(workspace: Workspace) -> str:

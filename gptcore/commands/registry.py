@@ -9,6 +9,7 @@ gptcore registry judge 3                     the verdict on version 3 again, fro
 gptcore registry measure 3                   measure version 3 on the validation text and tasks of this checkout
 gptcore registry verify                      read every byte of all versions, in the registry and in DVC's cache; ask
                                              DVC's remote for the hash of what it has; check the journal
+gptcore registry verify --mend               copy between DVC's cache and remote what one of them has whole, first
 """
 
 import argparse
@@ -43,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     again.add_argument("version", type=int, metavar="N")
     measure = subparsers.add_parser("measure", help="losses on data/tokens and answers to evaluate.tasks, for the gate")
     measure.add_argument("version", type=int, metavar="N")
-    subparsers.add_parser("verify", help="read the files of all versions; fails if one is damaged or gone")
+    verify = subparsers.add_parser("verify", help="read the files of all versions; fails if one is damaged or gone")
+    verify.add_argument("--mend", action="store_true", help="copy what DVC's cache or remote lacks from the other")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -59,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     elif arguments.action == "measure":
         _measure(arguments.version)
     else:
-        _verify()
+        _verify(arguments.mend)
 
 
 def _history(at: str | None) -> None:
@@ -159,7 +161,7 @@ def _measure(number: int) -> None:
     print(f"gpt version {number}: {bits:.4f} bits per byte")
 
 
-def _verify() -> None:
+def _verify(mend: bool) -> None:
     from gptcore.registry.journal import faults
     from gptcore.registry.lineage import title
     from gptcore.registry.tracking import opened_in
@@ -177,12 +179,12 @@ def _verify() -> None:
         wrong = list(faults(registry.moves.journal.lines()))
     print(f"damaged  the journal: {'; '.join(wrong)}" if wrong else "whole    the journal")
     damaged += ["the journal"] if wrong else []
-    damaged += _verify_data([version for version, _ in versions])
+    damaged += _verify_data([version for version, _ in versions], mend)
     if damaged:
         raise UserError(f"damaged or gone: {'; '.join(damaged)}")
 
 
-def _verify_data(versions: "Sequence[Version]") -> list[str]:
+def _verify_data(versions: "Sequence[Version]", mend: bool) -> list[str]:
     """What is damaged or gone of DVC's; its program tells, as gptcore knows no DVC. Raises UserError, Unavailable."""
     if not Path("dvc.yaml").is_file():
         print("unknown  DVC's cache and remote, which a checkout knows: run this in one")
@@ -191,13 +193,15 @@ def _verify_data(versions: "Sequence[Version]") -> list[str]:
 
     asked = {each.number: {"experiment": each.tags.get("dvc_experiment"), "outputs": dict(outputs(each))}
              for each in versions}  # fmt: skip
-    command = [sys.executable, "-m", "tasks.dvc.verify"]
+    command = [sys.executable, "-m", "tasks.dvc.verify", *["--mend"] * mend]
     done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=False)
     if done.returncode:
         kind = Unavailable if done.returncode == UNAVAILABLE_EXIT_CODE else UserError
         said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise kind(f"DVC's cache and remote were not verified: {said.removeprefix('error: ')}")
     found = json.loads(done.stdout)
+    if mended := found["mended"]:
+        print(f"mended   {mended:,} files, copied between DVC's cache and remote")
     print("\n".join(f"damaged  {each}" for each in found["faults"]) or "whole    DVC's cache and remote")
     if unread := found["by_size"]:
         print(f"unread   {unread:,} files in DVC's remote, which has no md5 of them: their names and sizes are right")

@@ -51,7 +51,7 @@ def compose(overrides: list[str], current: Path) -> dict[str, Any]:
         said = (str(error) or repr(error)).splitlines()[0].removeprefix(RESOLVING)
         raise UserError(f"cannot apply {' '.join(overrides)}: {said}") from None
     assert isinstance(values, dict)
-    return _pinned(validate(_chosen({str(name): section for name, section in values.items()})), fields)
+    return _pinned(validate(with_tasks({str(name): section for name, section in values.items()})), fields)
 
 
 def _begin(config: Any, choices: list[str], given: dict[str, Any], presets: Path) -> None:
@@ -95,8 +95,11 @@ def _pinned(values: dict[str, Any], given: Collection[str]) -> dict[str, Any]:
     return {**values, "baseline": {**baseline, "source": source, "sha256": sha256}}
 
 
-def _chosen(values: dict[str, Any]) -> dict[str, Any]:
-    """A task of which a name or a source is given gets the hash of what it asks, so that the run stays the same."""
+def with_tasks(values: dict[str, Any]) -> dict[str, Any]:
+    """A task of which a name or a source is given gets the hash of what it asks, so that the run stays the same.
+
+    Raises UserError, Unavailable.
+    """
     evaluate: Any = values.get("evaluate")
     tasks = evaluate.get("tasks") if isinstance(evaluate, dict) else None
     if not isinstance(tasks, list) or all(isinstance(each, dict) and each.get("sha256") for each in tasks):

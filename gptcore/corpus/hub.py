@@ -164,7 +164,7 @@ def hub_errors(asked: str, kind: str = "data set", revision: str = "") -> Iterat
         raise UserError(f"{asked}: the hub has no such {kind}, or it is private: set HF_TOKEN") from None
     except RevisionNotFoundError:
         raise UserError(f"{asked} has no revision {revision}; take the commit from its history") from None
-    except ValueError as error:  # unknown config or split; the message of `datasets` lists the existing ones
+    except (ValueError, RuntimeError) as error:  # of `datasets`: an unknown config or split, a script instead of files
         raise UserError(f"{asked}: {_line(error)}") from None
     except (OSError, client_error) as error:
         headers = getattr(getattr(error, "response", None), "headers", {})

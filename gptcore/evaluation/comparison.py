@@ -37,7 +37,7 @@ def compare(paths: Paths, config: EvaluateConfig) -> EvaluateMetrics:
     """Measure data/model and data/baseline on the same text and tasks; draws their curves. Raises UserError.
 
     Windows are the same too, unless the baseline has another tokenizer. With a start of whose text something is known,
-    it and the model are also measured on that. Ranks share the windows, and the first one writes.
+    it and the model are also measured on that. Ranks share windows and questions, and the first one writes.
     """
     exports = {"model": paths.model / "export", "baseline": paths.baseline / "export"}
     require_tokenizer(paths.tokens, exports["model"])

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from gptcore.config.overrides import override, parse
 from gptcore.config.params import read_params
 from gptcore.config.plain_yaml import load_yaml
-from gptcore.config.presets import compose, differences, flatten, groups, section_types
+from gptcore.config.presets import compose, differences, flatten, groups, section_types, with_tasks
 from gptcore.errors import UserError
 
 EXACT = (1 << 53) - 1  # the largest integer that a browser knows
@@ -78,12 +78,11 @@ def read_form(overrides: Sequence[str], params: Path) -> Form:
     values = deepcopy(base)
     for name, value in fields.items():
         _set(values, name, value)
-    mistakes = dict(_mistakes(values))
-    if not mistakes:
-        try:
-            values = compose(list(overrides), params)
-        except UserError as error:
-            mistakes = dict([_placed(str(error), values)])
+    mistakes: dict[str, str] = {}
+    try:
+        values = compose(list(overrides), params)
+    except UserError as error:
+        mistakes = dict(_mistakes(values)) or dict([_placed(str(error), values)])
     named = dict(each.split("=", 1) for each in choices)
     changes = differences(read_params(params), values) if params.exists() else []
     return Form(tuple(overrides), named, flatten(values), flatten(base), mistakes, changes)
@@ -134,10 +133,16 @@ def _set(values: dict[str, Any], name: str, value: Any) -> None:
         inner[last] = value
 
 
-def _mistakes(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _mistakes(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Field, or section where several fields do not fit, and what is wrong."""
+    of_tasks = []
+    try:
+        values = with_tasks(values)
+    except UserError as error:
+        of_tasks = [_placed(str(error), values)]  # last, as it says more than the class of a section
     for section, kind in section_types().items():
         yield from _of_section(section, kind, values.get(section))
+    yield from of_tasks
 
 
 def _of_section(section: str, kind: type[BaseModel], values: Any) -> Iterator[tuple[str, str]]:

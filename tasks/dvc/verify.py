@@ -2,7 +2,8 @@
 
 `gptcore registry verify` starts it, as gptcore knows no DVC, and passes the versions as JSON. In the cache, and in a
 remote that is a folder, every byte is read. Another remote is asked for what it knows of each object: S3 has the md5 of
-most. Where it has none, the size must do. Nothing is changed.
+most. Where it has none, the size must do. Nothing is changed, unless `--mend` asks for it: then what one of the two has
+whole is copied to the other.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ from tasks.dvc.repository import has_remote, locked
 FOLDER = ".dir"  # ends the hash of a folder, whose object lists its files
 MD5 = re.compile("[0-9a-f]{32}")
 Pushed = Literal["whole", "by size", "damaged", "missing"]  # by size: as long as it should be, and not read
+MEND = "gptcore registry verify --mend"
 
 
 class Stores:
@@ -87,6 +89,32 @@ class Stores:
         differs = self.whole(md5) and told.get("size") != self.file(md5).stat().st_size
         return "damaged" if differs else "by size"
 
+    def mend(self, md5: str) -> int:
+        """Copy what cache or remote lacks of an output from the other, if that has it whole; the number of files.
+
+        DVC's `push` sends no file of a folder whose list the remote has, nor anything over a damaged file. So the list
+        of a folder is fetched before its files, and sent after them. Raises UserError, Unavailable.
+        """
+        if self.remote is None:
+            return 0
+        fetched = 0 if self.whole(md5) else self._mend(md5)
+        self.in_remote(self.objects(md5))  # in one question
+        return fetched + sum(self._mend(each) for each in (*self.objects(md5)[1:], md5))
+
+    def _mend(self, md5: str) -> bool:
+        is_there = bool(self.in_remote([md5], "whole", "by size"))
+        if is_there == bool(self.whole(md5)):
+            return False
+        source, target = (self.remote, self.cache) if is_there else (self.cache, self.remote)
+        with remote_trouble("DVC's cache and remote cannot be mended"):
+            with suppress(FileNotFoundError):
+                target.fs.rm_file(target.oid_to_path(md5))  # `add` leaves what is there
+            target.add(source.oid_to_path(md5), source.fs, md5, check_exists=False, verify=True)
+        del self.wholes[md5], self.pushed[md5]
+        if not self.whole(md5):
+            self.pushed[md5] = "damaged"  # its size was right
+        return bool(self.whole(md5))
+
 
 def _is_whole(file: Path, md5: str) -> bool | None:
     try:
@@ -98,73 +126,69 @@ def _is_whole(file: Path, md5: str) -> bool | None:
 
 @dataclass(frozen=True)
 class Found:
-    """A line for each output that lacks something, with what brings it back; how many objects have no md5 there."""
+    """A line for each output that lacks something, with what brings it back; how many objects have no md5 there.
+
+    `mended` files were copied between cache and remote.
+    """
 
     faults: list[str]
     by_size: int
+    mended: int
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Path -> hash of what a version or experiment is made of, and what brings it back or to the remote."""
+    """Path -> hash of what a version or experiment is made of, and the command that makes it again."""
 
     outputs: Mapping[str, str]
     again: str
-    push: str
 
 
-def faults(root: Path, kept: Mapping[str, Kept]) -> Found:
+def faults(root: Path, kept: Mapping[str, Kept], mend: bool = False) -> Found:
+    """What is still at fault after `mend`. Raises UserError, Unavailable."""
     with locked(root) as repo:
-        stores, lines = Stores(repo), list[str]()
+        stores, lines, mended = Stores(repo), list[str](), 0
         for name, each in kept.items():
             for path, md5 in each.outputs.items():
-                lines += _faults(stores, f"{path} of {name}", md5, each.again, each.push)
-        return Found(lines, sum(each == "by size" for each in stores.pushed.values()))
+                mended += stores.mend(md5) if mend else 0
+                lines += _faults(stores, f"{path} of {name}", md5, each.again)
+        return Found(lines, sum(each == "by size" for each in stores.pushed.values()), mended)
 
 
-def _faults(stores: Stores, what: str, md5: str, again: str, push: str) -> Iterator[str]:
+def _faults(stores: Stores, what: str, md5: str, again: str) -> Iterator[str]:
     objects = stores.objects(md5)
     damaged = [each for each in objects if stores.whole(each) is False]
     missing = [each for each in objects if stores.whole(each) is None]
-    absent, worn = stores.in_remote(objects, "missing"), stores.in_remote(objects, "damaged")
-    if damaged or missing:
+    worn, absent = stores.in_remote(objects, "damaged"), stores.in_remote(objects, "missing")
+    if any(stores.remote is None or each in {*worn, *absent} for each in (*damaged, *missing)):
         files = " ".join(quote(str(stores.file(each))) for each in damaged)
-        told = " and ".join(_count(each, word) for each, word in ((damaged, "damaged"), (missing, "missing")) if each)
-        where = "the remote has it" if stores.remote is not None and not absent + worn else "it must be made again"
-        yield f"{what}: {told} in DVC's cache; {where}: `{f'rm -f {files}; ' if files else ''}{again}`"
-    elif worn:
-        places = ", ".join(stores.remote.oid_to_path(each) for each in worn)
-        lost = f" and {_count(absent, 'missing')}" if absent else ""
-        told = f"{_count(worn, 'damaged')}{lost} in DVC's remote; the cache has it: remove {places} there"
-        yield f"{what}: {told}, then `{push}`"
-    elif absent:
-        yield f"{what}: {_count(absent, 'missing')} in DVC's remote; the cache has it: `{push}`"
+        told = f"{_told(damaged, missing)} in DVC's cache; it must be made again"
+        yield f"{what}: {told}: `{f'rm -f {files}; ' if files else ''}{again}`"
+    elif damaged or missing:
+        yield f"{what}: {_told(damaged, missing)} in DVC's cache; the remote has it: `{MEND}`"
+    elif worn or absent:
+        yield f"{what}: {_told(worn, absent)} in DVC's remote; the cache has it: `{MEND}`"
 
 
-def _count(objects: Collection[str], word: str) -> str:
-    return f"{len(objects)} {'file' if len(objects) == 1 else 'files'} {word}"
+def _told(damaged: Collection[str], missing: Collection[str]) -> str:
+    counted = (len(damaged), "damaged"), (len(missing), "missing")
+    return " and ".join(f"{n} {'file' if n == 1 else 'files'} {word}" for n, word in counted if n)
 
 
-def verify(root: Path, versions: Mapping[str, Mapping[str, Any]]) -> Found:
+def verify(root: Path, versions: Mapping[str, Mapping[str, Any]], mend: bool) -> Found:
     """The faults of versions, number -> experiment and outputs, and of experiments without one. Raises UserError."""
-    kept = dict[str, Kept]()
-    for number, each in versions.items():
-        kept[f"gpt version {number}"] = Kept(each["outputs"], f"gptcore rebuild {number}", _push(each["experiment"]))
+    kept = {f"gpt version {n}": Kept(each["outputs"], f"gptcore rebuild {n}") for n, each in versions.items()}
     known = {each["experiment"] for each in versions.values()}
     for found in experiments(root, every_commit=True):
         if found.name not in known:
             again = f"dvc exp apply {quote(found.name)} && dvc repro --pull"
-            kept[f"the experiment {found.name}"] = Kept(found.outputs, again, _push(found.name))
-    return faults(root, kept)
-
-
-def _push(experiment: str | None) -> str:
-    return f"dvc exp push origin {quote(experiment)}" if experiment else "dvc push"
+            kept[f"the experiment {found.name}"] = Kept(found.outputs, again)
+    return faults(root, kept, mend)
 
 
 def _main(lines: Iterable[str]) -> None:
     try:
-        found = verify(Path.cwd(), json.loads("".join(lines)))
+        found = verify(Path.cwd(), json.loads("".join(lines)), "--mend" in sys.argv)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(UNAVAILABLE_EXIT_CODE if isinstance(error, Unavailable) else MISTAKE_EXIT_CODE) from None

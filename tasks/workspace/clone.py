@@ -53,6 +53,7 @@ def clone_at(checkout: Path, root: Path, parent: str, commit: str, resumed: Coll
     clone_repository(checkout, root, "--no-checkout")
     git(["checkout", "--quiet", "--detach", commit], root)
     git(["reset", "--quiet", parent], root)
+    shutil.copy(checkout / ".dvc/config", root / ".dvc")  # where data is kept today, not where it was then
     _share(checkout, root, resumed)
 
 

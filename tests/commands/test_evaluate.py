@@ -86,7 +86,7 @@ def test_a_mistake_is_one_line(gptcore: Callable[..., int], tmp_path: Path, caps
     for words, said in (
         (("model", "--tasks", "bad.jsonl"), "bad.jsonl, line 2: text: Input should be a valid string"),
         (("model", "--tasks", "mine.jsonl,sub/mine.jsonl"), "two tasks are named mine; leave one out"),
-        (("model", "--tasks", "gone.jsonl"), "gone.jsonl: No such file or directory"),
+        (("model", "--tasks", "gone.jsonl"), "gone.jsonl cannot be read: No such file or directory"),
         (("nothing", "--tasks", "mine.jsonl"), "there is no model nothing"),
         (("gpt@champion", "--tasks", "mine.jsonl"), "there is no MLflow registry"),
         (("model", "--tasks", "mine.jsonl", "--output", "model"), "model is there already"),

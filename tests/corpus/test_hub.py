@@ -16,10 +16,9 @@ import pytest
 
 from tests.corpus.test_sources import config
 from tests.support.engine import REPOSITORY
-from tests.support.hub import Hub, serve_hub
+from tests.support.hub import COMMIT, Hub, serve_hub
 from tests.support.scratch import wait_until
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CARD = """---
 configs:
 - config_name: en

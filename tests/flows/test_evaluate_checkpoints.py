@@ -8,6 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from flows.evaluate_checkpoints import evaluate_checkpoints
+from gptcore.errors import UserError
 from gptcore.evaluation.checkpoints import Question
 from gptcore.model.folder import save_export
 from gptcore.registry.address import embedded_uri
@@ -65,3 +66,5 @@ def test_each_checkpoint_is_logged_once(workspace: Path, monkeypatch: pytest.Mon
     save_export(workspace / "models/step-3", models[2], tokenizer)
     evaluate_checkpoints("models", ["mine.jsonl"])
     assert len(client.search_runs([experiment.experiment_id])) == 2
+    with pytest.raises(UserError, match=r"^gone\.jsonl cannot be read: No such file or directory$"):
+        evaluate_checkpoints("models", ["gone.jsonl"])

@@ -1,6 +1,7 @@
 """The form of params.yaml: what overrides make of it, and mistakes at their fields."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 from gptcore.config.params import read_params
 from gptcore.config.presets import compose, flatten, section_types
 from gptcore.errors import UserError
+from gptcore.evaluation.benchmarks.chosen import chosen
 from lab.read import cost
 from lab.read.form import Field, read_form, sections
+from tests.support.benchmarks import QUESTION, write_rows
 from tests.support.scratch import CHECKOUT
 
 PARAMS = CHECKOUT / "params.yaml"
@@ -57,10 +60,18 @@ def test_what_a_form_sets_is_what_configure_composes() -> None:
         ("train.batch_tokens=100", "train.batch_tokens", "multiple of model.block_size"),
         ("model.n_head=3", "model", "multiple of n_head"),
         ("gate.conditions=[{metric:bits}]", "gate.conditions.against", "required"),
+        ("evaluate.tasks=[lamda]", "evaluate.tasks", "did you mean lambada?"),
     ],
 )
 def test_a_mistake_is_told_at_its_field(override: str, field: str, said: str) -> None:
     assert said in read_form([override], PARAMS).mistakes[field]
+
+
+def test_a_name_is_enough_for_a_task(tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "quiz.jsonl", [QUESTION])
+    form = read_form([f"evaluate.tasks=['{rows}']"], PARAMS)
+    assert not form.mistakes and form.values["evaluate.tasks"] == [chosen(str(rows))]
+    assert [*read_form([*form.overrides, "train.steps=0"], PARAMS).mistakes] == ["train.steps"]
 
 
 def test_what_no_form_has_written_is_one_line() -> None:

@@ -73,6 +73,7 @@ BY = {
     r"gptcore data inspect": "commands/test_data_command.py::test_inspect_says_what_is_there",
     r"gptcore data verify": "commands/test_data_command.py::test_verify_reads_every_file",
     r"gptcore rebuild 3.*": "flows/test_rebuild.py::test_a_version_is_made_again",
+    r"gptcore registry verify --mend": "tasks/test_verify.py::test_faults_are_named_with_what_mends_them",
     r"gptcore registry measure 3": "registry/test_travel.py::test_version_is_measured_on_the_text_of_a_checkout",
     r"gptcore sample --chat":
         "commands/test_sample.py::test_a_chat_goes_on_and_forgets_only_what_the_context_has_no_room_for",
@@ -99,7 +100,8 @@ BY = {
     r"mlflow models serve .*": "registry/test_travel.py::test_champion_is_loaded_and_served_where_gptcore_is_not",
     r"curl http://127\.0\.0\.1:8000/v1/completions .*":
         "serving/test_app.py::test_a_completion_is_what_the_engine_gives_whole_in_chunks_and_among_others",
-    r"dvc exp pull origin .*": "flows/test_rebuild.py::test_what_is_gone_is_one_line_and_nothing_moves",
+    r"dvc exp pull origin .*":
+        "tasks/test_remote.py::test_registry_and_remotes_are_enough_to_make_a_version_again",
     r"dvc repro --pull|dvc push --run-cache|dvc fetch --run-cache":
         "tasks/test_remote.py::test_a_fresh_clone_is_restored_by_dvc",
     r"python -m serving --new-key": "serving/test_app.py::test_keys_and_rates",
@@ -114,7 +116,6 @@ NEEDS = {
     r"docker .*|mlflow models generate-dockerfile .*": "Docker",
     r"kubectl .*|make worker POOL=gpu-kubernetes": "a cluster",
     r"prefect server start .*|mlflow server .*": "a machine that others reach",
-    r"aws .*": "a cloud",
     r"vllm .*": "a GPU",
     r"gptcore (sample --model|evaluate|export) gpt2.*": "OpenAI's weights, half a gigabyte from the Hub",
     r"ln -s .*|python train\.py .*": "a checkout of nanoGPT",

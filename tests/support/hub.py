@@ -9,6 +9,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import pytest
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def asks(address: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the client in this process know no other hub: what it reads of its environment when it is imported."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    )
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+
 
 class Hub:
     """Serves the files of `repositories` (owner/name -> folder), all at the single revision `commit`.

@@ -15,6 +15,8 @@ from safetensors.torch import save_file
 
 from gptcore.config.settings import settings
 from gptcore.errors import UserError
+from gptcore.evaluation.benchmarks.likelihood import shared_answers
+from gptcore.evaluation.benchmarks.requests import Request
 from gptcore.evaluation.losses import window_losses
 from gptcore.evaluation.tally import tally
 from gptcore.model.gpt import GPT
@@ -109,7 +111,10 @@ def wrapped(recomputes: bool, window: int, compiler: str | None) -> torch.Tensor
 
 
 def evaluated(n_tokens: int) -> dict[str, torch.Tensor]:
-    """The sums of all windows, of a text and of pairs, by stage and curve: what a model says of `n_tokens` tokens."""
+    """The sums of all windows, of a text and of pairs, by stage and curve: what a model says of `n_tokens` tokens.
+
+    And its answers to as many requests as there are fifties of them.
+    """
     model, window = GPT(model_config(MODERN), 50, seed=3), 16
     text, starts = some_tokens(n_tokens), np.arange(0, n_tokens, 50)
     pairs = windows().tokens
@@ -120,6 +125,9 @@ def evaluated(n_tokens: int) -> dict[str, torch.Tensor]:
             sums = getattr(losses, part)
             found |= {f"{name}/{part}/losses": sums.losses, f"{name}/{part}/tokens": sums.tokens}
         found[f"{name}/curve"], found[f"{name}/curve/tokens"] = window_losses(model, tokens, window, 5, shared=True)
+    requests = [Request(some_tokens(9, seed=each).tolist(), [1] * (each % 3 + 1)) for each in range(n_tokens // 50)]
+    answered = [(*each, len(requests)) for each in shared_answers(model, requests, "requests")]
+    found["answers"] = np.array(answered, np.float64)
     return {name: torch.from_numpy(each) for name, each in found.items()}
 
 

@@ -12,9 +12,11 @@ import pytest
 from dvc.cli import main as dvc
 
 from flows.page.page import REPORT
+from flows.rebuild_gpt import rebuild_gpt
 from flows.train_gpt import train_gpt
+from gptcore.config.params import read_params
 from tasks.dvc.repository import locked
-from tasks.dvc.verify import Stores
+from tasks.dvc.verify import MEND, Found, Kept, Stores, faults
 from tests.conftest import settle
 from tests.flows.test_flow import verdicts
 from tests.support import scratch
@@ -135,7 +137,7 @@ def test_a_damaged_object_is_refused_named_and_mended(
     assert dvc(["--cd", str(elsewhere), "pull", "--verbose"]) != 0
     assert f"corrupted cache file '{elsewhere}/.dvc/cache/{key.removeprefix('dvc/')}'" in caplog.text
     assert not (elsewhere / "data").exists()
-    good = files / ".dvc/cache" / key.removeprefix("dvc/")  # overwrite the object with it, as docs/versions.md says
+    good = files / ".dvc/cache" / key.removeprefix("dvc/")  # as `gptcore registry verify --mend` does
     remote.server.client.put_object(Bucket=BUCKET, Key=key, Body=good.read_bytes())
     assert transfer(elsewhere, "pull") == 0
     assert contents(elsewhere / "data") == before
@@ -188,6 +190,16 @@ def test_a_fresh_clone_is_restored_by_the_flow(clone: Path, pushed: Path) -> Non
     assert_restored(clone, pushed)
 
 
+def test_registry_and_remotes_are_enough_to_make_a_version_again(
+    clone: Path, pushed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The experiment comes from the git remote, data from DVC's, also if the commit that made it knew of none."""
+    assert "refs/exps" not in scratch.run(clone, "git", "for-each-ref")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{pushed}/mlflow.db")
+    assert "store" not in scratch.run(clone, "git", "show", "HEAD~:.dvc/config")
+    assert rebuild_gpt(1).endswith("is the same bit for bit, 2.05 bits per byte, on abacus; every stage was restored")
+
+
 def test_verify_knows_what_s3_holds_of_each_object(files: Path, remote: Remote) -> None:
     """By its md5, without reading it; where the ETag is another md5, by its bytes; sent in parts, by its size."""
     assert transfer(files, "push") == 0
@@ -202,6 +214,31 @@ def test_verify_knows_what_s3_holds_of_each_object(files: Path, remote: Remote) 
         in_parts(remote.server.client, key, b"short")
         stores.pushed.clear()
         assert stores.in_remote([*names.values()], "damaged") == [names[0], names[1]]
+
+
+def test_what_verify_says_mends_s3(files: Path, remote: Remote) -> None:
+    """And the cache from it. DVC's own push sends no file of a folder whose list is there."""
+    before = contents(files / "data")
+    assert transfer(files, "push") == 0
+    remote.damage(files / "data/0")
+    missing, *more = (object_name((files / "data" / each).read_bytes()) for each in "12")
+    remote.server.client.delete_object(Bucket=BUCKET, Key=f"dvc/{missing}")
+    assert transfer(files, "push") == 0
+    (out,) = read_params(files / "data.dvc")["outs"]
+    kept = {"a run": Kept({"data": out["md5"]}, "make it")}
+    told = "data of a run: 1 file damaged and 1 file missing in DVC's"
+    assert faults(files, kept).faults == [f"{told} remote; the cache has it: `{MEND}`"]
+    assert faults(files, kept, mend=True) == Found([], by_size=0, mended=2)
+    assert faults(files, kept) == Found([], by_size=0, mended=0)
+
+    worn, gone = (files / ".dvc/cache" / each for each in (*more, missing))
+    worn.chmod(0o644)
+    worn.write_bytes(b"worn")
+    worn.chmod(0o444)
+    gone.unlink()
+    assert faults(files, kept).faults == [f"{told} cache; the remote has it: `{MEND}`"]
+    assert faults(files, kept, mend=True) == Found([], by_size=0, mended=2)
+    assert pulled(files) == before
 
 
 def in_parts(client: Any, key: str, content: bytes) -> None:

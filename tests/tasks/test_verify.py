@@ -22,41 +22,50 @@ def object_of(project: Path, path: str) -> Path:
 
 def verify(capsys: pytest.CaptureFixture[str]) -> list[str]:
     with pytest.raises(UserError, match=r"^damaged or gone: data in DVC's cache or remote$"):
-        command.run(Namespace(action="verify"))
+        command.run(Namespace(action="verify", mend=False))
     return [line for line in capsys.readouterr().out.splitlines() if line.startswith("damaged")]
 
 
+def mend(capsys: pytest.CaptureFixture[str]) -> str:
+    command.run(Namespace(action="verify", mend=True))
+    *_, journal, mended, rest = capsys.readouterr().out.splitlines()
+    assert (journal, rest) == ("whole    the journal", "whole    DVC's cache and remote")
+    return mended
+
+
+def wear(file: Path) -> None:
+    """Other bytes of the same length, in a file that nobody should write to."""
+    file.chmod(0o644)
+    file.write_bytes(b"#" + file.read_bytes()[1:])
+    file.chmod(0o444)
+
+
 def test_faults_are_named_with_what_mends_them(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command.run(Namespace(action="verify"))
-    assert capsys.readouterr().out.endswith("whole    the journal\nwhole    DVC's cache and remote\n")
     scratch.run(finished, "dvc", "remote", "add", "--default", "store", str(finished.parent / "store"))
     found = verify(capsys)  # nothing has been pushed
-    assert len(found) > 10 and all(
-        "missing in DVC's remote; the cache has it: `dvc exp push orig" in line for line in found
-    )
-    shutil.copytree(finished / ".dvc/cache", finished.parent / "store")
+    advice = "`gptcore registry verify --mend`"
+    assert len(found) > 10 and all(line.endswith(f"in DVC's remote; the cache has it: {advice}") for line in found)
+    assert mend(capsys).endswith(" files, copied between DVC's cache and remote")
+
     (weights,) = (each for each in json.loads(object_of(finished, "data/model/export").read_text())
                   if each["relpath"] == "model.safetensors")  # fmt: skip
     damaged = object_of(finished, "data/tokens").parents[1] / weights["md5"][:2] / weights["md5"][2:]
-    damaged.chmod(0o644)
-    damaged.write_text("worn")
-    damaged.chmod(0o444)
+    timing = object_of(finished, "data/baseline/timing.csv")
+    there = finished.parent / "store" / timing.relative_to(finished / ".dvc/cache")
+    wear(damaged)
+    wear(there)
     object_of(finished, "data/baseline/curve.csv").unlink()
-    found = verify(capsys)
-    (export,) = (line for line in found if "data/model/export" in line)
-    said = f"1 file damaged in DVC's cache; the remote has it: `rm -f {damaged}; gptcore rebuild 1`"
-    assert export == f"damaged  data/model/export of gpt version 1: {said}"
-    assert "curve.csv of gpt version 1: 1 file missing in DVC's cache; the remote has it: `gptcore rebuild 1`" in str(
-        found
-    )
-    tokens = object_of(finished, "data/baseline/timing.csv")
-    there = finished.parent / "store" / tokens.relative_to(finished / ".dvc/cache")
-    there.chmod(0o644)
-    there.write_bytes(b"#" + tokens.read_bytes()[1:])  # of the same length
-    (timing,) = (line for line in verify(capsys) if "timing.csv" in line and "baseline" in line)
-    said = f"1 file damaged in DVC's remote; the cache has it: remove {there} there, then `dvc exp push origin "
-    assert timing.startswith(f"damaged  data/baseline/timing.csv of gpt version 1: {said}")
+    of = "of gpt version 1: 1 file"
+    assert {  # and of others that are the same files
+        f"damaged  data/baseline/curve.csv {of} missing in DVC's cache; the remote has it: {advice}",
+        f"damaged  data/baseline/timing.csv {of} damaged in DVC's remote; the cache has it: {advice}",
+        f"damaged  data/model/export {of} damaged in DVC's cache; the remote has it: {advice}",
+    } <= set(verify(capsys))
+    assert mend(capsys) == "mended   3 files, copied between DVC's cache and remote"
+
+    wear(damaged)
     shutil.rmtree(finished.parent / "store/files")
     found = verify(capsys)
-    assert any("1 file damaged in DVC's cache; it must be made again: `rm" in line for line in found)
-    assert any("missing in DVC's remote; the cache has it: `dvc exp push origin" in line for line in found)
+    again = f"`rm -f {damaged}; gptcore rebuild 1`"
+    assert f"damaged  data/model/export {of} damaged in DVC's cache; it must be made again: {again}" in found
+    assert any(line.endswith(f"missing in DVC's remote; the cache has it: {advice}") for line in found)

@@ -1,6 +1,9 @@
 """A character model of nanoGPT's, which knows no <|endoftext|>: it comes in with its own ids and no other."""
 
+import os
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -61,18 +64,35 @@ def imported(theirs: "GPT2LMHeadModel", tmp_path_factory: pytest.TempPathFactory
 
 
 def test_its_loss_is_that_of_other_code(theirs: "GPT2LMHeadModel", imported: Path) -> None:
-    """Over the same windows, to 1e-5 nats."""
+    ours, other = both_losses(imported, lambda ids: theirs(ids).logits)
+    assert ours == pytest.approx(other, abs=1e-5)
+
+
+@pytest.mark.skipif("NANOGPT" not in os.environ, reason="NANOGPT names no checkout of nanoGPT")
+def test_its_loss_is_that_of_nanogpts_own_code(imported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(os.environ["NANOGPT"])
+    nanogpt = import_module("model")
+    checkpoint = torch.load(imported.parent / "ckpt.pt", weights_only=True)
+    own = nanogpt.GPT(nanogpt.GPTConfig(**checkpoint["model_args"])).eval()
+    own.load_state_dict(checkpoint["model"])
+    ours, other = both_losses(imported, lambda ids: own(ids, ids)[0])
+    print(f"{ours:.9f} here, {other:.9f} by nanoGPT's model.py, over {len(TEXT) - 1:,} targets")
+    assert ours == pytest.approx(other, abs=1e-5)
+
+
+def both_losses(imported: Path, logits: Callable[[torch.Tensor], torch.Tensor]) -> tuple[float, float]:
+    """Of the imported model and of other code, over the same windows, in nats per character."""
     model, tokenizer = load_export(imported)
     ids = tokenizer.encode(TEXT).astype(np.uint16)
     assert ids.tolist() == [CHARACTERS.index(character) for character in TEXT]
     losses, counts = window_losses(model, ids, BLOCK)
+    assert counts.sum() == len(ids) - 1
     total = 0.0
     for start in range(0, len(ids) - 1, BLOCK):
         window = torch.from_numpy(ids[start : start + BLOCK + 1].astype(np.int64))
         with torch.inference_mode():
-            total += float(F.cross_entropy(theirs(window[None, :-1]).logits[0], window[1:], reduction="sum"))
-    assert counts.sum() == len(ids) - 1
-    assert losses.sum() / counts.sum() == pytest.approx(total / (len(ids) - 1), abs=1e-5)
+            total += float(F.cross_entropy(logits(window[None, :-1])[0], window[1:], reduction="sum"))
+    return losses.sum() / counts.sum(), total / (len(ids) - 1)
 
 
 def test_no_id_is_added(theirs: "GPT2LMHeadModel", imported: Path) -> None:

@@ -5,7 +5,6 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
 
 from gptcore.config.settings import settings
 from gptcore.errors import Unavailable, UserError
@@ -17,10 +16,9 @@ from gptcore.weights.huggingface import write_hugging_face
 from gptcore.weights.open_model import open_model
 from gptcore.weights.pinned import pinned, pinned_start
 from tests.support.engine import GPT2
-from tests.support.hub import Hub, serve_hub
+from tests.support.hub import COMMIT, Hub, asks, serve_hub
 from tests.support.weights import TEXT, assert_same, random_model
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MODEL = random_model(GPT2, 300, activation="gelu_tanh")
 
 
@@ -34,15 +32,6 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     with serve_hub(Hub(served, COMMIT)) as hub:
         asks(hub.address, tmp_path / "cache", monkeypatch)
         yield hub
-
-
-def asks(address: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the client reads of its environment when it is imported."""
-    monkeypatch.setattr(constants, "ENDPOINT", address)
-    monkeypatch.setattr(
-        constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    )
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
 
 
 def test_a_model_is_pinned_by_its_commit_and_its_weights(hub: Hub, tmp_path: Path) -> None:

@@ -50,8 +50,8 @@ def _opened(source: str, limit: int, root: Path = Path()) -> Benchmark:
         place = str(root / source)
     try:
         return open_benchmark(place, None, limit or None)
-    except (OSError, UnicodeError) as error:
-        raise UserError(f"{FIELD}: {source} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except UserError as error:
+        raise type(error)(f"{FIELD}: {error}") from None
 
 
 def _name(source: str) -> str:

@@ -4,12 +4,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
 from gptcore.evaluation.benchmarks.requests import Request
 from gptcore.model.gpt import GPT
 from gptcore.progress import Progress
+from gptcore.ranks.distributed import gathered, share
 
 TOKENS_AT_ONCE = {"cpu": 1 << 10}
 ON_GPUS = 1 << 13  # with GPT-2's vocabulary, 1.6 GB of logits
@@ -22,6 +24,17 @@ class Answer(NamedTuple):
     logprob: float
     is_greedy: bool
     tokens: int
+
+
+def shared_answers(model: GPT, requests: Sequence[Request], name: str) -> list[Answer]:
+    """What `answers` gives, by all ranks together: each calls this, asks its share of the requests, and gets all."""
+    mine = requests[share(len(requests))]
+    with Progress(name, len(mine), "request") as progress:
+        found = answers(model, mine, progress)
+    logprobs = gathered(np.array([each.logprob for each in found], np.float64))
+    are_greedy = gathered(np.array([each.is_greedy for each in found], np.int64))
+    lengths = [len(each.continuation) for each in requests]
+    return [Answer(one, bool(two), n) for one, two, n in zip(logprobs.tolist(), are_greedy, lengths, strict=True)]
 
 
 @torch.inference_mode()

@@ -24,18 +24,21 @@ def read_rows(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _of_file(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            where = f"{path}, line {number:,}"
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise UserError(f"{where}: is no JSON: {error}") from None
-            if not isinstance(row, dict):
-                raise UserError(f"{where}: is no JSON object; every line of a task's file is one")
-            yield where, row
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except (OSError, UnicodeError) as error:
+        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number:,}"
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{where}: is no JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: is no JSON object; every line of a task's file is one")
+        yield where, row
 
 
 def _of_hub(source: str) -> Iterator[tuple[str, dict[str, Any]]]:

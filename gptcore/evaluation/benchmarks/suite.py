@@ -11,7 +11,6 @@ from gptcore.evaluation.benchmarks.items import Grade, Item
 from gptcore.evaluation.benchmarks.requests import Request
 from gptcore.evaluation.benchmarks.rows import HUB, pinned, read_rows
 from gptcore.evaluation.benchmarks.schemas import HellaSwag, Lambada, Row, WikiText, read_item, recognized
-from gptcore.progress import Progress
 from gptcore.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:  # imports torch (2 s), which questions do not need
@@ -85,13 +84,12 @@ def open_benchmark(given: str, folder: Path | None, limit: int | None) -> Benchm
 
 
 def run(model: "GPT", tokenizer: Tokenizer, benchmark: Benchmark) -> list[Sample]:
-    """Ask the model each item. One that it cannot be asked has no grade, and says why."""
-    from gptcore.evaluation.benchmarks.likelihood import answers
+    """Ask the model each item, by all ranks together. One that it cannot be asked has no grade, and says why."""
+    from gptcore.evaluation.benchmarks.likelihood import shared_answers
 
     asked = [_requests(model, tokenizer, item) for item in benchmark.items]
     flat = [request for requests, _ in asked for request in requests]
-    with Progress(benchmark.name, len(flat), "request") as progress:
-        answered = iter(answers(model, flat, progress))
+    answered = iter(shared_answers(model, flat, benchmark.name))
     return [
         _sample(item, list(islice(answered, len(requests))), why)
         for item, (requests, why) in zip(benchmark.items, asked, strict=True)

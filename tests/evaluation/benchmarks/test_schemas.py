@@ -67,7 +67,7 @@ def test_known_tasks_want_their_own_fields(tmp_path: Path) -> None:
         open_benchmark("hellaswag", tmp_path, None)
     with pytest.raises(UserError, match=r"there is no task helaswag, .* did you mean hellaswag"):
         open_benchmark("helaswag", tmp_path, None)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UserError, match=r"lambada\.jsonl cannot be read: No such file or directory$"):
         open_benchmark("lambada", tmp_path, None)
 
 
