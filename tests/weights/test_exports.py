@@ -5,6 +5,7 @@ import math
 import runpy
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from gptcore.tokens.make_tokenizer import byte_tokenizer, char_tokenizer, train_
 from gptcore.tokens.tokenizer import PATTERNS, Tokenizer
 from gptcore.weights.exports.gguf import write_gguf
 from gptcore.weights.exports.llama_cpp import LlamaCpp
+from gptcore.weights.exports.parity import compare
+from gptcore.weights.exports.target import Target
+from gptcore.weights.exports.text import read_text
 from gptcore.weights.pretrained import own_tokenizer
 from tests.support.command import run_command
 from tests.support.engine import GPT2, MODERN, REPOSITORY
@@ -66,6 +70,16 @@ def parity(out: Path) -> Any:
     return found
 
 
+def notices(out: Path, to: str, name: str, kind: str = "") -> bool:
+    """Whether what reads `out` shows that it is not a model with another head."""
+    target: Target = import_module(f"gptcore.weights.exports.{to}").target(kind)
+    model, tokenizer = load_export(Path(name))
+    model.lm_head.weight.data *= 1.5
+    with target.opened(out, model) as consumer:
+        told = compare(model, tokenizer, replace(consumer, checks={}), read_text(tokenizer, Path("text.txt")))
+    return bool(told.faults(target.limits))
+
+
 def test_transformers_computes_every_architecture_from_one_file(export: Callable[..., int], tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
@@ -73,6 +87,7 @@ def test_transformers_computes_every_architecture_from_one_file(export: Callable
     found = parity(tmp_path / "out")
     assert max(found["differences"].values()) < 1e-5 and set(found["differences"]) == {"without cache", "with cache"}
     assert len(found["checks"]) == 2
+    assert notices(tmp_path / "out", "huggingface", "modern")
     code = (tmp_path / "out/modeling_gptcore.py").read_text()
     imported = {line.split()[1].split(".")[0] for line in code.splitlines() if line.startswith(("import ", "from "))}
     assert imported == {"collections", "types", "typing", "torch", "transformers"}
@@ -95,6 +110,7 @@ def test_gpt2_is_transformers_own_class(export: Callable[..., int], tmp_path: Pa
     assert export("gpt2", "huggingface", tmp_path / "out") == 0
     assert json.loads((tmp_path / "out/config.json").read_text())["model_type"] == "gpt2"
     assert max(parity(tmp_path / "out")["differences"].values()) < 1e-5
+    assert notices(tmp_path / "out", "huggingface", "gpt2")
     assert own_tokenizer(str(tmp_path / "out"))
     assert export("gpt2", "huggingface", tmp_path / "out") == 2  # it is there
 
@@ -129,6 +145,7 @@ def test_llama_cpp_agrees_over_the_whole_vocabulary(
     found = parity(tmp_path / "out")
     assert 0 < found["differences"]["of the whole vocabulary"] < most
     assert found["consumer"]["name"].startswith("llama.cpp") and found["type"] == kind
+    assert notices(tmp_path / "out", "gguf", "gpt2", kind)
 
 
 def test_llama_cpp_splits_text_as_we_do(tmp_path: Path) -> None:
@@ -158,6 +175,7 @@ def test_onnxruntime_computes_every_field(export: Callable[..., int], tmp_path: 
     """And the example in the documentation generates with it what the model does."""
     assert export("modern", "onnx", tmp_path / "out") == 0
     assert max(parity(tmp_path / "out")["differences"].values()) < 1e-5
+    assert notices(tmp_path / "out", "onnx", "modern")
     content = (tmp_path / "out/model.onnx").read_bytes()
     assert str(REPOSITORY).encode() not in content
     path = REPOSITORY / "docs/onnx_generate.py"
@@ -173,6 +191,7 @@ def test_torch_runs_the_program_without_gptcore(export: Callable[..., int], tmp_
     assert (
         max(found["differences"].values()) < 1e-5 and "the same logits in a process without gptcore" in found["checks"]
     )
+    assert notices(tmp_path / "out", "pt2", "modern")
     assert str(REPOSITORY).encode() not in (tmp_path / "out/model.pt2").read_bytes()
 
 
@@ -182,9 +201,16 @@ def test_weights_in_8_bits(export: Callable[..., int], folder: Path, tmp_path: P
     size = (folder / "modern/model.safetensors").stat().st_size
     assert parity(tmp_path / "out")["bytes"] - 3000 < size / 3  # config, tokenizer and the names take the 3,000
     assert 1e-4 < max(parity(tmp_path / "out")["differences"].values()) < 0.5
+    assert notices(tmp_path / "out", "int8", "modern")
     rounded, _ = load_export(tmp_path / "out")
     for name, each in packed(random_model(ALL_FIELDS)).items():
         assert torch.equal(each, packed(rounded)[name]), name
+
+
+def test_nanogpts_checkpoint(export: Callable[..., int], tmp_path: Path) -> None:
+    assert export("gpt2", "nanogpt", tmp_path / "out") == 0
+    assert parity(tmp_path / "out")["differences"] == {"without cache": 0.0}
+    assert notices(tmp_path / "out", "nanogpt", "gpt2")
 
 
 def outlier(model: GPT) -> GPT:
