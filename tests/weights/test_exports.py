@@ -11,23 +11,26 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from gptcore.corpus.chat_template import TEMPLATE
+from gptcore.errors import UserError
 from gptcore.files import sha256_file
 from gptcore.model.folder import load_export, save_export
 from gptcore.model.gpt import GPT
 from gptcore.model.int8 import packed
 from gptcore.tokens.make_tokenizer import byte_tokenizer, char_tokenizer, train_bpe
 from gptcore.tokens.tokenizer import PATTERNS, Tokenizer
-from gptcore.weights.exports.gguf import write_gguf
+from gptcore.weights.exports import gguf
 from gptcore.weights.exports.llama_cpp import LlamaCpp
 from gptcore.weights.exports.parity import compare
-from gptcore.weights.exports.target import Target
+from gptcore.weights.exports.target import Target, with_and_without_cache
 from gptcore.weights.exports.text import read_text
+from gptcore.weights.exports.traced import Traced, empty_cache
 from gptcore.weights.pretrained import own_tokenizer
 from tests.support.command import run_command
-from tests.support.engine import GPT2, MODERN, REPOSITORY
+from tests.support.engine import GPT2, MODERN, REPOSITORY, model_config
 from tests.support.weights import TEXT, random_model
 from tests.tokens.test_token_files import write
 
@@ -154,7 +157,7 @@ def test_llama_cpp_splits_text_as_we_do(tmp_path: Path) -> None:
     talk = [{"role": "system", "content": WORDS[0]}, {"role": "user", "content": WORDS[-1]}]
     for plain in kinds:
         tokenizer = replace(plain, chat_template=TEMPLATE)
-        write_gguf(tmp_path / "model.gguf", random_model(GPT2, tokenizer.n_vocab), tokenizer, "f32")
+        gguf.write_gguf(tmp_path / "model.gguf", random_model(GPT2, tokenizer.n_vocab), tokenizer, "f32")
         theirs = LlamaCpp(tmp_path / "model.gguf", 16)
         for text in ("".join(WORDS), "".join(reversed(WORDS)), "".join(f"{a} {b}" for a in WORDS[:4] for b in WORDS)):
             assert theirs.encode(text) == tokenizer.encode(text).tolist(), tokenizer.kind
@@ -162,6 +165,27 @@ def test_llama_cpp_splits_text_as_we_do(tmp_path: Path) -> None:
             asked = theirs.ask("/apply-template", messages=talk)["prompt"]
             assert theirs.ask("/tokenize", content=asked, parse_special=True)["tokens"] == tokenizer.encode_chat(talk)
         theirs.close()
+
+
+@pytest.mark.parametrize("name", ["gpt2", "modern"])
+def test_what_is_traced_computes_what_the_model_does(folder: Path, name: str) -> None:
+    """What ONNX and torch.export are made of, of both architectures."""
+    model, _ = load_export(folder / name)
+    traced = Traced(model)
+    ids = torch.arange(20).view(2, 10) * 7 % 257
+
+    def step(ids: Tensor, previous: Tensor, cache: Any) -> tuple[Tensor, Any]:
+        return traced(ids, empty_cache(model, len(ids)) if cache is None else cache, previous)
+
+    for logits in with_and_without_cache(step).values():
+        torch.testing.assert_close(logits(ids), model(ids), rtol=0, atol=1e-5)
+
+
+@pytest.mark.load
+@pytest.mark.parametrize("to", ["onnx", "pt2"])
+def test_gpt2_goes_the_way_of_modern(export: Callable[..., int], tmp_path: Path, to: str) -> None:
+    assert export("gpt2", to, tmp_path / "out") == 0
+    assert max(parity(tmp_path / "out")["differences"].values()) < 1e-5
 
 
 def greedy(model: GPT, ids: list[int], new: int) -> list[int]:
@@ -259,6 +283,18 @@ def test_what_cannot_be_said_is_refused_by_name(
     line = capsys.readouterr().err
     assert said in line and line.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_gguf_refuses_a_tokenizer_that_llama_cpp_cannot_say() -> None:
+    kinds = {
+        "sentencepiece": "for a sentencepiece",
+        "huggingface": "for a huggingface",
+        "bpe": "for the pattern of this bpe",
+    }
+    for kind, said in kinds.items():
+        tokenizer: Any = replace(byte_tokenizer(), kind=kind, pattern="other")
+        with pytest.raises(UserError, match=f"^GGUF has no words {said} tokenizer"):
+            gguf.target("f32").refuse(model_config(GPT2), tokenizer)
 
 
 def test_a_missing_package_names_the_extra(
