@@ -45,7 +45,7 @@ class DataConfig(Section):
     )
     pairs: bool = Field(
         description="records are prompts with responses, and only the responses are learned; text is not used then. "
-        "Files whose first record has no field `text` and is in a known form are read so without it"
+        "Sources whose first record has no field `text` and is in a known form are read so without it"
     )
     prompt: str = Field(
         description="pairs: a field or template as text; empty where records have prompt and completion, instruction, "

@@ -8,7 +8,7 @@ download resumes at the first missing piece.
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
+from gptcore.corpus.formats.pairs import is_pair
 from gptcore.corpus.formats.template import column_of, no_field
 from gptcore.corpus.store import Kept, Store, address_key
 from gptcore.corpus.transfer import retry, unavailable
@@ -126,15 +127,22 @@ class _Stream:
                 path, self.hub.config, split=self.hub.split, revision=self.commit, streaming=True
             )
             if columns := stream.column_names:
-                wanted = list(dict.fromkeys(column_of(field, columns) for field in self.fields))
-                if missing := [column for column in wanted if column not in columns]:
+                missing = [field for field in self.fields if column_of(field, columns) not in columns]
+                if missing and not is_pair(columns):
                     raise no_field(missing[0], "", columns, name)
-                stream = stream.select_columns(wanted or columns)
+                stream = stream.select_columns(self._held(columns))
             if self.state:
                 stream.load_state_dict(self.state)
             for row in stream:
-                names = dict.fromkeys(column_of(field, row) for field in self.fields or row)
-                yield json.dumps({name: row[name] for name in names if name in row}, default=repr), stream.state_dict
+                yield json.dumps({each: row[each] for each in self._held(row)}, default=repr), stream.state_dict
+
+    def _held(self, columns: Collection[str]) -> list[str]:
+        """The columns that hold the fields; all if one is not there, so that what reads the rows knows what they are.
+
+        They may be prompts with responses, whose form their names tell.
+        """
+        wanted = list(dict.fromkeys(column_of(field, columns) for field in self.fields))
+        return wanted if wanted and {*wanted} <= {*columns} else list(columns)
 
 
 def _state_path(store: Store, address: str) -> Path:

@@ -49,8 +49,10 @@ def dequantized(codes: Tensor, scales: Tensor, shape: torch.Size, kernel: Kernel
 
 def fast_kernel() -> Kernel | None:
     """None without a GPU, and where bitsandbytes is not installed (the extra `bitsandbytes`)."""
-    if not torch.cuda.is_available() or find_spec("bitsandbytes") is None:
-        return None
+    return bitsandbytes_kernel() if torch.cuda.is_available() and find_spec("bitsandbytes") else None
+
+
+def bitsandbytes_kernel() -> Kernel:
     import bitsandbytes  # noqa: F401  it registers its operators with torch
 
     return cast("Kernel", torch.ops.bitsandbytes.dequantize_4bit)

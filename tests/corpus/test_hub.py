@@ -15,6 +15,7 @@ import pyarrow.parquet
 import pytest
 
 from tests.corpus.test_sources import config
+from tests.support.benchmarks import write_rows
 from tests.support.engine import REPOSITORY
 from tests.support.hub import COMMIT, Hub, serve_hub
 from tests.support.scratch import wait_until
@@ -67,6 +68,12 @@ for line in sys.stdin:
 """
 SOURCE = f"hf://owner/name/en?revision={COMMIT}"
 QUERIES = [row["query"] for row in ROWS]
+TALK = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+OTHERS: dict[str, list[dict[str, Any]]] = {  # data sets of one file each
+    "talks": [{"id": 1, "messages": TALK}, {"id": 2, "messages": [{"role": "system", "content": "Be brief."}, *TALK]}],
+    "lines": [{"prompt": "a", "completion": "c", "n": 1}, {"prompt": "", "completion": "d", "n": 2}],
+    "texts": [{"prompt": "a", "completion": "c", "text": "t"}],
+}
 
 
 class Reader:
@@ -120,7 +127,12 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     for number, rows in enumerate((ROWS[:150], ROWS[150:])):
         path = folder / "en" / f"train-{number:05}-of-00002.parquet"
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=50)
-    with serve_hub(Hub({"owner/name": folder}, COMMIT)) as hub:
+    others = {name: tmp_path_factory.mktemp(name) for name in OTHERS}
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(OTHERS["talks"]), others["talks"] / "train.parquet")
+    for name in ("lines", "texts"):  # their columns are not known before a row is read
+        write_rows(others[name] / "train.jsonl", OTHERS[name])
+    repositories = {"owner/name": folder, **{f"owner/{name}": each for name, each in others.items()}}
+    with serve_hub(Hub(repositories, COMMIT)) as hub:
         yield hub
 
 
@@ -132,6 +144,14 @@ def reader(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reade
 
 def kept(root: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (root / "scratch").glob("*.file")}
+
+
+def test_a_first_row_says_that_a_data_set_is_prompts_with_responses(hub: Hub, reader: Reader, tmp_path: Path) -> None:
+    """Those with a text are read as text."""
+    read = {each: reader.ask(tmp_path, {"source": f"hf://owner/{each}"}) for each in ("talks", "lines", "texts")}
+    assert read == {"talks": ["HiHello", "Be brief.\n\nHiHello"], "lines": ["ac", "d"], "texts": ["t"]}
+    answer = reader.ask(tmp_path, {"source": "hf://owner/talks", "text": "content"})
+    assert answer.startswith("UserError: hf://owner/talks") and "record 1: has no field content; it has id, " in answer
 
 
 def test_a_template_and_a_language_of_a_data_set(hub: Hub, reader: Reader, tmp_path: Path) -> None:

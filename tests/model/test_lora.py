@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from gptcore.errors import UserError
 from gptcore.model.lora import adapt, merged, trained
 from gptcore.model.lora_config import LoraConfig
-from gptcore.model.nf4 import BLOCK, LEVELS, NF4Linear, dequantized, fast_kernel, quantized, rounded
+from gptcore.model.nf4 import (
+    BLOCK,
+    LEVELS,
+    NF4Linear,
+    _FrozenLinear,
+    bitsandbytes_kernel,
+    dequantized,
+    quantized,
+    rounded,
+)
 from tests.support.adapters import adapted, lora_config
 from tests.support.engine import GPT2, MODERN
 from tests.support.weights import random_model
@@ -112,11 +121,17 @@ def test_a_frozen_matrix_keeps_its_four_bits_alone_for_the_backward_pass() -> No
     torch.testing.assert_close(x.grad, linear.weight.sum(0).expand(2, -1))
 
 
-@pytest.mark.gpu
-def test_bitsandbytes_kernel_gives_the_same_weights() -> None:
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_bitsandbytes_kernel_gives_the_same_weights_and_gradients(device: str) -> None:
+    """Its extra is not among the packages of CI: `pip install bitsandbytes` first."""
     pytest.importorskip("bitsandbytes")
-    weight = torch.randn(96, 77, device="cuda")
+    kernel, weight = bitsandbytes_kernel(), torch.randn(96, 77, device=device)
     codes, scales = quantized(weight)
-    assert torch.equal(
-        dequantized(codes, scales, weight.shape, fast_kernel()), dequantized(codes, scales, weight.shape)
-    )
+    assert torch.equal(dequantized(codes, scales, weight.shape, kernel), dequantized(codes, scales, weight.shape))
+    found = []
+    for each in (None, kernel):
+        x = torch.linspace(-1, 1, 5 * 77, device=device).view(5, 77).requires_grad_()
+        y = _FrozenLinear.apply(x, codes, scales, 96, None, each)  # type: ignore[no-untyped-call]
+        y.square().sum().backward()
+        found.append((y.detach(), x.grad))
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)

@@ -113,7 +113,7 @@ NEEDS = {
     r"make clean": "a checkout to be emptied",
     r"python (-m )?benchmarks.*": "an hour of a machine that does nothing else",
     r"pip install .*": "a package index and some gigabytes; CI does it",
-    r"docker .*|mlflow models generate-dockerfile .*": "Docker",
+    r"docker .*|mlflow models (build-docker|generate-dockerfile) .*|sed .*": "Docker",
     r"kubectl .*|make worker POOL=gpu-kubernetes": "a cluster",
     r"prefect server start .*|mlflow server .*": "a machine that others reach",
     r"vllm .*": "a GPU",

@@ -5,25 +5,32 @@ import math
 import runpy
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from gptcore.corpus.chat_template import TEMPLATE
+from gptcore.errors import UserError
 from gptcore.files import sha256_file
 from gptcore.model.folder import load_export, save_export
 from gptcore.model.gpt import GPT
 from gptcore.model.int8 import packed
 from gptcore.tokens.make_tokenizer import byte_tokenizer, char_tokenizer, train_bpe
 from gptcore.tokens.tokenizer import PATTERNS, Tokenizer
-from gptcore.weights.exports.gguf import write_gguf
+from gptcore.weights.exports import gguf
 from gptcore.weights.exports.llama_cpp import LlamaCpp
+from gptcore.weights.exports.parity import compare
+from gptcore.weights.exports.target import Target, with_and_without_cache
+from gptcore.weights.exports.text import read_text
+from gptcore.weights.exports.traced import Traced, empty_cache
 from gptcore.weights.pretrained import own_tokenizer
 from tests.support.command import run_command
-from tests.support.engine import GPT2, MODERN, REPOSITORY
+from tests.support.engine import GPT2, MODERN, REPOSITORY, model_config
 from tests.support.weights import TEXT, random_model
 from tests.tokens.test_token_files import write
 
@@ -66,6 +73,16 @@ def parity(out: Path) -> Any:
     return found
 
 
+def notices(out: Path, to: str, name: str, kind: str = "") -> bool:
+    """Whether what reads `out` shows that it is not a model with another head."""
+    target: Target = import_module(f"gptcore.weights.exports.{to}").target(kind)
+    model, tokenizer = load_export(Path(name))
+    model.lm_head.weight.data *= 3
+    with target.opened(out, model) as consumer:
+        told = compare(model, tokenizer, replace(consumer, checks={}), read_text(tokenizer, Path("text.txt")))
+    return bool(told.faults(target.limits))
+
+
 def test_transformers_computes_every_architecture_from_one_file(export: Callable[..., int], tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
@@ -73,6 +90,7 @@ def test_transformers_computes_every_architecture_from_one_file(export: Callable
     found = parity(tmp_path / "out")
     assert max(found["differences"].values()) < 1e-5 and set(found["differences"]) == {"without cache", "with cache"}
     assert len(found["checks"]) == 2
+    assert notices(tmp_path / "out", "huggingface", "modern")
     code = (tmp_path / "out/modeling_gptcore.py").read_text()
     imported = {line.split()[1].split(".")[0] for line in code.splitlines() if line.startswith(("import ", "from "))}
     assert imported == {"collections", "types", "typing", "torch", "transformers"}
@@ -95,6 +113,7 @@ def test_gpt2_is_transformers_own_class(export: Callable[..., int], tmp_path: Pa
     assert export("gpt2", "huggingface", tmp_path / "out") == 0
     assert json.loads((tmp_path / "out/config.json").read_text())["model_type"] == "gpt2"
     assert max(parity(tmp_path / "out")["differences"].values()) < 1e-5
+    assert notices(tmp_path / "out", "huggingface", "gpt2")
     assert own_tokenizer(str(tmp_path / "out"))
     assert export("gpt2", "huggingface", tmp_path / "out") == 2  # it is there
 
@@ -129,6 +148,7 @@ def test_llama_cpp_agrees_over_the_whole_vocabulary(
     found = parity(tmp_path / "out")
     assert 0 < found["differences"]["of the whole vocabulary"] < most
     assert found["consumer"]["name"].startswith("llama.cpp") and found["type"] == kind
+    assert notices(tmp_path / "out", "gguf", "gpt2", kind)
 
 
 def test_llama_cpp_splits_text_as_we_do(tmp_path: Path) -> None:
@@ -137,7 +157,7 @@ def test_llama_cpp_splits_text_as_we_do(tmp_path: Path) -> None:
     talk = [{"role": "system", "content": WORDS[0]}, {"role": "user", "content": WORDS[-1]}]
     for plain in kinds:
         tokenizer = replace(plain, chat_template=TEMPLATE)
-        write_gguf(tmp_path / "model.gguf", random_model(GPT2, tokenizer.n_vocab), tokenizer, "f32")
+        gguf.write_gguf(tmp_path / "model.gguf", random_model(GPT2, tokenizer.n_vocab), tokenizer, "f32")
         theirs = LlamaCpp(tmp_path / "model.gguf", 16)
         for text in ("".join(WORDS), "".join(reversed(WORDS)), "".join(f"{a} {b}" for a in WORDS[:4] for b in WORDS)):
             assert theirs.encode(text) == tokenizer.encode(text).tolist(), tokenizer.kind
@@ -145,6 +165,27 @@ def test_llama_cpp_splits_text_as_we_do(tmp_path: Path) -> None:
             asked = theirs.ask("/apply-template", messages=talk)["prompt"]
             assert theirs.ask("/tokenize", content=asked, parse_special=True)["tokens"] == tokenizer.encode_chat(talk)
         theirs.close()
+
+
+@pytest.mark.parametrize("name", ["gpt2", "modern"])
+def test_what_is_traced_computes_what_the_model_does(folder: Path, name: str) -> None:
+    """What ONNX and torch.export are made of, of both architectures."""
+    model, _ = load_export(folder / name)
+    traced = Traced(model)
+    ids = torch.arange(20).view(2, 10) * 7 % 257
+
+    def step(ids: Tensor, previous: Tensor, cache: Any) -> tuple[Tensor, Any]:
+        return traced(ids, empty_cache(model, len(ids)) if cache is None else cache, previous)
+
+    for logits in with_and_without_cache(step).values():
+        torch.testing.assert_close(logits(ids), model(ids), rtol=0, atol=1e-5)
+
+
+@pytest.mark.load
+@pytest.mark.parametrize("to", ["onnx", "pt2"])
+def test_gpt2_goes_the_way_of_modern(export: Callable[..., int], tmp_path: Path, to: str) -> None:
+    assert export("gpt2", to, tmp_path / "out") == 0
+    assert max(parity(tmp_path / "out")["differences"].values()) < 1e-5
 
 
 def greedy(model: GPT, ids: list[int], new: int) -> list[int]:
@@ -158,6 +199,7 @@ def test_onnxruntime_computes_every_field(export: Callable[..., int], tmp_path: 
     """And the example in the documentation generates with it what the model does."""
     assert export("modern", "onnx", tmp_path / "out") == 0
     assert max(parity(tmp_path / "out")["differences"].values()) < 1e-5
+    assert notices(tmp_path / "out", "onnx", "modern")
     content = (tmp_path / "out/model.onnx").read_bytes()
     assert str(REPOSITORY).encode() not in content
     path = REPOSITORY / "docs/onnx_generate.py"
@@ -173,6 +215,7 @@ def test_torch_runs_the_program_without_gptcore(export: Callable[..., int], tmp_
     assert (
         max(found["differences"].values()) < 1e-5 and "the same logits in a process without gptcore" in found["checks"]
     )
+    assert notices(tmp_path / "out", "pt2", "modern")
     assert str(REPOSITORY).encode() not in (tmp_path / "out/model.pt2").read_bytes()
 
 
@@ -182,9 +225,16 @@ def test_weights_in_8_bits(export: Callable[..., int], folder: Path, tmp_path: P
     size = (folder / "modern/model.safetensors").stat().st_size
     assert parity(tmp_path / "out")["bytes"] - 3000 < size / 3  # config, tokenizer and the names take the 3,000
     assert 1e-4 < max(parity(tmp_path / "out")["differences"].values()) < 0.5
+    assert notices(tmp_path / "out", "int8", "modern")
     rounded, _ = load_export(tmp_path / "out")
     for name, each in packed(random_model(ALL_FIELDS)).items():
         assert torch.equal(each, packed(rounded)[name]), name
+
+
+def test_nanogpts_checkpoint(export: Callable[..., int], tmp_path: Path) -> None:
+    assert export("gpt2", "nanogpt", tmp_path / "out") == 0
+    assert parity(tmp_path / "out")["differences"]["without cache"] < 1e-6
+    assert notices(tmp_path / "out", "nanogpt", "gpt2")
 
 
 def outlier(model: GPT) -> GPT:
@@ -233,6 +283,18 @@ def test_what_cannot_be_said_is_refused_by_name(
     line = capsys.readouterr().err
     assert said in line and line.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_gguf_refuses_a_tokenizer_that_llama_cpp_cannot_say() -> None:
+    kinds = {
+        "sentencepiece": "for a sentencepiece",
+        "huggingface": "for a huggingface",
+        "bpe": "for the pattern of this bpe",
+    }
+    for kind, said in kinds.items():
+        tokenizer: Any = replace(byte_tokenizer(), kind=kind, pattern="other")
+        with pytest.raises(UserError, match=f"^GGUF has no words {said} tokenizer"):
+            gguf.target("f32").refuse(model_config(GPT2), tokenizer)
 
 
 def test_a_missing_package_names_the_extra(

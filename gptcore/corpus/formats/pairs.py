@@ -4,7 +4,7 @@
 {role, content} (OpenAI).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from gptcore.corpus.chat_template import turns
@@ -49,9 +49,9 @@ class Pairs(NamedTuple):
         )
 
 
-def is_pair(record: Mapping[str, Any]) -> bool:
-    """Whether a record has one of the forms."""
-    return any(form <= record.keys() for form in FORMS)
+def is_pair(names: Iterable[str]) -> bool:
+    """Whether a record with fields of these names has one of the forms."""
+    return any(form <= {*names} for form in FORMS)
 
 
 def _pair(prompt: str, response: str) -> list[dict[str, str]]:
