@@ -39,7 +39,8 @@ from tests.support.command import run_command
 from tests.support.documented import BY, HERE, NEEDS, answers, commands, is_there, without_settings
 
 FLOWS = {each.name: each for each in (train_gpt, sweep_gpt, refresh_data, rollback_gpt, rebuild_gpt, complete_prompts)}
-FOREIGN = ("aws", "cd", "curl", "dask", "docker", "git", "kubectl", "ln", "pip", "vllm")  # programs that no test has
+# programs that no test has
+FOREIGN = ("aws", "cd", "curl", "dask", "docker", "git", "kubectl", "lm_eval", "ln", "pip", "vllm")
 
 
 class Taken(Exception):

@@ -102,6 +102,8 @@ BY = {
     r"dvc exp pull origin .*": "flows/test_rebuild.py::test_what_is_gone_is_one_line_and_nothing_moves",
     r"dvc repro --pull|dvc push --run-cache|dvc fetch --run-cache":
         "tasks/test_remote.py::test_a_fresh_clone_is_restored_by_dvc",
+    r"lm_eval --model local-completions .*":
+        "weights/test_lm_eval_model.py::test_the_server_gives_the_numbers_of_the_adapter",
     r"python -m serving --new-key": "serving/test_app.py::test_keys_and_rates",
     r"(gptcore|python) .*--help": "test_documented_commands.py::test_the_program_takes_it",
 }  # fmt: skip
