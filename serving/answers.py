@@ -41,11 +41,6 @@ class Choice:
             logprobs = self.tokens.before(len(self.text), bool(update.finish) and not update.completion.is_cut)
         return self.shown(piece, logprobs)
 
-    def whole(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """The choice object of what has come in parts."""
-        text = "".join(each["text"] for each in parts)
-        return self.shown(text, joined([each["logprobs"] for each in parts]) if self.tokens else None)
-
     def shown(self, text: str, logprobs: dict[str, Any] | None) -> dict[str, Any]:
         return {"index": self.index, "text": text, "logprobs": logprobs, "finish_reason": self.finish}
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from gptcore.generation.complete import Wish
 from gptcore.generation.sampling import check_prompt
 from serving import batches, refusals, shapes
-from serving.answers import Choice, usage
+from serving.answers import Choice, joined, usage
 from serving.body import BodyLimit
 from serving.chat import CHAT, TEXT, ChatRequest, Form, prepared_chat
 from serving.door import Door
@@ -27,7 +27,7 @@ from serving.requests import Asked, CompletionRequest, DetokenizeRequest, Genera
 from serving.service import Service, prepared, text_of
 from serving.shapes import ERRORS
 from serving.stream import EventStream, Vanished, while_connected
-from serving.worker import Job, Prompt, Update
+from serving.worker import Job, Prompt
 
 SLACK_SECONDS = 30.0  # in which a client reads the end of a stream
 CLOSED = 499  # nginx's word for a client that has gone; nobody reads it
@@ -98,14 +98,18 @@ def _completions(app: FastAPI, service: Service) -> None:
         parts: dict[int, list[dict[str, Any]]] = {each.index: [] for each in choices}
 
         async def whole() -> None:
-            async for updates in service.updates(job, body.timeout):
-                for update in updates:
-                    number = update.completion.number
-                    parts[number].append(choices[number].add(update))
+            async for update in service.updates(job, body.timeout):
+                number = update.completion.number
+                parts[number].append(choices[number].add(update))
 
         if not await finished(job, request, whole()):
             return Response(status_code=CLOSED)
-        shown = [form.of_whole(each.whole(parts[each.index])) for each in choices]
+        shown = [
+            form.of_whole(
+                each.shown(each.text, joined([part["logprobs"] for part in parts[each.index]]) if each.tokens else None)
+            )
+            for each in choices
+        ]
         return Json({**frame, "choices": shown, "usage": usage(job, choices)}, headers=headers(job.lane.served))
 
     @app.post("/generate", responses={200: {"model": shapes.Generated}, **ERRORS})
@@ -116,9 +120,8 @@ def _completions(app: FastAPI, service: Service) -> None:
         (choice,) = [Choice(0, job.prompts[0], job)]
 
         async def whole() -> None:
-            async for updates in service.updates(job):
-                for update in updates:
-                    choice.add(update)
+            async for update in service.updates(job):
+                choice.add(update)
 
         if not await finished(job, request, whole()):
             return Response(status_code=CLOSED)
@@ -152,31 +155,17 @@ async def _events(
     told = set[int]()
     with_usage = {"usage": None} if body.stream_options.include_usage else {}
     try:
-        async for updates in service.updates(job, body.timeout):
-            events = ""
-            for shown in _new(choices, updates):
-                if shown["text"] or shown["finish_reason"] or (shown["logprobs"] or {}).get("tokens"):
-                    piece = form.of_piece(shown, shown["index"] not in told)
-                    events += _event({**frame, "choices": [piece], **with_usage})
-                    told.add(shown["index"])
-            if events:
-                yield events
+        async for update in service.updates(job, body.timeout):
+            shown = choices[update.completion.number].add(update)
+            if shown["text"] or shown["finish_reason"] or (shown["logprobs"] or {}).get("tokens"):
+                yield _event({**frame, "choices": [form.of_piece(shown, shown["index"] not in told)], **with_usage})
+                told.add(shown["index"])
     except Refusal as error:
         yield _event(error.body())
         return
     if with_usage:
         yield _event({**frame, "choices": [], "usage": usage(job, choices)})
     yield "data: [DONE]\n\n"
-
-
-def _new(choices: list[Choice], updates: list[Update]) -> Iterator[dict[str, Any]]:
-    """What is new of each choice, once."""
-    parts: dict[int, list[dict[str, Any]]] = {}
-    for update in updates:
-        number = update.completion.number
-        parts.setdefault(number, []).append(choices[number].add(update))
-    for number, each in parts.items():
-        yield choices[number].whole(each)
 
 
 def _event(value: Any) -> str:

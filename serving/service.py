@@ -87,31 +87,25 @@ class Service:
             version = job.lane.served.number
             log.info("%s: version %d, %d texts, %d prompt tokens, %.3f s", how, version, job.size, tokens, seconds)
 
-    async def updates(self, job: Job, seconds: float | None = None) -> AsyncGenerator[list[Update], None]:
-        """What is new, until all its texts have ended; where the event loop is behind, of several steps at once.
-
-        Raises Refusal if that takes too long, or if the model fails.
-        """
+    async def updates(self, job: Job, seconds: float | None = None) -> AsyncGenerator[Update, None]:
+        """Until all its texts have ended. Raises Refusal if that takes too long, or if the model fails."""
         limit = min(seconds or self.options.deadline_seconds, self.options.deadline_seconds)
         give_up = asyncio.get_running_loop().time() + limit - (time.perf_counter() - job.began)
         left, seen, first = job.size, dict[int, int](), dict[int, float]()
         while left:
             try:
                 async with asyncio.timeout_at(give_up):
-                    found = [await job.updates.get()]
+                    update = await job.updates.get()
             except TimeoutError:
                 self.close(job, "deadline")
                 raise Refusal(504, f"it was not done after {limit:g} s", "timeout") from None
-            while not job.updates.empty():
-                found.append(job.updates.get_nowait())
-            for update in found:
-                if update is None or update.finish == "error":
-                    self.close(job, "error")
-                    what = "the model computes NaN or infinity" if update else "the server has failed; its log says how"
-                    raise Refusal(500, what, "internal_error")
-                self._count(job, update, seen, first)
-                left -= update.finish is not None
-            yield [each for each in found if each]
+            if update is None or update.finish == "error":
+                self.close(job, "error")
+                what = "the model computes NaN or infinity" if update else "the server has failed; its log says how"
+                raise Refusal(500, what, "internal_error")
+            self._count(job, update, seen, first)
+            left -= update.finish is not None
+            yield update
 
     def _count(self, job: Job, update: Update, seen: dict[int, int], first: dict[int, float]) -> None:
         metrics, number = self.metrics, update.completion.number
