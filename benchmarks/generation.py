@@ -234,5 +234,6 @@ def report(medians: Medians) -> list[str]:
 
 if __name__ == "__main__":
     contest = Contest(__file__, __doc__ or "", measure, list(SIDES), list(SETTINGS))
+    contest.environment.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # of every side; `gptcore sample` and the server set it
     contest.sides = [f"{name} float32" for name in contest.arguments.sides]  # the rivals know no other format on a CPU
     contest.run(report)

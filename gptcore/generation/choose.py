@@ -18,11 +18,13 @@ BROKEN = -1  # instead of an id, where the logits hold NaN or infinity
 
 def choose(logits: Tensor, sequences: Rows[Sequence]) -> list[int]:
     """`logits` (rows, V) in float32 on the CPU; they may be overwritten."""
+    asked = [each.request.sampling for each in sequences]
+    if not any(each.temperature or each.adjusts for each in asked):
+        return _likeliest(logits)
     groups: dict[tuple[bool, int, bool], list[int]] = defaultdict(list)
-    for row, sequence in enumerate(sequences):
-        sampling = sequence.request.sampling
+    for row, sampling in enumerate(asked):
         if sampling.adjusts:
-            _adjust(logits[row], sequence)
+            _adjust(logits[row], sequences[row])
         greedy = sampling.temperature == 0
         groups[(True, 0, False) if greedy else (False, sampling.top_k, sampling.top_p < 1)].append(row)
     chosen = [BROKEN] * len(sequences)
