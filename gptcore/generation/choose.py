@@ -7,7 +7,6 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence as Rows
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,8 +37,8 @@ def choose(logits: Tensor, sequences: Rows[Sequence]) -> list[int]:
 
 def _likeliest(logits: Tensor) -> list[int]:
     values = logits.numpy()  # which finds the highest of few in half of torch's time
-    choice = values.argmax(1)
-    return _unbroken(choice.tolist(), values[np.arange(len(values)), choice].tolist())
+    choice: list[int] = values.argmax(1).tolist()
+    return _unbroken(choice, [values[row, at] for row, at in enumerate(choice)])
 
 
 def _drawn(logits: Tensor, sequences: list[Sequence], top_k: int, nucleus: bool) -> list[int]:
