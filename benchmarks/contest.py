@@ -22,7 +22,7 @@ from load import Others, refuse_above, require_free
 from gptcore.training.hardware import multiplies_bfloat16
 
 RESULTS = Path(__file__).with_name("results")
-THREADS = ("OMP_", "GOMP_", "KMP_", "MKL_", "ATEN_", "MALLOC_", "LD_PRELOAD")  # variables that change speed
+THREADS = ("OMP_", "GOMP_", "KMP_", "MKL_", "ATEN_", "MALLOC_", "THP_", "LD_PRELOAD")  # variables that change speed
 Measured = dict[str, float]
 Medians = dict[str, dict[str, Measured]]  # setting -> side -> figures
 

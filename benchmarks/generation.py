@@ -1,10 +1,11 @@
-"""Tokens per second of generation: nanoGPT's and transformers' generate, llama.cpp and ours, at 1, 4 and 16 streams.
+"""Tokens per second of generation: nanoGPT's and transformers' generate, llama.cpp, a naive cache and ours.
 
-GPT-2's architecture with random weights, in float32, greedy, without an end of text, from prompts of 32 tokens. Streams
-start together. All sides may take the same threads; ours takes one for the small model. llama.cpp gets our weights as
-GGUF, and its cache is in float32, too. nanoGPT has no cache; without a checkout of it our model without a cache stands
-in. The figures are tokens per second with the prompt's time, seconds to the first token, and the share of this
-machine's memory bandwidth (that of a large copy) that reading the weights once a step takes.
+At 1, 4 and 16 streams that start together: GPT-2's architecture with random weights, in float32, greedy, without an end
+of text, from prompts of 32 tokens. All sides may take the same threads; ours and the naive cache take one for the small
+model. llama.cpp gets our weights as GGUF, and its cache is in float32, too. The naive cache is what one writes first
+over our weights. nanoGPT has none; without a checkout of it our model without a cache stands in. The figures are tokens
+per second with the prompt's time, seconds to the first token, and the share of this machine's memory bandwidth (that of
+a large copy) that reading the weights once a step takes.
 """
 
 import sys
@@ -14,10 +15,11 @@ from dataclasses import dataclass
 from itertools import islice, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import torch
 from contest import Contest, Measured, Medians
+from torch.nn import functional as F
 
 from gptcore.generation.engine import Engine
 from gptcore.generation.sampling import Sampling
@@ -156,6 +158,40 @@ def without_cache(model: GPT) -> Generate:
     return generate
 
 
+def naive_side(size: Setting, _: Path | None) -> Generate:
+    """Keys and values in a list of tensors that grow with `torch.cat`, a call for each operation."""
+    model = our_model(size)
+
+    def generate(ids: torch.Tensor, new: int) -> int:
+        cache: list[tuple[torch.Tensor, ...]] = [() for _ in model.h]
+        choice, made = ids, 0
+        with suited_to(model):
+            for _ in range(new):
+                choice = with_naive_cache(model, choice, cache).argmax(-1, keepdim=True)
+                made += choice.numel()
+        return made
+
+    return generate
+
+
+def with_naive_cache(model: GPT, ids: torch.Tensor, cache: list[tuple[torch.Tensor, ...]]) -> torch.Tensor:
+    """The logits after the last of some new ids (streams, T). GPT-2's architecture alone."""
+    (B, T), first = ids.shape, cache[0][0].size(2) if cache[0] else 0
+    heads, blocks = (model.config.n_head, model.config.head_dim), cast(Any, model.h)
+    x = model.wte(ids) + cast(Any, model.wpe)(torch.arange(first, first + T))
+    for layer, block in enumerate(blocks):
+        parts = block.attn.c_attn(block.ln_1(x)).chunk(3, -1)
+        q, k, v = (each.view(B, T, *heads).transpose(1, 2) for each in parts)
+        if cache[layer]:
+            k, v = (torch.cat(pair, 2) for pair in zip(cache[layer], (k, v), strict=True))
+        cache[layer] = k, v
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=T > 1)
+        x = x + block.attn.c_proj(y.transpose(1, 2).reshape(B, T, -1))
+        x = x + block.mlp(block.ln_2(x))
+    logits: torch.Tensor = model.lm_head(model.ln_f(x[:, -1]))
+    return logits
+
+
 def llama_side(size: Setting, _: Path | None) -> Generate:
     """The same weights in llama.cpp's own form, in its own server, which makes one text for each prompt of a list."""
     from gptcore.weights.exports.gguf import FILE, write_gguf
@@ -181,7 +217,8 @@ def any_tokenizer(n_vocab: int) -> Tokenizer:
 
 
 SIDES: dict[str, Callable[[Setting, Path | None], Generate]] = {
-    "nanogpt": nanogpt_side, "transformers": transformers_side, "llama.cpp": llama_side, "gptcore": gptcore_side,
+    "nanogpt": nanogpt_side, "transformers": transformers_side, "naive": naive_side, "llama.cpp": llama_side,
+    "gptcore": gptcore_side,
 }  # fmt: skip
 
 
@@ -197,5 +234,6 @@ def report(medians: Medians) -> list[str]:
 
 if __name__ == "__main__":
     contest = Contest(__file__, __doc__ or "", measure, list(SIDES), list(SETTINGS))
+    contest.environment.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # of every side; `gptcore sample` and the server set it
     contest.sides = [f"{name} float32" for name in contest.arguments.sides]  # the rivals know no other format on a CPU
     contest.run(report)

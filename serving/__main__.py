@@ -115,6 +115,7 @@ def main() -> None:
         return
     # before torch is imported: threads that wait for work in a spin take the time of those that compute
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # large weights in pages of 2 MB are read up to a tenth faster
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", level=logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     sys.setswitchinterval(SWITCH_SECONDS)

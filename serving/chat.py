@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -38,6 +38,12 @@ class Message(BaseModel):
 
 class ChatRequest(Asked):
     """A conversation, whose last message is the user's."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {
+        "messages": [{"role": "user", "content": "What is AI?"}],
+        "temperature": 0.8,
+        "seed": 1,
+    }
 
     messages: list[Message] = Field(description="The conversation so far", max_length=10_000)
     max_tokens: int = Field(default=MOST_TOKENS, ge=0, le=MOST_TOKENS, description="The context's end ends it, too")

@@ -1,7 +1,7 @@
 """What the routes take. A field that is not here is refused by its name."""
 
 import secrets
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -18,8 +18,9 @@ class StreamOptions(BaseModel):
     include_usage: bool = Field(default=False, description="Tokens of prompt and completion in one more chunk")
 
 
-def _nullable(schema: dict[str, Any]) -> None:
-    """Say in the OpenAPI document that fields may be null."""
+def _documented(schema: dict[str, Any], kind: type["_Drawing"]) -> None:
+    """Say in the OpenAPI document that fields may be null, and what a request looks like that /docs can send."""
+    schema["examples"] = [kind.EXAMPLE]
     for name, each in schema["properties"].items():
         if name not in schema["required"] and {"type": "null"} not in each.get("anyOf", []):
             kinds = {key: each.pop(key) for key in list(each) if key not in ("title", "description", "default")}
@@ -29,7 +30,8 @@ def _nullable(schema: dict[str, Any]) -> None:
 class _Drawing(Sampling):
     """Fields of OpenAI's interface may be null: that is as if they were not there."""
 
-    model_config = ConfigDict(json_schema_extra=_nullable)
+    model_config = ConfigDict(json_schema_extra=_documented)
+    EXAMPLE: ClassVar[dict[str, Any]] = {}
 
     # keys of a JSON object are strings
     logit_bias: dict[Annotated[int, Field(strict=False)], Annotated[float, Field(ge=-1e6, le=1e6)]] = Field(
@@ -72,6 +74,8 @@ class Asked(_Drawing):
 class CompletionRequest(Asked):
     """A text to go on from."""
 
+    EXAMPLE: ClassVar[dict[str, Any]] = {"prompt": "ROMEO.", "max_tokens": 50, "temperature": 0.8, "seed": 1}
+
     prompt: str | list[str] | list[int] | list[list[int]] = Field(description=PROMPTS)
     max_tokens: int = Field(default=16, ge=0, le=1_000_000, description="The context's end ends a text, too")
     logprobs: int | None = Field(default=None, ge=0, le=100, description="Log-probabilities of so many likeliest ids")
@@ -91,6 +95,8 @@ class CompletionRequest(Asked):
 
 class GenerateRequest(_Drawing):
     """A text and how many tokens more."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"text": "ROMEO.", "max_new_tokens": 50}
 
     text: Text = Field(description="What the answer begins with")
     max_new_tokens: int = Field(default=50, ge=0, le=1_000_000, description="The context's end ends a text, too")

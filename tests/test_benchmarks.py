@@ -106,3 +106,14 @@ def test_each_part_of_the_ablation_changes_the_recipe() -> None:
         without = flatten(compose([*whole, *off], ROOT / "params.yaml"))
         named = {each.split("=")[0] for each in off}
         assert {name for name, value in flatten(params).items() if without[name] != value} == named, part
+
+
+def test_the_naive_cache_of_the_generation_benchmark_computes_what_the_model_does() -> None:
+    import torch
+    from generation import Setting, our_model, with_naive_cache
+
+    model, ids = our_model(Setting(2, 2, 16, 40, 50, 3, 6)), torch.arange(27).view(3, 9)
+    cache: list[tuple[torch.Tensor, ...]] = [() for _ in model.h]
+    with torch.inference_mode():
+        *_, found = (with_naive_cache(model, new, cache) for new in ids.split((7, 1, 1), 1))
+        torch.testing.assert_close(found, model(ids)[:, -1])

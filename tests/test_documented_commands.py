@@ -40,7 +40,7 @@ from tests.support.documented import BY, HERE, NEEDS, answers, commands, is_ther
 
 FLOWS = {each.name: each for each in (train_gpt, sweep_gpt, refresh_data, rollback_gpt, rebuild_gpt, complete_prompts)}
 # programs that no test has
-FOREIGN = ("cd", "curl", "dask", "docker", "git", "kubectl", "ln", "pip", "sed", "vllm")
+FOREIGN = ("cd", "curl", "dask", "docker", "git", "kubectl", "lm_eval", "ln", "pip", "sed", "vllm")
 
 
 class Taken(Exception):

@@ -12,6 +12,7 @@ what is said in one conversation with a model that has learned to answer, and it
 """
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -60,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Raises UserError."""
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # large weights in pages of 2 MB are read up to a tenth faster
     import gptcore.stages  # noqa: F401  before torch: where others compute, its threads do not spin
     from gptcore.config.settings import settings
     from gptcore.generation.complete import engine_for

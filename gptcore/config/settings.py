@@ -1,6 +1,7 @@
 """`GPTCORE_*` environment variables: how to run, not what to compute. None of them belongs in params.yaml."""
 
 import os
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:  # importing torch takes 2 s, which an unchanged flow does not
     import torch
 
 
-TRACKERS = ("mlflow", "wandb")
+TRACKERS = ("mlflow", "wandb", "prometheus")
 
 
 class Settings(BaseSettings):
@@ -65,10 +66,13 @@ class Settings(BaseSettings):
     )
     trackers: str = Field(
         "",
-        description="Who hears of a training while it trains: mlflow, wandb, both with a comma between, or none; empty "
-        "is mlflow if MLFLOW_TRACKING_URI is a server's address",
+        description="Who hears of a training while it trains: mlflow, wandb, prometheus, several with commas between, "
+        "or none; empty is mlflow if MLFLOW_TRACKING_URI is a server's address",
     )
     tracking_seconds: float = Field(10, gt=0, description="Seconds between two points of a tracked training's curves")
+    prometheus: str = Field(
+        "127.0.0.1:9108", description="HOST:PORT where Prometheus finds a training, of the tracker prometheus"
+    )
     run_name: str = Field("", description="The name of a tracked training; a flow run sets its own")
 
     @field_validator("trackers")
@@ -77,6 +81,14 @@ class Settings(BaseSettings):
         names = given.split(",") if given not in ("", "none") else []
         if unknown := [each for each in names if each not in TRACKERS]:
             raise ValueError(f"there is no tracker {unknown[0]!r}{known_names(unknown[0], (*TRACKERS, 'none'))}")
+        return given
+
+    @field_validator("prometheus")
+    @classmethod
+    def _is_address(cls, given: str) -> str:
+        host, _, port = given.rpartition(":")
+        if not (host and re.fullmatch(r"\d{1,5}", port, re.ASCII) and 0 < int(port) < 1 << 16):
+            raise ValueError("it is HOST:PORT, such as 127.0.0.1:9108")
         return given
 
     def tracker_names(self) -> list[str]:

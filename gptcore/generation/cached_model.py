@@ -43,8 +43,9 @@ class Pass(NamedTuple):
 
     Of single ids, only the first `attending` rows are of use: the others are there for the shape of the matrices.
 
-    Keys and values go to `places` of their slots; each query sees its row's keys up to its own position, and `keys` of
-    them are read: those up to the last position, unless more are `masked`. The id before position 0 does not matter.
+    Keys and values go to `places` of their slots, those of a single row to the places from `at` on. Each query sees its
+    row's keys up to its own position, and `keys` of them are read: those up to the last position, unless more are
+    `masked`. The id before position 0 does not matter.
     """
 
     ids: Tensor
@@ -55,6 +56,7 @@ class Pass(NamedTuple):
     rows: int
     attending: int
     keys: int
+    at: int = 0
     masked: bool = True
 
 
@@ -107,9 +109,12 @@ class CachedModel:
         starts = None if self.shares is None else (self.shares * x).unbind()
         rotation = None if self.rotations is None else self.rotations.index_select(0, new.positions)[:, None, None]
         rows = self.cache.narrow(2, new.first, A)
-        written = rows.unbind()  # each (2, A, H, P, D)
+        is_one = R == 1  # a copy takes half the time of a scatter
+        written = (rows.narrow(4, new.at, T) if is_one else rows).unbind()  # each (2, A, H, P, D), of one row T places
         read = rows.narrow(4, 0, new.keys).flatten(0, 1).unbind()  # keys, values, keys ..; each (A, H, keys, D)
-        into = new.places.narrow(0, 0, A * T).view(A, 1, T, 1).expand(2, A, H, T, D)
+        into = None if is_one else new.places.narrow(0, 0, A * T).view(A, 1, T, 1).expand(2, A, H, T, D)
+        of_queries = (A, H, T, D), (T * 3 * C, D, 3 * C, 1)
+        of_keys_and_values = (2, A, H, T, D), (C, T * 3 * C, D, 3 * C, 1), C
         padded = torch.zeros(N, C, device=self.device) if A < R else None
         masks = {window: self._seen(window, new) for window in self.lines}
         for layer, block in enumerate(self.blocks):
@@ -125,9 +130,11 @@ class CachedModel:
             if block.values:
                 own, table = block.value_mix
                 qkv.narrow(1, 2 * C, C).mul_(own).add_(block.values(new.ids), alpha=table)
-            kv = qkv.as_strided((2, A, H, T, D), (C, T * 3 * C, D, 3 * C, 1), C)
-            written[layer].scatter_(3, into, kv)
-            q = qkv.as_strided((A, H, T, D), (T * 3 * C, D, 3 * C, 1))
+            kv, q = qkv.as_strided(*of_keys_and_values), qkv.as_strided(*of_queries)
+            if into is None:
+                written[layer].copy_(kv)
+            else:
+                written[layer].scatter_(3, into, kv)
             y = F.scaled_dot_product_attention(
                 q, read[2 * layer], read[2 * layer + 1], attn_mask=masks[block.window], scale=block.scale
             )

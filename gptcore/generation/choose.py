@@ -7,7 +7,6 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence as Rows
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,11 +17,13 @@ BROKEN = -1  # instead of an id, where the logits hold NaN or infinity
 
 def choose(logits: Tensor, sequences: Rows[Sequence]) -> list[int]:
     """`logits` (rows, V) in float32 on the CPU; they may be overwritten."""
+    asked = [each.request.sampling for each in sequences]
+    if not any(each.temperature or each.adjusts for each in asked):
+        return _likeliest(logits)
     groups: dict[tuple[bool, int, bool], list[int]] = defaultdict(list)
-    for row, sequence in enumerate(sequences):
-        sampling = sequence.request.sampling
+    for row, sampling in enumerate(asked):
         if sampling.adjusts:
-            _adjust(logits[row], sequence)
+            _adjust(logits[row], sequences[row])
         greedy = sampling.temperature == 0
         groups[(True, 0, False) if greedy else (False, sampling.top_k, sampling.top_p < 1)].append(row)
     chosen = [BROKEN] * len(sequences)
@@ -36,8 +37,8 @@ def choose(logits: Tensor, sequences: Rows[Sequence]) -> list[int]:
 
 def _likeliest(logits: Tensor) -> list[int]:
     values = logits.numpy()  # which finds the highest of few in half of torch's time
-    choice = values.argmax(1)
-    return _unbroken(choice.tolist(), values[np.arange(len(values)), choice].tolist())
+    choice: list[int] = values.argmax(1).tolist()
+    return _unbroken(choice, [values[row, at] for row, at in enumerate(choice)])
 
 
 def _drawn(logits: Tensor, sequences: list[Sequence], top_k: int, nucleus: bool) -> list[int]:

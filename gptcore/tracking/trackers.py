@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gptcore.config.paths import Paths
+from gptcore.config.settings import settings
 from gptcore.errors import UserError
 from gptcore.tracking.outbox import SUFFIX, is_written
 from gptcore.tracking.sending import Sending, Tracker, held
@@ -19,6 +20,10 @@ def open_tracker(name: str, folder: Path, uri: str, artifacts: Path) -> Tracker:
         from gptcore.tracking.mlflow import Mlflow
 
         return Mlflow(uri, artifacts)
+    if name == "prometheus":
+        from gptcore.tracking.prometheus import Prometheus
+
+        return Prometheus(settings().prometheus)
     from gptcore.tracking.wandb import Wandb
 
     return Wandb(folder)

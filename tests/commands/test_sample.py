@@ -33,6 +33,11 @@ class Terminal(io.StringIO):
         return True
 
 
+class Keyboard(io.TextIOWrapper):
+    def isatty(self) -> bool:
+        return True
+
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -50,12 +55,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def sample(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command in this process; return exit code, output and errors. `typed` is standard input."""
+    """Run the command in this process; return exit code, output and errors. `typed` is read from standard input."""
     monkeypatch.chdir(folder)
 
-    def run(*words: str, typed: bytes = b"") -> tuple[int, str, str]:
+    def run(*words: str, typed: bytes = b"", kind: type[io.TextIOWrapper] = io.TextIOWrapper) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["gptcore", "sample", *words])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(typed)))
+        monkeypatch.setattr(sys, "stdin", kind(io.BytesIO(typed)))
         code = 0
         try:
             main()
@@ -99,6 +104,14 @@ def test_a_terminal_shows_text_as_it_comes(
         sample("to be", "--model", "ours", "-n", "3", *SHORT)
     assert shown.getvalue() == piped
     assert len(flushes) > 3 and flushes == sorted(flushes)
+
+
+def test_without_a_prompt_it_asks_on_a_terminal(sample: Run) -> None:
+    words = ("--model", "ours", *SHORT)
+    first, second = (sample(each, *words)[1] for each in ("to be", "or not"))
+    code, out, err = sample(*words, typed=b"to be\n" + b"x" * 40 + b"\nor not\n", kind=Keyboard)
+    assert (code, out) == (0, f"> {first}> > {second}> \n")
+    assert err == "error: the prompt has 40 tokens, the model's context 32\n"
 
 
 def test_greedy_stop_strings_and_the_end_of_the_context(sample: Run) -> None:

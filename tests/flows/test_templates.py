@@ -97,11 +97,19 @@ def test_pod_has_gpus_memory_cache_secrets_and_time_for_a_checkpoint() -> None:
     assert environment["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
 
 
+def assert_prometheus_finds(template: Any, container: Any) -> None:
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    host, _, port = environment["GPTCORE_PROMETHEUS"].partition(":")
+    assert (host, port) == ("0.0.0.0", template["metadata"]["annotations"]["prometheus.io/port"])
+    assert "prometheus" in environment["GPTCORE_TRACKERS"].split(",")
+
+
 @pytest.mark.parametrize(("backoff_limit", "behaviour"), [(0, "reschedule"), (3, "relinquish")])
 def test_evicted_pod_gives_its_run_back(backoff_limit: int, behaviour: str) -> None:
     """To Prefect, which starts another pod, or to Kubernetes, which restarts this one."""
     manifest = valid(render("gpu-kubernetes", backoff_limit=backoff_limit).job_manifest)
     (container,) = manifest["spec"]["template"]["spec"]["containers"]
+    assert_prometheus_finds(manifest["spec"]["template"], container)
     assert {"name": "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR", "value": behaviour} in container["env"]
     assert manifest["spec"]["backoffLimit"] == backoff_limit
 
@@ -132,6 +140,7 @@ def test_training_over_several_machines_finds_its_pods() -> None:
     port = service["spec"]["ports"][0]["port"]
     assert f"--rdzv-endpoint={name}-0.{service['metadata']['name']}:{port}" in container["args"]
     assert container["args"][-2:] == ["-m", "gptcore.stages.train"]
+    assert_prometheus_finds(spec["template"], container)
     assert pod["terminationGracePeriodSeconds"] >= 60
 
 

@@ -185,7 +185,8 @@ def test_the_other_routes_and_a_log_without_text(caplog: pytest.LogCaptureFixtur
             ready = (await client.get("/ready")).json()
             assert (ready["ready"], ready["version"], ready["refused"]) == (True, 1, None)
             assert (await client.get("/docs")).status_code == 200
-            assert "/v1/completions" in (await client.get("/openapi.json")).json()["paths"]
+            document = (await client.get("/openapi.json")).json()
+            assert "/v1/completions" in document["paths"]
             metrics = (await client.get("/metrics")).text
             for line in (
                 f'gptcore_served_version{{sha256="{served(1).sha256}",version="1"}} 1.0',
@@ -195,6 +196,8 @@ def test_the_other_routes_and_a_log_without_text(caplog: pytest.LogCaptureFixtur
                 'gptcore_requests_total{route="/generate",status="200"} 1.0',
             ):  # fmt: skip
                 assert f"\n{line}\n" in metrics, line
+            (example,) = document["components"]["schemas"]["CompletionRequest"]["examples"]  # what the page sends
+            assert (await client.post("/v1/completions", json=example)).status_code == 200
 
     asyncio.run(asked())
     assert "done: version 1, 1 texts, 5 prompt tokens" in caplog.text

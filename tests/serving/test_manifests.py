@@ -12,9 +12,11 @@ from typing import Any
 import httpx
 import kubernetes_validate
 import pytest
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from ruamel.yaml import YAML
 
+from gptcore.tracking.prometheus import Prometheus
 from lab.server import OPEN
 from serving.metrics import Metrics
 from serving.options import Options
@@ -22,6 +24,7 @@ from serving.service import Service
 from tests.support.cluster import free_port
 from tests.support.scratch import CHECKOUT
 from tests.support.serving import listening, served
+from tests.support.told import tell
 
 FOLDER = CHECKOUT / "deployments"
 KUBERNETES = "1.33"
@@ -61,10 +64,14 @@ def test_the_lab_is_reached_where_its_door_is() -> None:
     assert service["spec"]["selector"] == deployment["spec"]["template"]["metadata"]["labels"]
 
 
-def test_prometheus_finds_the_server_of_the_stack() -> None:
+def test_prometheus_finds_server_and_trainings_of_the_stack() -> None:
     ((stack,), (prometheus,)) = load("compose.yaml"), load("prometheus.yaml")
-    (job,) = prometheus["scrape_configs"]
-    name, port = job["static_configs"][0]["targets"][0].split(":")
+    serving, training = prometheus["scrape_configs"]
+    for target in training["static_configs"][0]["targets"]:
+        name, port = target.split(":")
+        told = stack["services"][name]["environment"]
+        assert told["GPTCORE_PROMETHEUS"] == f"0.0.0.0:{port}" and "prometheus" in told["GPTCORE_TRACKERS"].split(",")
+    name, port = serving["static_configs"][0]["targets"][0].split(":")
     server = stack["services"][name]
     assert server["ports"] == [f"127.0.0.1:{port}:{port}"]
     assert int(server["stop_grace_period"].rstrip("s")) > int(server["command"].split()[-1])
@@ -83,24 +90,28 @@ def dashboard() -> Any:
 
 
 def expressions() -> list[str]:
-    return [each["expr"] for panel in dashboard()["panels"] for each in panel["targets"]]
+    return [each["expr"] for panel in dashboard()["panels"] for each in panel.get("targets", [])]
 
 
 def metrics() -> set[str]:
-    """The names of all samples, whether they have a value yet or not."""
-    found = Metrics()
+    """The names of all samples of server and trainings, whether they have a value yet or not."""
+    found, training = Metrics(), Prometheus("127.0.0.1:0")
     found.requests.labels("/", "200")
     found.ended.labels("done")
     found.version.labels("1", "a")
-    families = text_string_to_metric_families(found.text().decode())
+    for each in (training.step, *training.gauges.values()):
+        each.labels("a")
+    text = found.text() + generate_latest(training.registry)
+    families = text_string_to_metric_families(text.decode())
     return {sample.name for family in families for sample in family.samples}
 
 
 @pytest.mark.load
 @pytest.mark.skipif(not shutil.which("prometheus"), reason="needs Prometheus, `apt-get install prometheus`")
-def test_a_real_prometheus_scrapes_the_server_and_every_panel_has_data(tmp_path: Path) -> None:
+def test_a_real_prometheus_scrapes_server_and_training_and_every_panel_has_data(tmp_path: Path) -> None:
     subprocess.run(["promtool", "check", "config", FOLDER / "prometheus.yaml"], check=True)
-    port, (config,) = free_port(), load("prometheus.yaml")
+    port, (config,), tracker = free_port(), load("prometheus.yaml"), Prometheus(f"127.0.0.1:{free_port()}")
+    tell(tracker)
 
     async def asked() -> None:
         async with (
@@ -108,10 +119,11 @@ def test_a_real_prometheus_scrapes_the_server_and_every_panel_has_data(tmp_path:
             httpx.AsyncClient(timeout=60) as client,
         ):
             await client.post(f"{address}/v1/completions", json={"prompt": "a", "max_tokens": 5})
-            lint = ["promtool", "check", "metrics"]
-            subprocess.run(lint, input=(await client.get(f"{address}/metrics")).content, check=True)
+            lint, addresses = ["promtool", "check", "metrics"], (address.removeprefix("http://"), tracker.address)
+            for place, each in enumerate(addresses):
+                subprocess.run(lint, input=(await client.get(f"http://{each}/metrics")).content, check=True)
+                config["scrape_configs"][place]["static_configs"][0]["targets"] = [each]
             config["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s"}
-            config["scrape_configs"][0]["static_configs"][0]["targets"] = [address.removeprefix("http://")]
             YAML().dump(config, tmp_path / "prometheus.yaml")
             options = (f"--config.file={tmp_path}/prometheus.yaml", f"--storage.tsdb.path={tmp_path}/data")
             process = await asyncio.create_subprocess_exec(

@@ -104,6 +104,8 @@ BY = {
         "tasks/test_remote.py::test_registry_and_remotes_are_enough_to_make_a_version_again",
     r"dvc repro --pull|dvc push --run-cache|dvc fetch --run-cache":
         "tasks/test_remote.py::test_a_fresh_clone_is_restored_by_dvc",
+    r"lm_eval --model local-completions .*":
+        "weights/test_lm_eval_model.py::test_the_server_gives_the_numbers_of_the_adapter",
     r"python -m serving --new-key": "serving/test_app.py::test_keys_and_rates",
     r"(gptcore|python) .*--help": "test_documented_commands.py::test_the_program_takes_it",
 }  # fmt: skip

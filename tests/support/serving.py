@@ -82,12 +82,12 @@ async def until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
 
 
 @contextmanager
-def in_a_thread(number: int = 1) -> Iterator[str]:
-    """The address of a server of `served(number)` in this process, for tests that have no loop of their own."""
+def in_a_thread(model: Served | None = None) -> Iterator[str]:
+    """The address of a server in this process, of `served(1)` by default, for tests without a loop of their own."""
     loop, addresses, done = asyncio.new_event_loop(), Queue[str](), asyncio.Event()
 
     async def serve() -> None:
-        async with listening(Service(SMALL, served(number))) as (_, address):
+        async with listening(Service(SMALL, model or served(1))) as (_, address):
             addresses.put(address)
             await done.wait()
 
