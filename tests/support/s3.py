@@ -4,9 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import boto3
 import requests
-from moto.server import ThreadedMotoServer
 
 BUCKET = "bucket"
 
@@ -15,11 +13,14 @@ class S3Server:
     """`environment` points programs to the server and its bucket."""
 
     def __init__(self, address: str) -> None:
+        import boto3  # a second, with the server: not every test process needs them
+
         self.environment = {
             "AWS_ENDPOINT_URL": address,
             "AWS_ACCESS_KEY_ID": "key",
             "AWS_SECRET_ACCESS_KEY": "secret",
             "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_REGION": "us-east-1",  # else DVC makes a second client, of the region of the bucket
         }
         self.client = boto3.client(
             "s3", "us-east-1", endpoint_url=address, aws_access_key_id="key", aws_secret_access_key="secret"
@@ -33,6 +34,8 @@ class S3Server:
 @contextmanager
 def s3_server() -> Iterator[S3Server]:
     """Run an S3 server until the block ends."""
+    from moto.server import ThreadedMotoServer
+
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
