@@ -29,7 +29,7 @@ def verify(capsys: pytest.CaptureFixture[str]) -> list[str]:
 def test_faults_are_named_with_what_mends_them(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command.run(Namespace(action="verify"))
     assert capsys.readouterr().out.endswith("whole    the journal\nwhole    DVC's cache and remote\n")
-    scratch.run(finished, "dvc", "remote", "add", "--default", "store", str(finished.parent / "store"))
+    scratch.dvc(finished, "remote", "add", "--default", "store", str(finished.parent / "store"))
     found = verify(capsys)  # nothing has been pushed
     assert len(found) > 10 and all(
         "missing in DVC's remote; the cache has it: `dvc exp push orig" in line for line in found
