@@ -66,13 +66,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    slow = {each.path for each in items if each.get_closest_marker("slow")}
     waiting = {each.path for each in items if "cluster" in getattr(each, "fixturenames", ())}
-
-    def place(item: pytest.Item) -> int:
-        """Slow first: at the end, one would run alone. Those that wait for the cluster begin beside others."""
-        return 2 if item.get_closest_marker("slow") is None else int(item.path in waiting)
-
-    items.sort(key=place)
+    places = spread(items, waiting)
+    # slow files first: at the end, one would run alone. Those that wait for the cluster begin beside others
+    items.sort(key=lambda item: (item.path not in slow, item.path in slow & waiting, places[item.path]))
     needing = [item for item in items if item.get_closest_marker("gpu")]
     if not needing:
         return
@@ -81,6 +79,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in needing:
             item.add_marker(pytest.mark.skip(reason="torch finds no GPU"))
+
+
+def spread(items: list[pytest.Item], waiting: set[Path]) -> dict[Path, float]:
+    """A place for each file, so that those that wait lie evenly among those that compute: no core is idle for long.
+
+    Backwards, because the folders whose tests take longer are the last of the alphabet.
+    """
+    files = dict.fromkeys(each.path for each in reversed(items))
+    kinds = [[file for file in files if (file in waiting) == waits] for waits in (True, False)]
+    return {file: (number + 0.5) / len(kind) for kind in kinds for number, file in enumerate(kind)}
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

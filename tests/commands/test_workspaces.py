@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from tasks.workspace.clone import clone_handed_over, clone_repository
 from tasks.workspace.workspace import open_workspace
 from tests.support import scratch
 from tests.support.cluster import Cluster
+from tests.support.command import run_command
 
 HOLD_AND_DIE = """
 import os, sys, time
@@ -33,8 +34,17 @@ with hold(Path.cwd(), "killed") as root:
 """
 
 
-def command(root: Path, *arguments: str, code: int = 0) -> str:
-    return scratch.run(root, sys.executable, "-m", "gptcore", "workspaces", *arguments, code=code)
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run `gptcore workspaces` here; return what it says. It must exit with `code`."""
+
+    def run(*words: str, code: int = 0) -> str:
+        capsys.readouterr()
+        assert run_command(monkeypatch, "workspaces", *words) == code
+        said = capsys.readouterr()
+        return said.out + said.err
+
+    return run
 
 
 @flow(name="open", validate_parameters=False)
@@ -125,26 +135,26 @@ def test_reference_from_a_runs_parameters_is_no_option_of_git(tmp_path: Path) ->
     assert not (tmp_path / "ran").exists()
 
 
-def test_left_ones_are_listed_and_removed(finished: Path) -> None:
-    assert command(finished) == "no workspaces\n"
+def test_left_ones_are_listed_and_removed(finished: Path, command: Callable[..., str]) -> None:
+    assert command() == "no workspaces\n"
     with pytest.raises(UserError, match="broken"):
         open_one(then="broken")
     killed = scratch.start(finished, sys.executable, "-c", HOLD_AND_DIE)
     assert killed.stdout
     killed.stdout.readline()
-    running, left = sorted(command(finished).splitlines()[1:], key=lambda line: " left " in line)
+    running, left = sorted(command().splitlines()[1:], key=lambda line: " left " in line)
     assert running.split()[:2] == ["killed", "running"]
     assert "prefect flow-run inspect " in left
-    assert "cancel it first" in command(finished, "remove", "killed", code=2)
+    assert "cancel it first" in command("remove", "killed", code=2)
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
-    assert "killed left" in " ".join(command(finished).split())
-    assert "there is no workspace 'nosuch'" in command(finished, "remove", "nosuch", code=2)
-    assert "takes names, or --all" in command(finished, "remove", code=2)
+    assert "killed left" in " ".join(command().split())
+    assert "there is no workspace 'nosuch'" in command("remove", "nosuch", code=2)
+    assert "takes names, or --all" in command("remove", code=2)
     with pytest.raises(UserError, match="no workspace"):
         remove(finished, "..")
-    assert command(finished, "remove", "--all").count("removed ") == 2
-    assert command(finished) == "no workspaces\n"
+    assert command("remove", "--all").count("removed ") == 2
+    assert command() == "no workspaces\n"
 
 
 def test_a_second_try_begins_anew(tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ def test_what_the_hub_has_not(reader: Reader, tmp_path: Path) -> None:
         assert answer.startswith(line) and "\n" not in answer
 
 
-def test_no_hub(tmp_path: Path) -> None:
-    with reading(tmp_path / "home", "http://127.0.0.1:9") as reader:
-        answer = reader.ask(tmp_path, {"source": SOURCE})
-    assert answer.startswith("Unavailable: hf://owner/name cannot be read")
+def test_no_hub(reader: Reader, tmp_path: Path) -> None:
+    away = {"source": f"hf://owner/away/en?revision={COMMIT}"}  # of the other data set, all is in the cache
+    answer = reader.ask(tmp_path, away, HTTP_PROXY="http://127.0.0.1:9", NO_PROXY="", no_proxy="")
+    assert answer.startswith("Unavailable: hf://owner/away cannot be read")

@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_API_PORT, temporary
 from prefect.states import Failed, Pending, Running
 from prefect.utilities.templating import resolve_block_document_references
 
-from flows.services.deploy import main
+from flows.services.deploy import deploy, main
 from flows.services.repository import BLOCK, GitCredentials, settle_repository
 from gptcore.errors import UserError
 from tests.support import scratch
@@ -63,10 +63,10 @@ def again(cluster: Cluster) -> Iterator[Again]:
             client.update_deployment_schedule(refresh.id, refresh.schedules[0].id, active=True)
             given = dict.fromkeys(("GPTCORE_WEBHOOK", "GPTCORE_SERVING"), receiver.address)
             given |= {"GPTCORE_SERVING_KEY": "sk-1", "GPTCORE_REPOSITORY": f"https://me:{SECRET}@{REPOSITORY}"}
-            cluster.environment |= given
-            said = cluster.deploy().splitlines()
-            for name in given:
-                del cluster.environment[name]
+            with pytest.MonkeyPatch.context() as monkeypatch, temporary_settings({PREFECT_API_URL: cluster.address}):
+                for name, value in {**cluster.environment, **given}.items():
+                    monkeypatch.setenv(name, value)
+                said = list(deploy())
             assert client.read_work_pool("gpu").base_job_template == pool.base_job_template
             (schedule,) = client.read_deployment_by_name("refresh-data/refresh-local").schedules
             assert schedule.active, "what somebody has switched on stays on"

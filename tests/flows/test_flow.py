@@ -10,16 +10,22 @@ import pytest
 from prefect import flow
 
 from flows.choices import with_fields
+from flows.terminal import main
 from flows.train_gpt import train_gpt
 from gptcore.config.presets import groups
 from gptcore.errors import UserError
 from tests.support import scratch
+from tests.support.command import run_command
 
 CACHED_RUN = """
 import sys
 from flows.train_gpt import train_gpt
 print(train_gpt())
 print({"torch", "mlflow"} & set(sys.modules))
+"""
+THE_SAME = """
+from flows.train_gpt import train_gpt
+print(train_gpt(["train.steps=40"], promotion=False))
 """
 STAGES = ["download", "start", "tokenize", "train", "baseline", "evaluate"]
 
@@ -53,16 +59,17 @@ def test_flow_then_flow_then_dvc(finished: Path) -> None:
 
 
 def test_dvc_then_flow(project: Path) -> None:
-    scratch.run(project, "dvc", "repro")
-    assert verdicts(train_gpt()) == [f"{stage} Cached up to date" for stage in STAGES]
+    scratch.dvc(project, "repro")
+    assert verdicts(train_gpt(promotion=False)) == [f"{stage} Cached up to date" for stage in STAGES]
 
 
 def test_one_run_twice_at_once(project: Path) -> None:
     """Two clones side by side, which would train the same, train once."""
     (project / "code.py").write_text("edited = 'not committed'\n")
-    scratch.run(project, "dvc", "repro", "tokenize")
+    scratch.dvc(project, "repro", "tokenize")
     before = scratch.run(project, "git", "status", "--short"), (project / "dvc.lock").read_bytes()
-    runs = [scratch.start(project, *scratch.flow_command(f"train.steps={steps}")) for steps in (40, 40)]
+    commands = (scratch.flow_command("train.steps=40"), [sys.executable, "-c", THE_SAME])
+    runs = [scratch.start(project, *command) for command in commands]
     outputs = [run.communicate()[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], "\n".join(outputs)
     assert not any("dvc exp diff" in output for output in outputs)  # it would show nothing: no dvc.lock is committed
@@ -84,10 +91,13 @@ def test_workspace_of_a_failed_run_is_kept_and_told(project: Path, caplog: pytes
     assert "bad luck" in scratch.run(kept, "dvc", "repro", code=255)
 
 
-def test_wrong_override_is_one_line_and_nothing_made(project: Path) -> None:
-    output = scratch.run(project, *scratch.flow_command("model=huge"), code=2)
-    assert len(output.splitlines()) == 1
-    assert output.startswith("error: ")
+def test_wrong_override_is_one_line_and_nothing_made(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    capfd.readouterr()
+    assert run_command(monkeypatch, "model=huge", main=lambda: main(train_gpt)) == 2
+    (line,) = "".join(capfd.readouterr()).splitlines()
+    assert line.startswith("error: ")
     assert not (project / "data").exists()
 
 

@@ -25,7 +25,7 @@ def traces(project: Path) -> set[str]:
 @pytest.mark.load
 @pytest.mark.timeout(600)  # for a busy machine
 def test_ten_runs_at_once(cluster: Cluster, project: Path) -> None:
-    scratch.run(project, "dvc", "repro", "tokenize")
+    scratch.dvc(project, "repro", "tokenize")
     (project / "code.py").write_text("edited = 'not committed'\n")
     files = {each: (project / each).read_bytes() for each in ("dvc.lock", "params.yaml", "code.py")}
     status, before = scratch.run(project, "git", "status", "--short"), traces(project)

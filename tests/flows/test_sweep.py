@@ -18,8 +18,10 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from prefect.logging import disable_run_logger
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed
 
+from flows.sweep.__main__ import main
 from flows.sweep.grid import Member
 from flows.sweep.plot import RESULT, draw
 from flows.sweep.report import Outcome, chosen, command, over_seeds, rank
@@ -28,6 +30,7 @@ from gptcore.errors import UserError
 from tasks.dvc.experiments import Experiment, experiments
 from tests.support import scratch
 from tests.support.cluster import Cluster, free_port
+from tests.support.command import run_command
 
 pytestmark = pytest.mark.slow
 
@@ -128,7 +131,9 @@ def waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def test_what_is_not_there_is_one_line(cluster: Cluster, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_there_is_one_line(
+    cluster: Cluster, finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with cluster.client() as client:
         with pytest.raises(UserError, match="has no deployment train-gpt/none; `make deploy` brings"):
             find_deployment(client, "train-gpt/none")
@@ -136,8 +141,9 @@ def test_what_is_not_there_is_one_line(cluster: Cluster, finished: Path, monkeyp
             find_deployment(client, "none")
         with pytest.raises(UserError, match=r"no worker takes runs of train-gpt/train-gpu; start one: prefect worker"):
             find_deployment(client, "train-gpt/train-gpu")
-    monkeypatch.setitem(cluster.environment, "PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
-    said = cluster.command(finished, *SWEEP, GRID, code=2)
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}):
+        assert run_command(monkeypatch, GRID, main=main) == 2
+    said = capsys.readouterr().err
     assert re.fullmatch(r"error: no Prefect server answers at http://127.0.0.1:\d+/api: .*; `make ui` .*\n", said)
 
 

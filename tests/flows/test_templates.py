@@ -8,7 +8,6 @@ from pkgutil import resolve_name
 from typing import Any
 from uuid import uuid4
 
-import kubernetes_validate
 import pytest
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
@@ -44,6 +43,8 @@ def render(pool: str, **job_variables: Any) -> Any:
 
 def valid(manifest: dict[str, Any]) -> dict[str, Any]:
     """Return `manifest` after a strict check of every field."""
+    import kubernetes_validate
+
     manifest = copy.deepcopy(manifest)
     for field in ("parallelism", "completions"):  # prefect-kubernetes requires them in the pod too; clusters drop them
         manifest["spec"]["template"]["spec"].pop(field, None)
@@ -125,6 +126,8 @@ def test_every_variable_is_used_and_every_placeholder_known(pool: str) -> None:
 
 
 def test_training_over_several_machines_finds_its_pods() -> None:
+    import kubernetes_validate
+
     service, job = YAML(typ="safe").load_all(FOLDER / "kubernetes" / "training-job.yaml")
     kubernetes_validate.validate(service, KUBERNETES, strict=True)
     kubernetes_validate.validate(job, KUBERNETES, strict=True)

@@ -8,8 +8,6 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from lab.server import COOKIE, Door
-
 
 async def page(request: object) -> PlainTextResponse:
     return PlainTextResponse("the page")
@@ -22,12 +20,16 @@ async def stream(socket: WebSocket) -> None:
 
 @pytest.fixture
 def client() -> TestClient:
+    from lab.server import Door  # Streamlit takes a second, which not every test process needs
+
     routes = [Route("/", page), Route("/run", page), Route("/_stcore/health", page), WebSocketRoute("/stream", stream)]
     app = Starlette(routes=routes, middleware=[Middleware(Door, token="swordfish")])
     return TestClient(app, follow_redirects=False)
 
 
 def test_nobody_comes_in_without_the_token(client: TestClient) -> None:
+    from lab.server import COOKIE
+
     for path in ("/", "/run", "/?token=", "/?token=swordfis", "/run?token=wörd"):
         assert client.get(path).status_code == 401
     assert client.get("/", headers={"Cookie": f"{COOKIE}=no"}).status_code == 401

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import streamlit as st
-from streamlit.testing.v1 import AppTest
 
-from lab.page import parts
 from lab.read.prefect import Prefect
 from tests.support.cluster import Cluster, free_port
 from tests.support.scratch import CHECKOUT
+
+if TYPE_CHECKING:  # its import takes a second in each test process, which collects all tests and runs some
+    from streamlit.testing.v1 import AppTest
 
 APP = str(CHECKOUT / "lab/app.py")
 
@@ -18,12 +19,16 @@ APP = str(CHECKOUT / "lab/app.py")
 @pytest.fixture(autouse=True)
 def forgetful() -> Iterator[None]:
     """What a page remembers for some seconds is of the folder of another test."""
+    import streamlit as st
+
     st.cache_data.clear()
     st.cache_resource.clear()
     yield
 
 
-def opened(page: str = "", **query: list[str]) -> AppTest:
+def opened(page: str = "", **query: list[str]) -> "AppTest":
+    from streamlit.testing.v1 import AppTest
+
     app = AppTest.from_file(APP, default_timeout=120)
     for name, values in query.items():
         app.query_params[name] = values
@@ -32,13 +37,13 @@ def opened(page: str = "", **query: list[str]) -> AppTest:
     return app.run()
 
 
-def given(app: AppTest) -> list[str]:
+def given(app: "AppTest") -> list[str]:
     """The overrides in the page's address."""
     found = app.query_params["o"]
     return [found] if isinstance(found, str) else found
 
 
-def shown(app: AppTest) -> str:
+def shown(app: "AppTest") -> str:
     assert not app.exception
     return " ".join(str(each.value) for each in (*app.title, *app.markdown, *app.caption, *app.info))
 
@@ -75,6 +80,8 @@ def test_a_mistake_is_told_at_its_field_and_a_run_starts_with_what_is_right(proj
 def test_a_server_that_is_away_is_one_line_and_then_the_page_goes_on(
     project: Path, server: str, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from lab.page import parts
+
     prefect = parts.prefect()
     prefect.address = f"http://127.0.0.1:{free_port()}/api"
     app = opened("run", run=["00000000-0000-0000-0000-000000000000"])

@@ -4,12 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from openai import AsyncOpenAI, BadRequestError
-from openai.types.chat import ChatCompletionMessageParam
 
 from gptcore.corpus.chat_template import TEMPLATE
 from gptcore.generation.complete import Completion, Wish, engine_for
@@ -17,9 +15,13 @@ from gptcore.generation.sampling import Sampling
 from serving.model import Served
 from tests.support.serving import CONTEXT, served, serving
 
+if TYPE_CHECKING:  # its import takes a second in each test process, which collects all tests and runs some
+    from openai import AsyncOpenAI
+    from openai.types.chat import ChatCompletionMessageParam
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-TALK: list[ChatCompletionMessageParam] = [
+TALK: "list[ChatCompletionMessageParam]" = [
     {"role": "system", "content": "S"}, {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"},
     {"role": "user", "content": [{"type": "text", "text": "who "}, {"type": "text", "text": "are you?"}]},
 ]  # fmt: skip
@@ -43,7 +45,9 @@ def alone(n: int = 1, most: int = 12, seed: int = 3, logprobs: int | None = None
 
 
 @asynccontextmanager
-async def asking(model: Served) -> AsyncIterator[tuple[AsyncOpenAI, httpx.AsyncClient]]:
+async def asking(model: Served) -> AsyncIterator[tuple["AsyncOpenAI", httpx.AsyncClient]]:
+    from openai import AsyncOpenAI
+
     async with serving() as (service, client):
         service.swap(model)
         openai = AsyncOpenAI(base_url="http://server/v1", api_key="none", http_client=client, max_retries=0)
@@ -121,6 +125,8 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
 
 
 def test_what_is_no_conversation_is_refused_by_name() -> None:
+    from openai import BadRequestError
+
     async def asked() -> None:
         async with asking(chatty()) as (_, client):
             for body, code, said in WRONG:

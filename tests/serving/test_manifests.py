@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import kubernetes_validate
 import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from ruamel.yaml import YAML
 
 from gptcore.tracking.prometheus import Prometheus
-from lab.server import OPEN
 from serving.metrics import Metrics
 from serving.options import Options
 from serving.service import Service
@@ -35,6 +33,8 @@ def load(name: str) -> Any:
 
 
 def test_the_pod_gets_requests_when_it_is_ready_and_time_to_finish_them() -> None:
+    import kubernetes_validate
+
     service, deployment, scaler = load("kubernetes/serving.yaml")
     for each in (service, deployment, scaler):
         kubernetes_validate.validate(each, KUBERNETES, strict=True)
@@ -53,6 +53,10 @@ def test_the_pod_gets_requests_when_it_is_ready_and_time_to_finish_them() -> Non
 
 
 def test_the_lab_is_reached_where_its_door_is() -> None:
+    import kubernetes_validate
+
+    from lab.server import OPEN  # Streamlit takes a second, which not every test process needs
+
     service, deployment = load("kubernetes/lab.yaml")
     for each in (service, deployment):
         kubernetes_validate.validate(each, KUBERNETES, strict=True)

@@ -3,9 +3,7 @@
 import asyncio
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, given, settings
-from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from serving.options import Options
 from serving.service import Service
@@ -15,6 +13,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_every_answer_is_as_the_document_says() -> None:
+    import schemathesis  # a second, which not every test process needs
+    from schemathesis.specs.openapi.checks import positive_data_acceptance
+
     def fuzz(address: str) -> list[str]:
         whole, asked = schemathesis.openapi.from_url(f"{address}/openapi.json"), []
         for found in whole.exclude(path_regex="^/batches").get_all_operations():  # they need Prefect: test_batches.py

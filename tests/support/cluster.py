@@ -37,6 +37,9 @@ from tests.support import scratch
 from tests.support.faulty_proxy import Fault, Plan, faulty_proxy
 from tests.support.once import alone
 
+# what a server looks for every five seconds: nothing that a test waits for
+RARELY = ("LATE_RUNS_LOOP", "PAUSE_EXPIRATIONS_LOOP", "CLEANUP_RECONCILER_LOOP", "SCHEDULER_RECENT_DEPLOYMENTS_LOOP")
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -56,6 +59,7 @@ class Cluster:
             "PREFECT_API_URL": self.address,
             "PREFECT_SERVER_API_PORT": str(self.port),
             "PREFECT_WORKER_QUERY_SECONDS": "0.5",
+            **{f"PREFECT_SERVER_SERVICES_{name}_SECONDS": "60" for name in RARELY},
             "PYTHONPATH": str(scratch.CHECKOUT),
             "MLFLOW_TRACKING_URI": "",  # MLflow sets it in a test process
             **(settings or {}),

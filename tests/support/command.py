@@ -1,20 +1,26 @@
-"""`gptcore` in this process, which saves imports. `python -m tests.support.command LINE LINE` runs several in one."""
+"""Programs in this process, which saves imports. `python -m tests.support.command LINE LINE`: several of gptcore in one."""
 
 import shlex
+import signal
 import sys
+from collections.abc import Callable
 
 import pytest
 
-from gptcore.cli import main
+from gptcore.cli import main as gptcore
 
 
-def run_command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    """Run `gptcore WORDS`; return its exit code."""
+def run_command(monkeypatch: pytest.MonkeyPatch, *words: str, main: Callable[[], object] = gptcore) -> int:
+    """Run `gptcore WORDS`, or another program's `main` with these words; return its exit code."""
     monkeypatch.setattr(sys, "argv", ["gptcore", *words])
-    return _exit_code()
+    stop = signal.getsignal(signal.SIGTERM)  # flows set it
+    try:
+        return _exit_code(main)
+    finally:
+        signal.signal(signal.SIGTERM, stop)
 
 
-def _exit_code() -> int:
+def _exit_code(main: Callable[[], object]) -> int:
     try:
         main()
     except SystemExit as end:
@@ -25,4 +31,4 @@ def _exit_code() -> int:
 if __name__ == "__main__":
     for line in sys.argv[1:]:
         sys.argv = ["gptcore", *shlex.split(line)]
-        print(f"exit {_exit_code()}", flush=True)
+        print(f"exit {_exit_code(gptcore)}", flush=True)

@@ -1,4 +1,4 @@
-"""The ranks' program for test_distributed.py: `python -m tests.support.ranks FOLDER` starts two ranks of itself.
+"""The ranks' program for test_distributed.py: `python -m tests.support.ranks FOLDER`, with the variables of torchrun.
 
 For each case, the first rank writes losses, weights and text to `FOLDER`.
 """
@@ -46,7 +46,9 @@ LENGTHS = (1_501, 9)  # of texts to evaluate: windows of which ranks have unlike
 Wrapping = tuple[str, bool, int, str | None]
 RECOMPUTES, WINDOWS, COMPILERS = (False, True), (0, 8), (None, "aot_eager")
 WRAPPINGS: list[Wrapping] = [  # compiled, which takes seconds, with both of the others or with neither
-    each for each in product(("ddp", "fsdp"), RECOMPUTES, WINDOWS, COMPILERS) if not each[3] or each[1] == bool(each[2])
+    each
+    for each in product(("one", "ddp", "fsdp"), RECOMPUTES, WINDOWS, COMPILERS)
+    if not each[3] or each[1] == bool(each[2])
 ]
 
 
@@ -144,10 +146,11 @@ def main(folder: Path) -> None:
         if distributed.is_first():
             save_file(tensors, folder / f"{case}.safetensors")
     found = {}
-    for wrapping in WRAPPINGS:
-        os.environ["GPTCORE_SHARDING"] = wrapping[0]
-        settings.cache_clear()
-        found[name_of(wrapping)] = wrapped(*wrapping[1:])
+    for kind, *how in WRAPPINGS:
+        if kind != "one":
+            os.environ["GPTCORE_SHARDING"] = kind
+            settings.cache_clear()
+            found[name_of((kind, *how))] = wrapped(*how)
     if distributed.is_first():
         save_file(found, folder / "wrapped.safetensors")
     for n_tokens in LENGTHS:

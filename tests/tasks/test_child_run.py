@@ -29,9 +29,9 @@ def children(cluster: Cluster) -> list[FlowRun]:
 def remote(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The project with a DVC remote on a shared disk; tokenize has run but was never pushed."""
     monkeypatch.setattr("tasks.process.child_run.POLL_SECONDS", 0.2)
-    scratch.run(project, "dvc", "remote", "add", "--default", "disk", str(tmp_path / "disk"))
+    scratch.dvc(project, "remote", "add", "--default", "disk", str(tmp_path / "disk"))
     scratch.commit(project)
-    scratch.run(project, "dvc", "repro", "tokenize")
+    scratch.dvc(project, "repro", "tokenize")
     return project
 
 
@@ -51,7 +51,7 @@ def test_only_what_must_run_goes_to_the_gpus_and_ends_with_its_parent(
     remote: Path, gpu_machine: Path, cluster: Cluster
 ) -> None:
     (remote / "code.py").write_text("edited = 'not committed'\n")
-    scratch.run(remote, "dvc", "repro", "tokenize")
+    scratch.dvc(remote, "repro", "tokenize")
     before = len(children(cluster))
     rows = verdicts(train_gpt(["train.steps=30"], gpu_pool="gpu"))
     assert [row.split()[1] for row in rows] == ["Cached", "Cached", "Cached", "Completed", "Completed", "Completed"]

@@ -1,11 +1,11 @@
 """What dies and recovers during a run: real faults, on a real server and real process workers."""
 
 import signal
-import sys
 from pathlib import Path
 from uuid import UUID
 
 import psutil
+from prefect.states import Cancelling
 
 from tasks.stop import STOPPED
 from tests.support import scratch
@@ -20,7 +20,7 @@ DEPLOYMENT = "train-gpt/train-local"
 def begin(cluster: Cluster, project: Path, step: int = 4) -> UUID:
     """Start a run whose training waits at `step`."""
     (project / "trouble-train").write_text(f"wait {step}")
-    run = cluster.submit(DEPLOYMENT)
+    run = cluster.submit(DEPLOYMENT, promotion=False)
     scratch.wait_until(lambda: scratch.steps_taken(project)[-1:] == [step])
     return run
 
@@ -48,7 +48,8 @@ def test_a_run_goes_on_after_whatever_died(cluster: Cluster, project: Path) -> N
     """
     with cluster.worker(project) as worker:
         cancelled = begin(cluster, project)
-        cluster.command(project, sys.executable, "-m", "prefect", "flow-run", "cancel", str(cancelled))
+        with cluster.client() as client:
+            client.set_flow_run_state(cancelled, Cancelling())  # as `prefect flow-run cancel` does
         cluster.wait(cancelled, "Cancelled", seconds=20)
         assert trainers(project) == []
         states = {each["name"]: each["state"] for each in ask("/task_runs/filter", str(cancelled))}
@@ -91,7 +92,7 @@ def test_another_host_goes_on_where_a_spot_machine_was_taken_away(
             scratch.run(tmp_path, "git", "clone", "--quiet", str(project), str(host))
         first, second = (cluster.on_host(host / "data/home", settings) for host in hosts)
         (hosts[0] / "trouble-train").write_text("wait 4")
-        run = cluster.submit(DEPLOYMENT)
+        run = cluster.submit(DEPLOYMENT, promotion=False)
         with first.launched(hosts[0], "flows.services.worker", "cpu", log="worker.log") as worker:
             scratch.wait_until(lambda: scratch.steps_taken(hosts[0]) == ALL_STEPS[:4])
             worker.terminate()

@@ -34,7 +34,7 @@ def test_a_commit_may_be_older_than_a_stage(project: Path) -> None:
 
 
 def test_after_a_run(project: Path) -> None:
-    scratch.run(project, "dvc", "repro")
+    scratch.dvc(project, "repro")
     verdicts = probe(project)
     assert not any(verdict.why for verdict in verdicts.values())
     assert list(verdicts).index("train") < list(verdicts).index("evaluate")
@@ -65,7 +65,7 @@ def test_inputs_are_code_and_parameters_but_not_data(project: Path) -> None:
 
 
 def test_a_recorded_stage_is_up_to_date_and_restored_later(project: Path) -> None:
-    scratch.run(project, "dvc", "repro", "--single-item", "--no-commit", "download")
+    scratch.dvc(project, "repro", "--single-item", "--no-commit", "download")
     record(project, "download", probe(project)["download"].key)
     assert not probe(project)["download"].why
     (project / "dvc.lock").unlink()

@@ -28,7 +28,7 @@ def made(made_template: Path, tmp_path: Path) -> Path:
 def made_template(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A scratch project that `dvc repro` has brought up to date."""
     root = shutil.copytree(template, tmp_path_factory.mktemp("made") / "project", symlinks=True)
-    scratch.run(root, "dvc", "repro")
+    scratch.dvc(root, "repro")
     return root
 
 
@@ -105,7 +105,7 @@ def test_what_is_missing_or_damaged_runs(made: Path, what: str) -> None:
 
 
 def test_another_machine_finds_it_in_the_remote(made: Path, s3: S3Server, tmp_path: Path) -> None:
-    scratch.run(made, "dvc", "remote", "add", "--default", "s3", f"s3://{BUCKET}/dvc")
+    scratch.dvc(made, "remote", "add", "--default", "s3", f"s3://{BUCKET}/dvc")
     assert sum(push(made, stage) for stage in STAGES[:4]) > 8
     assert push(made, "train") == 0
     other = tmp_path / "other"
@@ -132,7 +132,7 @@ def test_remote_in_trouble(
 ) -> None:  # fmt: skip
     for name, value in environment.items():
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
-    scratch.run(made, "dvc", "remote", "add", "--default", "s3", url)
+    scratch.dvc(made, "remote", "add", "--default", "s3", url)
     with pytest.raises(UserError, match=rf"^train cannot be pushed to DVC's remote: .*{words}.*$") as caught:
         push(made, "train")
     assert caught.type is kind

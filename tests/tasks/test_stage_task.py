@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("at_once")
 def test_killed_trainer_is_retried_and_goes_on(project: Path) -> None:
     (project / "trouble-train").write_text("kill 3")
-    assert "| train | Completed |" in train_gpt()
+    assert "| train | Completed |" in train_gpt(promotion=False)
     assert scratch.steps_taken(project) == ALL_STEPS  # each step once: none lost, none repeated
 
 
@@ -45,7 +47,7 @@ def test_killed_before_its_result_is_recorded_it_need_not_train_again(
         patch.setattr("tasks.workspace.workspace.record", record)
         with pytest.raises(KeyboardInterrupt):
             train_gpt()
-    assert "| train | Completed |" in train_gpt()
+    assert "| train | Completed |" in train_gpt(promotion=False)
     assert scratch.steps_taken(project) == ALL_STEPS
     assert not list((project / "data/scratch/train").iterdir())
 
@@ -71,36 +73,39 @@ def test_code_edited_while_it_runs_is_not_bound_to_its_result(finished: Path) ->
 
 def test_a_dvc_push_meanwhile_costs_nothing_but_waiting(project: Path) -> None:
     (project / "trouble-train").write_text("push 2")  # the push begins during the training and outlasts it
-    assert "| train | Completed |" in train_gpt()
+    assert "| train | Completed |" in train_gpt(promotion=False)
     assert scratch.steps_taken(project) == ALL_STEPS
     assert not probe(project)["train"].why
 
 
-@pytest.mark.parametrize("how", ["kill, server up", "Ctrl-C, embedded server"])
 def test_stopped_flow_leaves_a_checkpoint_and_no_process(
-    project: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, how: str
+    project: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if "embedded" in how:
-        monkeypatch.delenv("PREFECT_API_URL")
-        monkeypatch.setenv("PREFECT_HOME", str(cluster.twin(project.with_name("home")).home))  # migrations take 10 s
-        monkeypatch.setenv("PREFECT_SERVER_API_PORT", "1")  # nothing listens there, whatever else this machine runs
-    (project / "trouble-train").write_text("wait 4")
+    """First by SIGTERM, on a server that is up; then by Ctrl-C, on a server of its own. `dvc repro` goes on."""
+    stop_at(project, 4, lambda flow: flow.terminate(), embedded=False)
+    monkeypatch.delenv("PREFECT_API_URL")
+    monkeypatch.setenv("PREFECT_HOME", str(cluster.twin(project.with_name("home")).home))  # migrations take 10 s
+    monkeypatch.setenv("PREFECT_SERVER_API_PORT", "1")  # nothing listens there, whatever else this machine runs
+    # a terminal signals the flow's whole process group, its server included
+    stop_at(project, 8, lambda flow: os.killpg(flow.pid, signal.SIGINT), embedded=True)
+    scratch.dvc(project, "repro", "train")
+    assert scratch.steps_taken(project) == ALL_STEPS
+
+
+def stop_at(project: Path, step: int, stop: Callable[["subprocess.Popen[str]"], object], embedded: bool) -> None:
+    """Start the flow, and stop it in its training."""
+    (project / "trouble-train").write_text(f"wait {step}")
     flow = scratch.start(project, *scratch.flow_command())
-    scratch.wait_until(lambda: scratch.steps_taken(project) == [1, 2, 3, 4])
+    scratch.wait_until(lambda: scratch.steps_taken(project) == ALL_STEPS[:step])
     ours = [each for each in scratch.processes_in(project) if "flows.services.embedded" in each]
-    assert len(ours) == ("embedded" in how)  # not Prefect's, whose transactions on SQLite fail now and then
-    if "Ctrl-C" in how:  # a terminal signals the flow's whole process group, its server included
-        os.killpg(flow.pid, signal.SIGINT)
-    else:
-        flow.terminate()
+    assert len(ours) == embedded  # not Prefect's, whose transactions on SQLite fail now and then
+    stop(flow)
     output, _ = flow.communicate(timeout=30)
     assert flow.returncode == 75
     assert "stopped; run it again and it goes on from the last checkpoint" in output.splitlines()
     assert "train: stopped" in output  # the trainer was asked to stop, not killed
     assert scratch.processes_in(project) == []
     (project / "trouble-train").unlink()
-    scratch.run(project, "dvc", "repro", "train")
-    assert scratch.steps_taken(project) == ALL_STEPS
 
 
 def test_a_missing_dependency_is_named(project: Path) -> None:

@@ -41,7 +41,7 @@ def wear(file: Path) -> None:
 
 
 def test_faults_are_named_with_what_mends_them(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    scratch.run(finished, "dvc", "remote", "add", "--default", "store", str(finished.parent / "store"))
+    scratch.dvc(finished, "remote", "add", "--default", "store", str(finished.parent / "store"))
     found = verify(capsys)  # nothing has been pushed
     advice = "`gptcore registry verify --mend`"
     assert len(found) > 10 and all(line.endswith(f"in DVC's remote; the cache has it: {advice}") for line in found)

@@ -25,8 +25,9 @@ from gptcore.tokens.fast_encoder import FastEncoder
 from gptcore.tokens.shared_folder import shared_folder
 from gptcore.tokens.token_files import open_tokens, read_meta, verify_tokens
 from gptcore.tokens.tokenizer import Tokenizer
+from tests.support import scratch
 from tests.support.corpora import prose, texts, write_corpus
-from tests.support.engine import REPOSITORY, TOKENIZE, run_stage, run_stage_here, start_stage
+from tests.support.engine import REPOSITORY, TOKENIZE, run_stage_here, start_stage
 
 BPE = {"tokenizer": "bpe", "vocab_size": 300, "val_fraction": 0.2}
 LINES = ["Shall I compare thee to a summer's day?\n", "Thou art more lovely and more temperate.\n", "Ïn faith!\n"]
@@ -133,8 +134,11 @@ def huge(root: Path, **changes: Any) -> Path:
     return workspace(root, {f"{i}": f"{i} {paragraph}" for i in range(600)}, tokenizer="byte", **changes)
 
 
-def test_killed_and_started_again_in_another_clone_the_bytes_are_the_same(tmp_path: Path) -> None:
-    assert run_stage("tokenize", huge(tmp_path / "one"), GPTCORE_WORKERS="1")[0] == 0
+def test_killed_and_started_again_in_another_clone_the_bytes_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPTCORE_WORKERS", "1")
+    assert run_stage_here("tokenize", huge(tmp_path / "one")) == 0
     root = huge(tmp_path / "killed")
     process = start_stage("tokenize", root, GPTCORE_WORKERS="2")
     scratch = root / "data/scratch/tokenize"
@@ -210,10 +214,13 @@ def test_a_worker_that_is_killed_costs_a_retry(tmp_path: Path) -> None:
     assert "error: tokenize: a worker was killed, perhaps for want of memory; run it again and it goes on" in output
 
 
-def test_bad_workers_are_named(tmp_path: Path) -> None:
-    code, output = run_stage("tokenize", workspace(tmp_path), GPTCORE_WORKERS="many")
-    assert (code, output.count("\n")) == (2, 1)
-    assert "GPTCORE_WORKERS=many: " in output
+def test_bad_workers_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GPTCORE_WORKERS", "many")
+    assert run_stage_here("tokenize", workspace(tmp_path)) == 2
+    said = capsys.readouterr()
+    assert "GPTCORE_WORKERS=many: " in said.err and (said.out + said.err).count("\n") == 1
 
 
 def test_the_sample_that_a_bpe_learns_from(tmp_path: Path) -> None:
@@ -296,7 +303,8 @@ def test_the_advice_for_a_damaged_file_mends_it_under_dvc(tmp_path: Path) -> Non
     def shell(command: str) -> None:
         subprocess.run(command, shell=True, check=True, cwd=tmp_path, env=environment, capture_output=True)
 
-    shell("dvc init -q --no-scm && dvc config cache.type hardlink && dvc repro")
+    for words in (["init", "--no-scm"], ["config", "cache.type", "hardlink"], ["repro"]):
+        scratch.dvc(tmp_path, *words)
     damaged = tmp_path / "data/tokens/train.bin"
     before, raw = damaged.stat(), damaged.read_bytes()
     damaged.chmod(0o644)

@@ -4,11 +4,9 @@ import csv
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -19,13 +17,12 @@ from gptcore.config.settings import settings
 from gptcore.ranks.start import start_ranks
 from gptcore.stages.run_stage import run_stage
 from gptcore.stages.train import train
+from tests.support.cluster import free_port
 from tests.support.engine import REPOSITORY, TRAIN, make_workspace, run_stage_here, start_stage
+from tests.support.forked import Forked
 from tests.support.ranks import (
     CASES,
-    COMPILERS,
     LENGTHS,
-    RECOMPUTES,
-    WINDOWS,
     WRAPPINGS,
     Wrapping,
     evaluated,
@@ -52,10 +49,13 @@ def fresh_settings() -> Iterator[None]:
 def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output of two ranks for every case of tests/support/ranks.py."""
     folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, "-m", "tests.support.ranks", str(folder)]
-    environment = {**os.environ, "GPTCORE_RANKS": "2", "PYTHONPATH": str(REPOSITORY)}
-    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
-    assert ended.returncode == 0 and ended.stderr == "", ended.stderr
+    world = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    ranks = [
+        Forked("tests.support.ranks", folder, {**os.environ, **world, "RANK": rank, "LOCAL_RANK": rank}, str(folder))
+        for rank in "01"
+    ]
+    assert [each.communicate(timeout=120)[0] for each in ranks] == ["", ""]
+    assert [each.returncode for each in ranks] == [0, 0]
     return folder
 
 
@@ -78,10 +78,7 @@ def plain() -> dict[int, torch.Tensor]:
     return found
 
 
-ON_ONE: list[Wrapping] = list(product(("one",), RECOMPUTES, WINDOWS, COMPILERS))
-
-
-@pytest.mark.parametrize("wrapping", [*ON_ONE, *WRAPPINGS], ids=name_of)
+@pytest.mark.parametrize("wrapping", WRAPPINGS, ids=name_of)
 def test_whatever_wraps_the_blocks_the_weights_are_the_same(
     two_ranks: Path, plain: dict[int, torch.Tensor], wrapping: Wrapping
 ) -> None:
@@ -186,21 +183,16 @@ def test_a_stop_signal_that_comes_twice_stops_all_ranks_at_one_step(tmp_path: Pa
     assert curve(root) == pytest.approx(uninterrupted, abs=1e-3)
 
 
-def start_hosts(roots: list[Path]) -> list[subprocess.Popen[str]]:
+def start_hosts(roots: list[Path]) -> list[Forked]:
     """Start torchrun on two hosts that share only a network: here loopback."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    options = ["--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={port}"]
+    options = ["--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={free_port()}"]
     ours = {"PYTHONPATH": str(REPOSITORY), "GPTCORE_CHECKPOINT_SECONDS": "0.1", "GLOO_SOCKET_IFNAME": "lo"}
+    environment = {**os.environ, **ours, "OMP_NUM_THREADS": "1"}
+    command = [*options, "-m", "gptcore.stages.train"]
     return [
-        subprocess.Popen(
-            [sys.executable, "-m", "torch.distributed.run", *options, f"--node-rank={rank}",
-             "-m", "gptcore.stages.train"],
-            cwd=root, env={**os.environ, **ours, "OMP_NUM_THREADS": "1"}, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )
+        Forked("torch.distributed.run", root, environment, f"--node-rank={rank}", *command)
         for rank, root in enumerate(roots)
-    ]  # fmt: skip
+    ]
 
 
 def test_two_hosts_end_together_and_go_on_together(tmp_path: Path, uninterrupted: list[float]) -> None:

@@ -52,7 +52,7 @@ def wait_for_checkpoint(root: Path, process: object, after: int = 0) -> None:
 
 
 def workspace(root: Path, **model: object) -> Path:
-    return make_workspace(root, train={**TRAIN, "steps": 250}, model={**MODERN, "dropout": 0.1, **model})
+    return make_workspace(root, train={**TRAIN, "steps": 160}, model={**MODERN, "dropout": 0.1, **model})
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_its_state_stays_until_the_result_is_recorded(tmp_path: Path, uninterrup
         assert ("train: resumed at step " in output) == resumes
         assert hashes(root) == uninterrupted
     (kept,) = (root / "data/scratch/models/train").iterdir()
-    assert [each.step for each in checkpoints(kept)] == [125, 250]
+    assert [each.step for each in checkpoints(kept)] == [80, 160]
     assert checkpoints(kept)[-1].model_sha256 == uninterrupted["export/model.safetensors"]
     clear_state_stores(finished)
     assert list((root / "data/scratch/train").iterdir()) == []
@@ -117,11 +117,11 @@ def test_tracking_changes_nothing_and_loses_nothing(
     assert not list((root / "data/scratch/tracking").rglob("*.jsonl"))
     assert (run.info.status, run.info.run_name) == ("FINISHED", "gentle-phoenix")
     assert run.data.tags["model_sha256"] == uninterrupted["export/model.safetensors"]
-    assert run.data.params["train.steps"] == "250"
+    assert run.data.params["train.steps"] == "160"
     assert [each.dataset.digest for each in run.inputs.dataset_inputs] == [md5]
-    assert samples == ["samples/step-000000125.txt", "samples/step-000000250.txt"]
+    assert samples == ["samples/step-000000080.txt", "samples/step-000000160.txt"]
     steps = [each.step for each in history["loss"]]
-    assert steps == sorted(set(steps)) and steps[0] == 1 and steps[-1] == 250
+    assert steps == sorted(set(steps)) and steps[0] == 1 and steps[-1] == 160
     with (root / "data/model/curve.csv").open() as file:
         rows = [(int(row["step"]), float(row["val_loss"])) for row in csv.DictReader(file)]
     assert [(each.step, each.value) for each in history["val_loss"]] == rows

@@ -34,6 +34,8 @@ from tests.support.engine import GPT2, MODERN, REPOSITORY, model_config
 from tests.support.weights import TEXT, random_model
 from tests.tokens.test_token_files import write
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["sun", "SUN", "Sun's", "we'LL", " ", "  ", "\n", "\r\n", ".\n\n", "\t", "12345", "é", "仁義", "!?/", "　", "'"]
 # every field that changes what is computed, in blocks with and without a window and value embeddings
 ALL_FIELDS: dict[str, Any] = {**MODERN, "n_layer": 2, "sliding_window": 5, "attention_scale": 0.3, "block_size": 24}

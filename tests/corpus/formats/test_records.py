@@ -197,7 +197,7 @@ print(size, re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text()
 
 @pytest.mark.parametrize("form", ["text", "jsonl", "parquet"])
 def test_memory_is_that_of_a_piece_whatever_the_file_weighs(tmp_path: Path, form: Format) -> None:
-    path, line, rows = tmp_path / "file", "a line of text " * 300 + "\n", 60_000  # 270 MB
+    path, line, rows = tmp_path / "file", "a line of text " * 300 + "\n", 45_000  # 200 MB
     if form == "parquet":
         table = pyarrow.table({"text": pyarrow.array([line] * rows)})
         pyarrow.parquet.write_table(table, path, row_group_size=rows, use_dictionary=False, compression="none")
