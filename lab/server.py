@@ -1,6 +1,7 @@
 """The server of the pages: `python -m lab.server`, which `make lab` starts."""
 
 import argparse
+import importlib
 import os
 import signal
 import threading
@@ -15,7 +16,9 @@ import streamlit
 import uvicorn
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gptcore.config.environment import check_environment
@@ -23,6 +26,10 @@ from gptcore.errors import UserError
 
 COOKIE, TOKEN = "gptcore-lab", "token"
 OPEN = "/_stcore/health"  # for those who ask whether the server is up
+DRAWN_WITH = (
+    "altair", "flows.page.lineage", "gptcore.registry.tracking", "lab.page.pieces", "lab.read.form", "lab.read.gate",
+    "omegaconf",
+)  # fmt: skip
 
 
 class Door:
@@ -60,16 +67,27 @@ class Door:
 def make_app(token: str) -> streamlit.App:
     """Streamlit itself refuses pages of other sites; where it does not know its own address, the token does."""
     door = [Middleware(Door, token=token)] if token else []
-    app = streamlit.App(Path(__file__).with_name("app.py"), middleware=door)
+    routes = [Route("/launch", _first_page)]  # Streamlit knows its first page without a name alone
+    app = streamlit.App(Path(__file__).with_name("app.py"), routes=routes, middleware=door)
     if token:
         streamlit.config.set_option("server.enableCORS", False)
         streamlit.config.set_option("server.enableXsrfProtection", False)
     return app
 
 
-def _look_once() -> None:
-    """So that the first page need not wait: imports, and what DVC keeps of each experiment that it reads (0.2 s)."""
-    import gptcore.registry.tracking  # noqa: F401
+async def _first_page(request: Request) -> RedirectResponse:
+    return RedirectResponse(f"./?{request.url.query}".rstrip("?"))
+
+
+def _import_all() -> None:
+    """What pages import when they are drawn, so that the first one need not wait for it (2 s)."""
+    for each in DRAWN_WITH:
+        importlib.import_module(each)
+    importlib.import_module("lab.read.form").sections()
+
+
+def _read_all() -> None:
+    """What DVC keeps of each experiment, 0.2 s for one that it has not read before."""
     from lab.read.experiments import all_experiments
 
     with suppress(UserError):
@@ -88,7 +106,8 @@ def main() -> None:
     given = parser.parse_args()
     check_environment()
     app = make_app(os.environ.get("GPTCORE_LAB_TOKEN", ""))
-    threading.Thread(target=_look_once, name="look", daemon=True).start()
+    _import_all()
+    threading.Thread(target=_read_all, name="read", daemon=True).start()
     for each in (signal.SIGINT, signal.SIGTERM):  # uvicorn ends by them, and then sends them again
         signal.signal(each, _end)
     uvicorn.run(app, host=given.host, port=given.port, log_config=None, access_log=False, timeout_graceful_shutdown=1)

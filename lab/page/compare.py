@@ -25,11 +25,14 @@ from tasks.dvc.experiments import Experiment
 
 AXES = ("tokens", "seconds", "TFLOPs")
 MOST = 12  # curves in one chart
+PAIRED = "95 % interval of the difference, paired by the text: below 0 is better"
 FIGURES = {
     BITS: st.column_config.NumberColumn("bits per byte", format="%.4f"),
-    "baseline_low": st.column_config.NumberColumn("against baseline, least", format="%+.4f"),
-    "baseline_high": st.column_config.NumberColumn("most", format="%+.4f"),
-    "against_champion": st.column_config.NumberColumn("against champion", format="%+.4f"),
+    "bits_low": st.column_config.NumberColumn("from", format="%.4f", help="95 % interval of bits per byte"),
+    "bits_high": st.column_config.NumberColumn("to", format="%.4f", help="95 % interval of bits per byte"),
+    "baseline_low": st.column_config.NumberColumn("less the baseline's: from", format="%+.4f", help=PAIRED),
+    "baseline_high": st.column_config.NumberColumn("to", format="%+.4f", help=PAIRED),
+    "against_champion": st.column_config.NumberColumn("less the champion's", format="%+.4f"),
     "run_seconds": st.column_config.NumberColumn("run, s", format="%.0f"),
     "model.seconds": st.column_config.NumberColumn("training, s", format="%.1f"),
     "tera_flops": st.column_config.NumberColumn("TFLOPs", format="%.2f"),

@@ -23,7 +23,7 @@ from lab.page.parts import (
 from lab.page.pieces import events, heard, log_of, samples, stages, tiles
 from lab.read import curves, params
 from lab.read.log import Log
-from lab.read.prefect import Run, Step
+from lab.read.prefect import FLOW, REBUILD, Run, Step
 from tasks.workspace.workspace import plain_name
 
 STEPS_SHOWN = 30  # runs in the list
@@ -49,14 +49,14 @@ def _may_change(number: str) -> bool:
 def _list() -> None:
     st.title("Runs")
     with told(looks_again=False):
-        found = flow_runs()
+        found = flow_runs(FLOW, REBUILD)
         if not found:
             empty("There is no run yet.", "Start one; it appears here at once.", "launch", "Launch a training")
         for run in found[:STEPS_SHOWN]:
             with st.container(border=True, horizontal=True, vertical_alignment="center"):
                 st.page_link("page/run.py", label=run.name, query_params={"run": run.id})
                 st.markdown(state(run.state))
-                st.caption(" ".join(map(redacted, params.overrides(run))) or "params.yaml as it is")
+                st.caption(params.asked(run))
                 st.caption(duration(run.seconds) if run.began else "")
 
 
@@ -84,7 +84,7 @@ def _head(run: Run) -> None:
     st.title(run.name)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(state(run.state))
-        st.caption(" ".join(map(redacted, params.overrides(run))) or "params.yaml as it is")
+        st.caption(params.asked(run))
         if not run.is_final and st.button("Cancel", icon=":material/stop:", help="It writes a checkpoint first"):
             prefect().cancel(run.id)
             st.toast("It writes a checkpoint and ends")

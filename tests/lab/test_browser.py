@@ -102,7 +102,7 @@ def test_a_person_goes_through_all_of_it(lab: str, finished: Path, cluster: Clus
     trouble = finished / "trouble-train"
     trouble.write_text("wait 2")
     with chromium() as browser:
-        page = opened(browser, f"{lab}/?o=train.steps={scratch.STEPS_WORSE}")
+        page = opened(browser, f"{lab}/launch?o=train.steps={scratch.STEPS_WORSE}")
         press(page, "Start the run")
         sees(page, "train: step 2 of 4, 0:09 left")
         page.reload()
