@@ -14,12 +14,12 @@ from urllib.parse import parse_qsl, urlencode
 
 import streamlit
 import uvicorn
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gptcore.config.environment import check_environment
 from gptcore.errors import UserError
@@ -27,9 +27,11 @@ from gptcore.errors import UserError
 COOKIE, TOKEN = "gptcore-lab", "token"
 OPEN = "/_stcore/health"  # for those who ask whether the server is up
 DRAWN_WITH = (
-    "altair", "flows.page.lineage", "gptcore.registry.tracking", "lab.page.pieces", "lab.read.form", "lab.read.gate",
-    "omegaconf",
+    "altair", "omegaconf", "flows.page.lineage", "gptcore.registry.tracking", "lab.read.experiments", "lab.read.gate",
+    "lab.read.texts",
 )  # fmt: skip
+# what a page may fetch: Streamlit would take the icon of the browser's tab from Google
+OURS = "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' ws: wss: data: blob:"
 
 
 class Door:
@@ -64,11 +66,27 @@ class Door:
         await answer(scope, receive, send)
 
 
+class Closed:
+    """Tells the browser to fetch nothing from elsewhere."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Content-Security-Policy"] = OURS
+            await send(message)
+
+        await self.app(scope, receive, sending)
+
+
 def make_app(token: str) -> streamlit.App:
     """Streamlit itself refuses pages of other sites; where it does not know its own address, the token does."""
     door = [Middleware(Door, token=token)] if token else []
     routes = [Route("/launch", _first_page)]  # Streamlit knows its first page without a name alone
-    app = streamlit.App(Path(__file__).with_name("app.py"), routes=routes, middleware=door)
+    layers = [Middleware(Closed), *door]
+    app = streamlit.App(Path(__file__).with_name("app.py"), routes=routes, middleware=layers)
     if token:
         streamlit.config.set_option("server.enableCORS", False)
         streamlit.config.set_option("server.enableXsrfProtection", False)

@@ -37,6 +37,7 @@ FIGURES = {
     "model.seconds": st.column_config.NumberColumn("training, s", format="%.1f"),
     "tera_flops": st.column_config.NumberColumn("TFLOPs", format="%.2f"),
 }
+COLUMNS = {**FIGURES, "name": st.column_config.TextColumn(pinned=True)}
 FIRST = ["state", "version", "aliases", *FIGURES]
 
 
@@ -77,8 +78,9 @@ def _table(table: pd.DataFrame, differing: list[str]) -> list[str]:
     runs = table.loc[shown.index, "flow_run_id"]
     shown = shown.assign(open=[f"/run?run={each}" if isinstance(each, str) else None for each in runs])
     event = st.dataframe(
-        shown, width="stretch", placeholder="", on_select="rerun", selection_mode="multi-row", key="rows",
-        column_config={**FIGURES, "open": st.column_config.LinkColumn("run", display_text="open")},
+        shown.reset_index(), hide_index=True, width="stretch", placeholder="", on_select="rerun",
+        selection_mode="multi-row", key="rows",
+        column_config={**COLUMNS, "open": st.column_config.LinkColumn("run", display_text="open")},
     )  # fmt: skip
     rows = event["selection"]["rows"] or range(min(len(shown), 3))
     return [str(shown.index[place]) for place in rows if place < len(shown)][:MOST]

@@ -15,6 +15,7 @@ from lab.read.form import Field, Form, read_form, sections
 PARAMS = Path("params.yaml")  # of the current folder, which is the checkout
 MODELS = {"train.start": "", "baseline.source": "train"}  # fields that name a model, with what names none
 OVERRIDE = "o"  # of the page's address, one for each override
+PRESET_PIXELS = 168  # two beside each other on a telephone
 
 
 def show() -> None:
@@ -52,14 +53,14 @@ def _go(overrides: list[str]) -> None:
 def _presets(form: Form) -> None:
     st.subheader("Presets")
     known = groups(PARAMS.parent / "conf")
-    columns = [column for _ in range(0, len(known), 3) for column in st.columns(3)]
-    for column, (group, choices) in zip(columns, known.items(), strict=False):
+    row = st.container(horizontal=True)  # as many beside each other as there is room for
+    for group, choices in known.items():
         chosen, told_of = form.choices.get(group, ""), {"": "as in params.yaml"}
         told_of |= {name: f"{name}: {why}" for name, why in choices.items()}
-        column.selectbox(
+        row.selectbox(
             group, [*told_of], [*told_of].index(chosen), key=f"{group}={chosen}", on_change=_chosen,
             args=(form, group, f"{group}={chosen}"), format_func=told_of.__getitem__,
-            help=choices.get(chosen) or f"A group of values, conf/{group}/",
+            help=choices.get(chosen) or f"A group of values, conf/{group}/", width=PRESET_PIXELS,
         )  # fmt: skip
 
 
@@ -72,7 +73,7 @@ def _fields(form: Form) -> None:
     known = sections()
     wrong = {name.partition(".")[0] for name in form.mistakes}
     touched = {name.partition(".")[0] for name, *_ in form.changes}
-    section = st.segmented_control(
+    section = st.pills(
         "Section of params.yaml", [*known], default="train", required=True, bind="query-params", key="section",
         format_func=lambda name: f"{name} ⚠" if name in wrong else f"{name} •" if name in touched else name,
     )  # fmt: skip

@@ -61,7 +61,7 @@ def _version(version: Known, champion: int) -> None:
         _actions(version, verdict)
     with right:
         st.subheader("What it is made of")
-        st.image(_lineage(version), width="stretch")
+        st.image(_lineage(version), width="stretch", alt="Each part, with its hash, is listed below")
         with st.expander("How to get each of it"):
             for link in version.links:
                 st.caption(f"{link.what} `{link.name[:16]}`")

@@ -26,7 +26,7 @@ from lab.read.log import Log
 from lab.read.prefect import FLOW, REBUILD, Run, Step
 from tasks.workspace.workspace import plain_name
 
-STEPS_SHOWN = 30  # runs in the list
+RUNS_SHOWN = 30
 
 
 def show() -> None:
@@ -51,8 +51,9 @@ def _list() -> None:
     with told(looks_again=False):
         found = flow_runs(FLOW, REBUILD)
         if not found:
-            empty("There is no run yet.", "Start one; it appears here at once.", "launch", "Launch a training")
-        for run in found[:STEPS_SHOWN]:
+            how = "Start one; it appears here at once. What other runs have left is on the page Compare."
+            empty("Prefect knows no run yet.", how, "launch", "Launch a training")
+        for run in found[:RUNS_SHOWN]:
             with st.container(border=True, horizontal=True, vertical_alignment="center"):
                 st.page_link("page/run.py", label=run.name, query_params={"run": run.id})
                 st.markdown(state(run.state))

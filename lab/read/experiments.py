@@ -97,7 +97,7 @@ def numbers(table: pd.DataFrame) -> pd.DataFrame:
 
 def all_bounds(known: Mapping[str, Experiment], cache: Path) -> dict[str, Bounds]:
     """95 % intervals by name; without those whose file is not in DVC's cache folder."""
-    found = {}
+    found: dict[str, Bounds] = {}
     for name, experiment in known.items():
         with suppress(KeyError, TypeError, OSError, ValueError):
             read = read_json(cached_file(cache, experiment.outputs[INTERVALS]))

@@ -8,7 +8,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from lab.server import COOKIE, Door
+from lab.server import COOKIE, OURS, Closed, Door
 
 
 async def page(request: object) -> PlainTextResponse:
@@ -23,7 +23,7 @@ async def stream(socket: WebSocket) -> None:
 @pytest.fixture
 def client() -> TestClient:
     routes = [Route("/", page), Route("/run", page), Route("/_stcore/health", page), WebSocketRoute("/stream", stream)]
-    app = Starlette(routes=routes, middleware=[Middleware(Door, token="swordfish")])
+    app = Starlette(routes=routes, middleware=[Middleware(Closed), Middleware(Door, token="swordfish")])
     return TestClient(app, follow_redirects=False)
 
 
@@ -40,6 +40,7 @@ def test_the_token_opens_the_door_once_and_leaves_the_address(client: TestClient
     answer = client.get("/run?run=7&token=swordfish")
     assert (answer.status_code, answer.headers["location"]) == (303, "/run?run=7")
     assert "httponly" in answer.headers["set-cookie"].lower()
-    assert client.get("/run?run=7").text == "the page"
+    answer = client.get("/run?run=7")
+    assert (answer.text, answer.headers["content-security-policy"]) == ("the page", OURS)
     with client.websocket_connect("/stream") as socket:
         assert socket.receive_text() == "the stream"
