@@ -17,7 +17,7 @@ ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
 STYLE = """
 .stMainBlockContainer { padding-top: 4.5rem; }
 [data-testid=stCaptionContainer] code { color: inherit; }
-[data-stale=true] { opacity: 1 !important; }
+[data-stale=true], [data-testid=stExpander], [data-testid=stExpander] > * { opacity: 1 !important; }
 """
 # white, which Streamlit writes on it, has too little contrast with the orange of the dark theme
 DARK = "button[kind=primary], button[kind=primary] * { color: #1c1917; }"

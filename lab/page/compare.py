@@ -54,8 +54,8 @@ def show() -> None:
         differing = [name for name in table.columns if any(name in each.params for each in known.values())]
         chosen = _table(table, differing)
         if elsewhere := len(started) - len(here):
-            others = f"{elsewhere} more runs that Prefect knows have left nothing in this checkout"
-            st.caption(f"{others}: they wait, or have failed, or are another checkout's. The page Run lists them.")
+            others = f"Left out: {elsewhere} of Prefect's runs, with nothing in this checkout"
+            st.caption(f"{others}, as they wait, have failed, or are another checkout's. The page Run lists them.")
         if names := [name for name in chosen if name in known]:
             _overlaid({name: known[name] for name in names})
         _parallel(table, differing)

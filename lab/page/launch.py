@@ -74,8 +74,8 @@ def _fields(form: Form) -> None:
     wrong = {name.partition(".")[0] for name in form.mistakes}
     touched = {name.partition(".")[0] for name, *_ in form.changes}
     section = st.pills(
-        "Section of params.yaml", [*known], default="train", required=True, bind="query-params", key="section",
-        format_func=lambda name: f"{name} ⚠" if name in wrong else f"{name} •" if name in touched else name,
+        "Section of params.yaml", [*known], default="train", required=True, wrap=True, bind="query-params",
+        format_func=lambda name: f"{name} ⚠" if name in wrong else f"{name} •" if name in touched else name, key="section",
     )  # fmt: skip
     fields = known[section or "train"]
     if said := form.mistakes.get(section or "") or form.mistakes.get(""):
