@@ -73,9 +73,10 @@ def _fields(form: Form) -> None:
     known = sections()
     wrong = {name.partition(".")[0] for name in form.mistakes}
     touched = {name.partition(".")[0] for name, *_ in form.changes}
+    marks = {**dict.fromkeys(touched, " •"), **dict.fromkeys(wrong, " ⚠")}
     section = st.pills(
         "Section of params.yaml", [*known], default="train", required=True, wrap=True, bind="query-params",
-        format_func=lambda name: f"{name} ⚠" if name in wrong else f"{name} •" if name in touched else name, key="section",
+        key="section", format_func=lambda name: name + marks.get(name, ""),
     )  # fmt: skip
     fields = known[section or "train"]
     if said := form.mistakes.get(section or "") or form.mistakes.get(""):

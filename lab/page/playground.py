@@ -127,8 +127,9 @@ def _token(piece: Piece) -> str:
     if piece.logprob is None:
         return escape(piece.text)
     others = "&#10;".join(f"{escape(repr(each))} {math.exp(value):.1%}" for each, value in piece.others.items())
+    sure = math.exp(piece.logprob)
     shade = f"rgba(234, 88, 12, {0.45 * min(-piece.logprob / SURPRISE, 1.0):.2f})"
-    return f'<span style="background:{shade}" title="{math.exp(piece.logprob):.1%}&#10;{others}">{escape(piece.text)}</span>'
+    return f'<span style="background:{shade}" title="{sure:.1%}&#10;{others}">{escape(piece.text)}</span>'
 
 
 def _snippets(address: str, body: Mapping[str, Any]) -> None:
