@@ -20,7 +20,7 @@ STYLE = """
 [data-stale=true], [data-testid=stExpander], [data-testid=stExpander] > * { opacity: 1 !important; }
 """
 # white, which Streamlit writes on it, has too little contrast with the orange of the dark theme
-DARK = "button[kind=primary], button[kind=primary] * { color: #1c1917; }"
+DARK = "button[kind=primary]:enabled, button[kind=primary]:enabled * { color: #1c1917; }"
 
 page = st.navigation(PAGES, position="top")
 st.set_page_config(page_title=f"{page.title}, gptcore lab", page_icon=ICON, layout="wide")
