@@ -122,7 +122,7 @@ def test_a_person_goes_through_all_of_it(lab: str, finished: Path, cluster: Clus
         sees(other, "Start again")
         sees(other, "is not promoted")
         heard = list[object]()
-        other.on("websocket", lambda socket: socket.on("framereceived", heard.append))
+        other.on("websocket", lambda socket: socket.on("framereceived", lambda frame: heard.append(frame)))
         other.reload()
         sees(other, "is not promoted")
         make_it_speak(finished, 2)
