@@ -68,6 +68,8 @@ def in_process(root: Path) -> Iterator[str]:
     known = experiments(root, every_commit=True)
     yield f"{len(known)} experiments that DVC has not read before: {time.perf_counter() - began:.1f} s, once for all"
     drawn("compare")  # so that everything is imported
+    nothing = timed("", lambda: None)
+    yield f"a page that draws nothing takes {nothing:.2f} s of Streamlit's harness, which is in all of these:"
     for page in PAGES:
         cold = timed(page, forget_all)
         asked, warm = timed(page, forget_some), timed(page, lambda: None)
@@ -89,8 +91,11 @@ def timed(page: str, before: Callable[[], Any]) -> float:
 
 
 def drawn(page: str) -> None:
-    app = AppTest.from_file(str(scratch.CHECKOUT / "lab/app.py"), default_timeout=120)
-    app.switch_page(f"page/{page}.py")
+    if page:
+        app = AppTest.from_file(str(scratch.CHECKOUT / "lab/app.py"), default_timeout=120)
+        app.switch_page(f"page/{page}.py")
+    else:
+        app = AppTest.from_string("import streamlit")
     app.run()
     assert not app.exception and not app.error and not app.warning, app
 

@@ -102,6 +102,7 @@ def _import_all() -> None:
     for each in DRAWN_WITH:
         importlib.import_module(each)
     importlib.import_module("lab.read.form").sections()
+    importlib.import_module("tasks.dvc.repository").import_dvc()
 
 
 def _read_all() -> None:

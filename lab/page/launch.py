@@ -11,6 +11,7 @@ from gptcore.errors import UserError
 from lab.page.parts import deployments, duration, empty, known_experiments, known_versions, prefect, told
 from lab.read import cost, experiments
 from lab.read.form import Field, Form, read_form, sections
+from tasks.dvc.probe import code_of
 
 PARAMS = Path("params.yaml")  # of the current folder, which is the checkout
 MODELS = {"train.start": "", "baseline.source": "train"}  # fields that name a model, with what names none
@@ -159,7 +160,7 @@ def _cost(form: Form) -> None:
 
 @st.cache_data(ttl=60, show_spinner=False)
 def _code() -> dict[str, Any]:
-    return experiments.code_of(Path.cwd())
+    return code_of(Path.cwd())
 
 
 def _start(form: Form) -> None:

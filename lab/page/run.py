@@ -128,13 +128,14 @@ def _curves(run: Run, steps: list[Step], log: Log) -> None:
         batch = values.get(f"{section}.batch_tokens")
         found = curves.curve(finished, tracked if side == "model" else tracked.iloc[:0], points, batch)
         tables.append(curves.thinned(found).assign(side=side))
-    _charts(pd.concat(tables, ignore_index=True), tracked)
+    both = pd.concat(tables, ignore_index=True)
+    if len(both) or len(tracked):
+        _charts(both, tracked)
+    elif not run.is_final:
+        st.info("No loss yet: the curve begins with the first evaluation of the stage train.")
 
 
 def _charts(both: pd.DataFrame, tracked: pd.DataFrame) -> None:
-    if both.empty and tracked.empty:
-        st.info("No loss yet: the curve begins with the first evaluation of the stage train.")
-        return
     over = ["tokens", *(["seconds"] if "seconds" in both and both["seconds"].notna().any() else [])]
     axis = st.segmented_control("Over", over, default="tokens", required=True, bind="query-params", key="over")
     st.altair_chart(charts.losses(both, axis or "tokens"), width="stretch")

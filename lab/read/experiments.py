@@ -13,7 +13,6 @@ from gptcore.files import read_json
 from lab.read import cost
 from lab.read.prefect import Run
 from tasks.dvc.experiments import Experiment, experiments
-from tasks.dvc.probe import probe
 from tasks.dvc.repository import cached_file
 from tasks.workspace.workspace import plain_name
 
@@ -32,12 +31,6 @@ Bounds = Mapping[str, float]
 def all_experiments(checkout: Path) -> dict[str, Experiment]:
     """By name, of every commit. Raises UserError."""
     return {each.name: each for each in experiments(checkout, every_commit=True)}
-
-
-def code_of(checkout: Path) -> dict[str, Any]:
-    """Path -> hash of what the stages depend on beside parameters and each other. Raises UserError."""
-    inputs = (each.inputs.items() for each in probe(checkout).values())
-    return {path: value for each in inputs for path, value in each if path != "params.yaml"}
 
 
 def same(values: Mapping[str, Any], known: Mapping[str, Experiment], code: Mapping[str, Any]) -> str | None:
