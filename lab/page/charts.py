@@ -55,7 +55,8 @@ def _lines(table: pd.DataFrame, over: str, value: str, title: str) -> Any:
 
 
 def parallel(table: pd.DataFrame, columns: list[str], best: str) -> Any:
-    """A line for each run through its values, each column from its least to its most; the colour is `best`."""
+    """A line for each run through its values, each column from least to most; the lower `best`, the more orange."""
+    quiet, legend = "#78716c" if _is_dark() else "#8b8580", alt.Legend(orient="top", title="bits per byte")
     spread = {name: (table[name].min(), table[name].max()) for name in columns}
     rows = [
         {"run": str(run), "column": name, "place": _place(value, *spread[name]), "value": value, best: line[best]}
@@ -70,7 +71,7 @@ def parallel(table: pd.DataFrame, columns: list[str], best: str) -> Any:
             x=alt.X("column:N", sort=columns, title=None, axis=alt.Axis(labelAngle=-15, labelLimit=240, grid=True)),
             y=alt.Y("place:Q", axis=None),
             detail="run:N",
-            color=alt.Color(f"{best}:Q", scale=alt.Scale(scheme="oranges", reverse=True), title="bits per byte"),
+            color=alt.Color(f"{best}:Q", scale=alt.Scale(range=[side_colors()[0], quiet]), legend=legend),
             tooltip=["run:N", "column:N", "value:N", f"{best}:Q"],
         )
     )
