@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from figures import RESULTS, processor_name
 from load import Others, refuse_above, require_free
 
 from gptcore.training.hardware import multiplies_bfloat16
 
-RESULTS = Path(__file__).with_name("results")
 THREADS = ("OMP_", "GOMP_", "KMP_", "MKL_", "ATEN_", "MALLOC_", "THP_", "LD_PRELOAD")  # variables that change speed
 Measured = dict[str, float]
 Medians = dict[str, dict[str, Measured]]  # setting -> side -> figures
@@ -154,10 +154,7 @@ def precisions() -> list[str]:
 
 def processor() -> str:
     """The processor's name and whether it multiplies bfloat16."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    name = next(
-        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
+    name = processor_name()
     kinds = {"AMX": torch.cpu._is_amx_tile_supported(), "AVX512-BF16": torch.cpu._is_avx512_bf16_supported()}
     with_ = ", ".join(kind for kind, there in kinds.items() if there)
     return f"{name} (bfloat16 by {with_})" if with_ else f"{name} (no bfloat16)"

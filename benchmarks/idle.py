@@ -1,33 +1,29 @@
 """What `make ui` costs while nothing runs: CPU, locked databases, growth; then how soon a run starts.
 
-Run `python -m benchmarks.idle --minutes 10` in the repository's root. It starts `flows.services.ui` in the tests'
-scratch project, with a database of its own. Each minute is measured; ten hours are extrapolated from them. With
-`--faster 30`, workers poll and send heartbeats thirty times as often: twenty minutes then have those of ten hours.
+It starts `flows.services.ui` in the tests' scratch project, with a database of its own. Each minute is measured; ten
+hours are extrapolated from them. With `--faster 30`, workers poll and send heartbeats thirty times as often: twenty
+minutes then have those of ten hours.
 """
 
 import argparse
-import os
-import platform
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from sqlite3 import connect
 from statistics import median
 from tempfile import TemporaryDirectory
 
 import psutil
+from figures import parser, told
 from prefect.client.schemas.objects import State
 from prefect.settings import get_current_settings
 
 from tests.support import scratch
 from tests.support.cluster import Cluster, free_port
 
-RESULTS = Path(__file__).with_name("results")
 HOURS = 10
 QUERY_SECONDS = get_current_settings().worker.query_seconds
 HEARTBEAT_SECONDS = get_current_settings().worker.heartbeat_seconds
@@ -35,19 +31,19 @@ SETTLE_SECONDS = 30.0  # the server's own services start, and the first checkpoi
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--minutes", type=float, default=5, help="how long to measure")
-    parser.add_argument("--faster", type=float, default=1, help="how many times as often workers ask the server")
-    parser.add_argument("--runs", type=int, default=5, help="runs whose start is timed afterwards")
-    parser.add_argument("--save", action="store_true", help="keep the figures in benchmarks/results/idle.txt")
-    given = parser.parse_args()
-    lines = [_where()]
+    arguments = parser(__doc__)
+    arguments.add_argument("--minutes", type=float, default=5, help="how long to measure")
+    arguments.add_argument("--faster", type=float, default=1, help="how many times as often workers ask the server")
+    arguments.add_argument("--runs", type=int, default=5, help="runs whose start is timed afterwards")
+    given = arguments.parse_args()
+    told(_measured(given), given, "prefect", "mlflow")
+
+
+def _measured(given: argparse.Namespace) -> Iterator[str]:
+    yield f"two workers, polls every {QUERY_SECONDS / given.faster:g} s, SQLite"
     with TemporaryDirectory(prefix="gptcore-benchmark-") as folder, _ui(Path(folder), given.faster) as (cluster, ui):
-        for line in (*_idle(cluster, ui, given.minutes), *_starts(cluster, given.runs)):
-            print(line, flush=True)
-            lines.append(line)
-    if given.save:
-        (RESULTS / "idle.txt").write_text("\n".join(lines) + "\n")
+        yield from _idle(cluster, ui, given.minutes)
+        yield from _starts(cluster, given.runs)
 
 
 @contextmanager
@@ -144,17 +140,6 @@ def _rows(cluster: Cluster) -> Counter[str]:
     with closing(connect(cluster.home / "prefect.db")) as database:
         tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         return Counter({each: database.execute(f'SELECT count(*) FROM "{each}"').fetchone()[0] for each in tables})
-
-
-def _where() -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in ("prefect", "mlflow"))
-    command = " ".join(["python -m benchmarks.idle", *sys.argv[1:]])
-    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
-    processor = next(line.partition(": ")[2] for line in cpuinfo if line.startswith("model name"))
-    return (
-        f"{command}\n{processor}, {os.cpu_count()} cores; python {platform.python_version()}, {versions}\n"
-        f"two workers, polls every {QUERY_SECONDS:g} s unless faster, SQLite; load average {os.getloadavg()[0]:.1f}"
-    )
 
 
 if __name__ == "__main__":

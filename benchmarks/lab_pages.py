@@ -1,17 +1,16 @@
 """Seconds that each page of the lab takes with many experiments: the first time, and with what is known already.
 
-Run `python -m benchmarks.lab_pages` in the repository's root. The project is the tests' scratch project with the real
-dependencies on code; one run is real, the others are its copies with other parameters and figures, as DVC experiments,
-Prefect flow runs and MLflow versions. A page is drawn in this process, as the server of the lab does it: `cold` with
-nothing in memory, `asked` when Prefect and MLflow are asked anew, as every three seconds, `warm` when they need not be,
-`new` when there is one more experiment. With Chromium, also what a person waits for from a click to the whole page.
+The project is the tests' scratch project with the real dependencies on code; one run is real, the others are its copies
+with other parameters and figures, as DVC experiments, Prefect flow runs and MLflow versions. A page is drawn in this
+process, as the server of the lab does it: `cold` with nothing in memory, `asked` when Prefect and MLflow are asked
+anew, as every three seconds, `warm` when they need not be, `new` when there is one more experiment. With Chromium, also
+what a person waits for from a click to the whole page.
 (A script named `lab` would shadow the package of that name.)
 """
 
 import argparse
 import json
 import os
-import platform
 import shutil
 import subprocess
 import time
@@ -24,6 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import streamlit as st
+from figures import parser, told
 from mlflow.entities import Param
 from ruamel.yaml import YAML
 from streamlit.testing.v1 import AppTest
@@ -35,35 +35,31 @@ from tasks.dvc.experiments import METRICS, _read, experiments
 from tests.support import scratch
 from tests.support.cluster import Cluster, free_port
 
-RESULTS = Path(__file__).with_name("results")
 PAGES = ("launch", "run", "compare", "playground", "registry")
 REPEATS = 3
 LIMIT = 1.0  # seconds that a page may take
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--experiments", type=int, default=100)
-    parser.add_argument("--save", action="store_true", help="keep the figures in benchmarks/results/lab_pages.txt")
-    given = parser.parse_args()
-    lines = [
-        f"python -m benchmarks.lab_pages --experiments {given.experiments}",
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}",
-    ]
+    arguments = parser(__doc__)
+    arguments.add_argument("--experiments", type=int, default=100)
+    given = arguments.parse_args()
+    told(measured(given), given, "streamlit", "prefect", "mlflow", "dvc")
+
+
+def measured(given: argparse.Namespace) -> Iterator[str]:
     with TemporaryDirectory(prefix="gptcore-benchmark-") as folder:
-        cluster = Cluster(Path(folder) / "home", {"MLFLOW_TRACKING_URI": ""})
+        nothing = f"http://127.0.0.1:{free_port()}"  # else the lab starts a server, which takes the time of the pages
+        cluster = Cluster(Path(folder) / "home", {"MLFLOW_TRACKING_URI": "", "GPTCORE_SERVING": nothing})
         cluster.start()
         try:
             root = project(Path(folder) / "project", cluster, given.experiments)
             os.environ |= {"PREFECT_API_URL": cluster.address, "MLFLOW_TRACKING_URI": ""}
             with chdir(root):
-                for line in (*in_process(root), *in_chromium(root, cluster)):
-                    print(line, flush=True)
-                    lines.append(line)
+                yield from in_process(root)
+                yield from in_chromium(root, cluster)
         finally:
             cluster.stop()
-    if given.save:
-        (RESULTS / "lab_pages.txt").write_text("\n".join(lines) + "\n")
 
 
 def in_process(root: Path) -> Iterator[str]:
@@ -72,6 +68,8 @@ def in_process(root: Path) -> Iterator[str]:
     known = experiments(root, every_commit=True)
     yield f"{len(known)} experiments that DVC has not read before: {time.perf_counter() - began:.1f} s, once for all"
     drawn("compare")  # so that everything is imported
+    nothing = timed("", lambda: None)
+    yield f"a page that draws nothing takes {nothing:.2f} s of Streamlit's harness, which is in all of these:"
     for page in PAGES:
         cold = timed(page, forget_all)
         asked, warm = timed(page, forget_some), timed(page, lambda: None)
@@ -93,8 +91,11 @@ def timed(page: str, before: Callable[[], Any]) -> float:
 
 
 def drawn(page: str) -> None:
-    app = AppTest.from_file(str(scratch.CHECKOUT / "lab/app.py"), default_timeout=120)
-    app.switch_page(f"page/{page}.py")
+    if page:
+        app = AppTest.from_file(str(scratch.CHECKOUT / "lab/app.py"), default_timeout=120)
+        app.switch_page(f"page/{page}.py")
+    else:
+        app = AppTest.from_string("import streamlit")
     app.run()
     assert not app.exception and not app.error and not app.warning, app
 

@@ -1,32 +1,29 @@
 """Orchestration overhead: a cached run against a bare Prefect flow, stages by hand, and leftovers of many runs.
 
-Run `python -m benchmarks.orchestration --runs 100` in the repository's root. The pipeline is the tests' scratch
-project, whose stages take almost no time; a Prefect server is up before measuring starts, except where one is embedded.
-The cached runs against a bare flow are whole processes of `python -m flows.train_gpt`, promotion and report included.
-The other rows leave out promotion, which is a separate step and mostly MLflow's time.
+The pipeline is the tests' scratch project, whose stages take almost no time; a Prefect server is up before measuring
+starts, except where one is embedded. The cached runs against a bare flow are whole processes of
+`python -m flows.train_gpt`, promotion and report included. The other rows leave out promotion, which is a separate step
+and mostly MLflow's time.
 """
 
 import argparse
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from figures import parser, told
+
 from gptcore.config.presets import STAGES
 from tests.support import scratch
 from tests.support.cluster import Cluster, free_port
 
-RESULTS = Path(__file__).with_name("results")
 REPEATS = 3
 CACHED_REPEATS = 5
 # five tasks that do nothing, in the same environment as ours
@@ -69,28 +66,27 @@ print(json.dumps({"seconds": seconds, "first": counts[min(2, runs - 1)], "last":
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument(
+    arguments = parser(__doc__)
+    arguments.add_argument(
         "--runs", type=int, default=0, help="cached runs in a row, after which is counted what they left"
     )
-    parser.add_argument("--save", action="store_true", help="keep the figures in benchmarks/results/orchestration.txt")
-    given = parser.parse_args()
-    lines = [_where(), f"load average before: {os.getloadavg()[0]:.1f}"]
+    given = arguments.parse_args()
+    told(_measured(given), given, "prefect", "dvc")
+
+
+def _measured(given: argparse.Namespace) -> Iterator[str]:
     with TemporaryDirectory(prefix="gptcore-benchmark-") as folder:
         home = Path(folder)
         (home / "tmp").mkdir()
         cluster = Cluster(home / "prefect", {"TMPDIR": str(home / "tmp"), "MLFLOW_TRACKING_URI": ""})
         cluster.start()
         try:
-            for line in chain(
-                _compare(cluster, home), _ratios(cluster, home), _count(cluster, home, given.runs) if given.runs else ()
-            ):
-                print(line, flush=True)
-                lines.append(line)
+            yield from _compare(cluster, home)
+            yield from _ratios(cluster, home)
+            if given.runs:
+                yield from _count(cluster, home, given.runs)
         finally:
             cluster.stop()
-    if given.save:
-        (RESULTS / "orchestration.txt").write_text("\n".join(lines) + "\n")
 
 
 def _compare(cluster: Cluster, home: Path) -> Iterator[str]:
@@ -154,14 +150,6 @@ def _count(cluster: Cluster, home: Path, runs: int) -> Iterator[str]:
     for kind, before in counted["first"].items():
         yield f"  {kind}: {before}, {counted['last'][kind]}"
     yield f"  processes afterwards: {len(scratch.processes_in(home / 'flow-0'))}"
-
-
-def _where() -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in ("prefect", "dvc"))
-    command = " ".join(["python -m benchmarks.orchestration", *sys.argv[1:]])
-    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
-    processor = next(line.partition(": ")[2] for line in cpuinfo if line.startswith("model name"))
-    return f"{command}\n{processor}, {os.cpu_count()} cores; python {platform.python_version()}, {versions}"
 
 
 def _seconds(work: Callable[..., object], *given: object) -> float:

@@ -10,8 +10,6 @@ its processes. All are written to a folder of your choice and removed.
 
 import argparse
 import json
-import os
-import platform
 import random
 import re
 import shutil
@@ -22,12 +20,11 @@ import sysconfig
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 
 import numpy as np
-from contest import RESULTS, processor
+from figures import parser, told
 
 from gptcore import files
 
@@ -41,29 +38,27 @@ CONFIG = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--raw", type=Path, default=Path("data/raw"), help="a folder with gpt2.tiktoken")
-    parser.add_argument("--folder", type=Path, default=Path("data/scratch/benchmark"), help="needs 5 times the text")
-    parser.add_argument("--megabytes", type=int, default=400, help="of each text for speed, if there is as much")
-    parser.add_argument("--memory", nargs="*", type=int, default=[2, 8], metavar="GB", help="texts for memory")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each side (default 3)")
-    parser.add_argument("--save", action="store_true", help="keep the figures in benchmarks/results/tokenizing.txt")
-    parser.add_argument("--nanogpt-side", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    known = parser(__doc__)
+    known.add_argument("--raw", type=Path, default=Path("data/raw"), help="a folder with gpt2.tiktoken")
+    known.add_argument("--folder", type=Path, default=Path("data/scratch/benchmark"), help="needs 5 times the text")
+    known.add_argument("--megabytes", type=int, default=400, help="of each text for speed, if there is as much")
+    known.add_argument("--memory", nargs="*", type=int, default=[2, 8], metavar="GB", help="texts for memory")
+    known.add_argument("--repeats", type=int, default=3, help="runs of each side (default 3)")
+    known.add_argument("--nanogpt-side", type=Path, help=argparse.SUPPRESS)
+    arguments = known.parse_args()
     if arguments.nanogpt_side:
         nanogpt_side(arguments.nanogpt_side)
         return
-    lines = [where()]
+    told(measured(arguments), arguments, "gigatoken", "tiktoken", "numpy")
+
+
+def measured(arguments: argparse.Namespace) -> Iterator[str]:
     for kind in KINDS:
-        lines += speed(kind, arguments)
-    print("\n".join(lines), flush=True)
+        yield from speed(kind, arguments)
     for gigabytes in arguments.memory:
         with workspace(arguments, "code", gigabytes * 1000, repeat=True) as (root, megabytes):
             seconds, peak_mb = stage_side(root)
-        lines.append(f"peak_mb {gigabytes}gb: {peak_mb:.0f} ({seconds:.0f} s, {megabytes / seconds:.1f} MB/s)")
-        print(lines[-1], flush=True)
-    if arguments.save:
-        (RESULTS / "tokenizing.txt").write_text("\n".join(lines) + "\n")
+        yield f"peak_mb {gigabytes}gb: {peak_mb:.0f} ({seconds:.0f} s, {megabytes / seconds:.1f} MB/s)"
 
 
 def speed(kind: str, arguments: argparse.Namespace) -> Iterator[str]:
@@ -182,13 +177,6 @@ def proportional_bytes(process: int) -> int:
     except (FileNotFoundError, ProcessLookupError):
         return 0
     return next((int(line.split()[1]) << 10 for line in rollup.splitlines() if line.startswith("Pss:")), 0)
-
-
-def where() -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in ("gigatoken", "tiktoken", "numpy"))
-    arguments = [each for each in sys.argv[1:] if not each.startswith("/")]
-    command = " ".join(["python", f"benchmarks/{Path(__file__).name}", *arguments])
-    return f"{command}\n{processor()}, {os.cpu_count()} cores; python {platform.python_version()}, {versions}"
 
 
 if __name__ == "__main__":

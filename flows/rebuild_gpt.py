@@ -2,10 +2,11 @@
 
 import argparse
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
+from prefect.states import Completed
 from pydantic import Field
 
 from flows.terminal import purpose, run, server
@@ -37,7 +38,7 @@ def rebuild_gpt(version: Annotated[int, Field(ge=1)], rerun: bool = False) -> st
             states[stage.name] = unless_stopped(stage(workspace, wait_for=before))
         sentence = compare(workspace, version, wait_for=[states["evaluate"]])
     get_run_logger().info(sentence)
-    return sentence
+    return cast(str, Completed(message=sentence, data=sentence))  # Prefect gives callers the data
 
 
 def _commits(version: int) -> tuple[str, str]:

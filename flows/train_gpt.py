@@ -70,8 +70,8 @@ def train_gpt(
     """
     if promotion:
         check_place(Path.cwd())
-    fields = {"model": model, "data": data, "optim": optim, "train.steps": steps, "train.seed": seed}
-    changes = with_fields(list(overrides), fields)
+    given = {"model": model, "data": data, "optim": optim, "steps": steps, "seed": seed}
+    changes = with_fields(list(overrides), given)
     tag_run(changes)
     is_apart = is_deployed() or gpu_pool is not None
     with open_workspace(changes, is_apart) as workspace:

@@ -1,10 +1,11 @@
-"""The lab, and whatever of Prefect, MLflow and workers is not up yet, until Ctrl-C: `make lab`."""
+"""The lab, and whatever of Prefect, MLflow, workers and the API is not up yet, until Ctrl-C: `make lab`."""
 
 import argparse
 import os
 import secrets
 import subprocess
 import time
+from contextlib import ExitStack, suppress
 from http.client import HTTPConnection, HTTPException
 from ipaddress import ip_address
 
@@ -14,6 +15,7 @@ from flows.services.ui import LOGS, last_line, require_free, start, start_servic
 from flows.terminal import end_with, running_server
 from gptcore.config.environment import check_environment
 from gptcore.errors import UserError
+from lab.read.served import FEW_SLOTS, SERVING
 
 HOST, PORT = "127.0.0.1", 8501
 
@@ -35,6 +37,7 @@ def main() -> None:
         stack.enter_context(temporary_settings(running_server()))
         processes = [] if PREFECT_API_URL.value() else start_services(stack, os.environ.get("UI_PORT", "5000"))
         LOGS.mkdir(parents=True, exist_ok=True)
+        _start_api(stack)
         settings = get_current_settings().to_environment_variables(exclude_unset=True)
         words = ["-m", "lab.server", "--host", given.host, "--port", str(given.port)]
         lab = start(stack, "lab", words, **settings, GPTCORE_LAB_TOKEN=token)
@@ -42,6 +45,14 @@ def main() -> None:
         print(f"Lab      http://{asked}:{given.port}{f'/?token={token}' if token else ''}", flush=True)
         print(f"Prefect  {PREFECT_API_URL.value()}\nLogs     {LOGS}\nCtrl-C ends it", flush=True)
         watch([*processes, lab])
+
+
+def _start_api(stack: ExitStack) -> None:
+    """Where none is up, the server that answers for the champion; without a champion it ends, as its log says."""
+    with suppress(UserError):  # something listens there
+        if "GPTCORE_SERVING" not in os.environ:
+            require_free(SERVING, "the API", "GPTCORE_SERVING")
+            start(stack, "serving", ["-m", "serving", "--slots", FEW_SLOTS])
 
 
 def _is_loopback(host: str) -> bool:

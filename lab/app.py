@@ -9,10 +9,21 @@ PAGES = (
     st.Page("page/playground.py", title="Playground", icon=":material/forum:", url_path="playground"),
     st.Page("page/registry.py", title="Registry", icon=":material/inventory_2:", url_path="registry"),
 )
-STYLE = ".stMainBlockContainer { padding-top: 4.5rem; }"
+# of the browser's tab
+ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
+<rect width="32" height="32" rx="7" fill="#c2410c"/>
+<path d="M6 7c2 12 8 16 20 17" fill="none" stroke="#fff" stroke-width="3" stroke-linecap="round"/></svg>"""
+# the colour of code is too faint where a caption fades it; and nothing fades while a page looks again
+STYLE = """
+.stMainBlockContainer { padding-top: 4.5rem; }
+a:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
+[data-testid=stCaptionContainer] code { color: inherit; }
+[data-stale=true], [data-testid=stExpander], [data-testid=stExpander] > * { opacity: 1 !important; }
+"""
 # white, which Streamlit writes on it, has too little contrast with the orange of the dark theme
-DARK = "button[kind=primary], button[kind=primary] * { color: #1c1917; }"
+DARK = "button[kind=primary]:enabled, button[kind=primary]:enabled * { color: #1c1917; }"
 
-st.set_page_config(page_title="gptcore lab", layout="wide")
+page = st.navigation(PAGES, position="top")
+st.set_page_config(page_title=f"{page.title}, gptcore lab", page_icon=ICON, layout="wide")
 st.html(f"<style>{STYLE} {DARK if st.context.theme.type == 'dark' else ''}</style>")
-st.navigation(PAGES, position="top").run()
+page.run()

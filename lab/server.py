@@ -1,6 +1,7 @@
 """The server of the pages: `python -m lab.server`, which `make lab` starts."""
 
 import argparse
+import importlib
 import os
 import signal
 import threading
@@ -13,16 +14,24 @@ from urllib.parse import parse_qsl, urlencode
 
 import streamlit
 import uvicorn
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gptcore.config.environment import check_environment
 from gptcore.errors import UserError
 
 COOKIE, TOKEN = "gptcore-lab", "token"
 OPEN = "/_stcore/health"  # for those who ask whether the server is up
+DRAWN_WITH = (
+    "altair", "omegaconf", "flows.page.lineage", "gptcore.registry.tracking", "lab.read.experiments", "lab.read.gate",
+    "lab.read.texts",
+)  # fmt: skip
+# what a page may fetch: Streamlit would take the icon of the browser's tab from Google
+OURS = "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' ws: wss: data: blob:"
 
 
 class Door:
@@ -57,19 +66,47 @@ class Door:
         await answer(scope, receive, send)
 
 
+class Closed:
+    """Tells the browser to fetch nothing from elsewhere."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Content-Security-Policy"] = OURS
+            await send(message)
+
+        await self.app(scope, receive, sending)
+
+
 def make_app(token: str) -> streamlit.App:
     """Streamlit itself refuses pages of other sites; where it does not know its own address, the token does."""
     door = [Middleware(Door, token=token)] if token else []
-    app = streamlit.App(Path(__file__).with_name("app.py"), middleware=door)
+    routes = [Route("/launch", _first_page)]  # Streamlit knows its first page without a name alone
+    layers = [Middleware(Closed), *door]
+    app = streamlit.App(Path(__file__).with_name("app.py"), routes=routes, middleware=layers)
     if token:
         streamlit.config.set_option("server.enableCORS", False)
         streamlit.config.set_option("server.enableXsrfProtection", False)
     return app
 
 
-def _look_once() -> None:
-    """So that the first page need not wait: imports, and what DVC keeps of each experiment that it reads (0.2 s)."""
-    import gptcore.registry.tracking  # noqa: F401
+async def _first_page(request: Request) -> RedirectResponse:
+    return RedirectResponse(f"./?{request.url.query}".rstrip("?"))
+
+
+def _import_all() -> None:
+    """What pages import when they are drawn, so that the first one need not wait for it (2 s)."""
+    for each in DRAWN_WITH:
+        importlib.import_module(each)
+    importlib.import_module("lab.read.form").sections()
+    importlib.import_module("tasks.dvc.repository").import_dvc()
+
+
+def _read_all() -> None:
+    """What DVC keeps of each experiment, 0.2 s for one that it has not read before."""
     from lab.read.experiments import all_experiments
 
     with suppress(UserError):
@@ -88,7 +125,8 @@ def main() -> None:
     given = parser.parse_args()
     check_environment()
     app = make_app(os.environ.get("GPTCORE_LAB_TOKEN", ""))
-    threading.Thread(target=_look_once, name="look", daemon=True).start()
+    _import_all()
+    threading.Thread(target=_read_all, name="read", daemon=True).start()
     for each in (signal.SIGINT, signal.SIGTERM):  # uvicorn ends by them, and then sends them again
         signal.signal(each, _end)
     uvicorn.run(app, host=given.host, port=given.port, log_config=None, access_log=False, timeout_graceful_shutdown=1)

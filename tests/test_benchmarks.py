@@ -3,6 +3,7 @@
 import math
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -55,6 +56,33 @@ def test_a_busy_machine_is_refused() -> None:
     refuse_above(0.9, go_on=True)
     with pytest.raises(SystemExit, match=r"^other programs use 90% of the \d+ cores .* --under-load"):
         refuse_above(0.9, go_on=False)
+
+
+def test_figures_are_measured_on_a_free_machine_and_kept_with_what_they_depend_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import figures
+    import load
+
+    def measured() -> Iterator[str]:
+        assert "benchmarks/idle.py" in capsys.readouterr().out
+        yield "it took 3 s"
+
+    monkeypatch.setattr(figures, "RESULTS", tmp_path)
+    monkeypatch.setattr(load, "SECONDS", 0.0)
+    monkeypatch.setattr(load.Others, "share", lambda _: 0.9)
+    monkeypatch.setattr(sys, "argv", ["benchmarks/idle.py", "--save", str(tmp_path)])
+    arguments = figures.parser("What it costs.\n\nAnd more.")
+    arguments.add_argument("folder")
+    with pytest.raises(SystemExit, match="other programs use 90%"):
+        figures.told(measured(), arguments.parse_args(), "pytest")
+    assert [*tmp_path.iterdir()] == []
+    sys.argv.append("--under-load")
+    figures.told(measured(), arguments.parse_args(), "pytest")
+    first, machine, share, last = (tmp_path / "idle.txt").read_text().splitlines()
+    assert first == "python benchmarks/idle.py --save PATH --under-load"
+    assert f"pytest {pytest.__version__}" in machine and "90%" in share
+    assert (last, capsys.readouterr().out) == ("it took 3 s", "it took 3 s\n")
 
 
 def test_the_interval_over_seeds_is_students() -> None:

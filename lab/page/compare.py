@@ -25,15 +25,19 @@ from tasks.dvc.experiments import Experiment
 
 AXES = ("tokens", "seconds", "TFLOPs")
 MOST = 12  # curves in one chart
+PAIRED = "95 % interval of the difference, paired by the text: below 0 is better"
 FIGURES = {
     BITS: st.column_config.NumberColumn("bits per byte", format="%.4f"),
-    "baseline_low": st.column_config.NumberColumn("against baseline, least", format="%+.4f"),
-    "baseline_high": st.column_config.NumberColumn("most", format="%+.4f"),
-    "against_champion": st.column_config.NumberColumn("against champion", format="%+.4f"),
+    "bits_low": st.column_config.NumberColumn("from", format="%.4f", help="95 % interval of bits per byte"),
+    "bits_high": st.column_config.NumberColumn("to", format="%.4f", help="95 % interval of bits per byte"),
+    "baseline_low": st.column_config.NumberColumn("less the baseline's: from", format="%+.4f", help=PAIRED),
+    "baseline_high": st.column_config.NumberColumn("to", format="%+.4f", help=PAIRED),
+    "against_champion": st.column_config.NumberColumn("less the champion's", format="%+.4f"),
     "run_seconds": st.column_config.NumberColumn("run, s", format="%.0f"),
     "model.seconds": st.column_config.NumberColumn("training, s", format="%.1f"),
     "tera_flops": st.column_config.NumberColumn("TFLOPs", format="%.2f"),
 }
+COLUMNS = {**FIGURES, "name": st.column_config.TextColumn(pinned=True)}
 FIRST = ["state", "version", "aliases", *FIGURES]
 
 
@@ -50,8 +54,8 @@ def show() -> None:
         differing = [name for name in table.columns if any(name in each.params for each in known.values())]
         chosen = _table(table, differing)
         if elsewhere := len(started) - len(here):
-            others = f"{elsewhere} more runs that Prefect knows have left nothing in this checkout"
-            st.caption(f"{others}: they wait, or have failed, or are another checkout's. The page Run lists them.")
+            others = f"Left out: {elsewhere} of Prefect's runs, with nothing in this checkout"
+            st.caption(f"{others}, as they wait, have failed, or are another checkout's. The page Run lists them.")
         if names := [name for name in chosen if name in known]:
             _overlaid({name: known[name] for name in names})
         _parallel(table, differing)
@@ -74,8 +78,9 @@ def _table(table: pd.DataFrame, differing: list[str]) -> list[str]:
     runs = table.loc[shown.index, "flow_run_id"]
     shown = shown.assign(open=[f"/run?run={each}" if isinstance(each, str) else None for each in runs])
     event = st.dataframe(
-        shown, width="stretch", placeholder="", on_select="rerun", selection_mode="multi-row", key="rows",
-        column_config={**FIGURES, "open": st.column_config.LinkColumn("run", display_text="open")},
+        shown.reset_index(), hide_index=True, width="stretch", placeholder="", on_select="rerun",
+        selection_mode="multi-row", key="rows",
+        column_config={**COLUMNS, "open": st.column_config.LinkColumn("run", display_text="open")},
     )  # fmt: skip
     rows = event["selection"]["rows"] or range(min(len(shown), 3))
     return [str(shown.index[place]) for place in rows if place < len(shown)][:MOST]

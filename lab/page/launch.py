@@ -11,10 +11,12 @@ from gptcore.errors import UserError
 from lab.page.parts import deployments, duration, empty, known_experiments, known_versions, prefect, told
 from lab.read import cost, experiments
 from lab.read.form import Field, Form, read_form, sections
+from tasks.dvc.probe import code_of
 
 PARAMS = Path("params.yaml")  # of the current folder, which is the checkout
 MODELS = {"train.start": "", "baseline.source": "train"}  # fields that name a model, with what names none
 OVERRIDE = "o"  # of the page's address, one for each override
+PRESET_PIXELS = 168  # two beside each other on a telephone
 
 
 def show() -> None:
@@ -52,14 +54,14 @@ def _go(overrides: list[str]) -> None:
 def _presets(form: Form) -> None:
     st.subheader("Presets")
     known = groups(PARAMS.parent / "conf")
-    columns = [column for _ in range(0, len(known), 3) for column in st.columns(3)]
-    for column, (group, choices) in zip(columns, known.items(), strict=False):
+    row = st.container(horizontal=True)  # as many beside each other as there is room for
+    for group, choices in known.items():
         chosen, told_of = form.choices.get(group, ""), {"": "as in params.yaml"}
         told_of |= {name: f"{name}: {why}" for name, why in choices.items()}
-        column.selectbox(
+        row.selectbox(
             group, [*told_of], [*told_of].index(chosen), key=f"{group}={chosen}", on_change=_chosen,
             args=(form, group, f"{group}={chosen}"), format_func=told_of.__getitem__,
-            help=choices.get(chosen) or f"A group of values, conf/{group}/",
+            help=choices.get(chosen) or f"A group of values, conf/{group}/", width=PRESET_PIXELS,
         )  # fmt: skip
 
 
@@ -72,9 +74,10 @@ def _fields(form: Form) -> None:
     known = sections()
     wrong = {name.partition(".")[0] for name in form.mistakes}
     touched = {name.partition(".")[0] for name, *_ in form.changes}
-    section = st.segmented_control(
-        "Section of params.yaml", [*known], default="train", required=True, bind="query-params", key="section",
-        format_func=lambda name: f"{name} ⚠" if name in wrong else f"{name} •" if name in touched else name,
+    marks = {**dict.fromkeys(touched, " •"), **dict.fromkeys(wrong, " ⚠")}
+    section = st.pills(
+        "Section of params.yaml", [*known], default="train", required=True, wrap=True, bind="query-params",
+        key="section", format_func=lambda name: name + marks.get(name, ""),
     )  # fmt: skip
     fields = known[section or "train"]
     if said := form.mistakes.get(section or "") or form.mistakes.get(""):
@@ -157,7 +160,7 @@ def _cost(form: Form) -> None:
 
 @st.cache_data(ttl=60, show_spinner=False)
 def _code() -> dict[str, Any]:
-    return experiments.code_of(Path.cwd())
+    return code_of(Path.cwd())
 
 
 def _start(form: Form) -> None:

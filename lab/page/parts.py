@@ -15,6 +15,7 @@ from gptcore.errors import Unavailable, UserError
 from gptcore.registry.address import tracking_uri
 from lab.read import experiments, versions
 from lab.read.prefect import Deployment, Prefect, Run
+from lab.read.served import SERVING, ready
 from lab.read.versions import Known
 from tasks.dvc.experiments import Experiment, references
 from tasks.dvc.repository import cache_folder
@@ -33,8 +34,8 @@ def prefect() -> Prefect:
 
 
 @st.cache_data(ttl=POLL_SECONDS, show_spinner=False)
-def flow_runs() -> list[Run]:
-    return prefect().runs()
+def flow_runs(*flows: str) -> list[Run]:
+    return prefect().runs(*flows)
 
 
 @st.cache_data(ttl=5 * POLL_SECONDS, show_spinner=False)
@@ -59,11 +60,11 @@ def known_experiments() -> dict[str, Experiment]:
 
 
 @st.cache_data(max_entries=2, show_spinner=False)
-def _bounds(state: str) -> dict[str, tuple[float, float]]:
+def _bounds(state: str) -> dict[str, experiments.Bounds]:
     return experiments.all_bounds(_experiments(state), known_cache())
 
 
-def known_bounds() -> dict[str, tuple[float, float]]:
+def known_bounds() -> dict[str, experiments.Bounds]:
     return _bounds(references(Path.cwd()))
 
 
@@ -115,11 +116,12 @@ def duration(seconds: float) -> str:
 
 
 def systems() -> Mapping[str, str]:
-    """The other pages that there are, by name: Prefect's, MLflow's, the server's."""
+    """The pages of the other systems, as far as they are up: of Prefect, MLflow, the server."""
     found = {"Prefect": prefect().start_page()}
     if address := mlflow_address():
         found["MLflow"] = address
-    found["API"] = f"{serving_address()}/docs"
+    if _serves(serving_address()):
+        found["API"] = f"{serving_address()}/docs"
     return found
 
 
@@ -133,7 +135,12 @@ def mlflow_address() -> str:
 
 
 def serving_address() -> str:
-    return os.environ.get("GPTCORE_SERVING", "http://127.0.0.1:8000").rstrip("/")
+    return os.environ.get("GPTCORE_SERVING", SERVING).rstrip("/")
+
+
+@st.cache_data(ttl=5 * POLL_SECONDS, show_spinner=False)
+def _serves(address: str) -> bool:
+    return ready(address) is not None
 
 
 @st.cache_data(ttl=5 * POLL_SECONDS, show_spinner=False)

@@ -17,6 +17,7 @@ from lab.read.served import Child, Piece, Text, ready, route
 LOGS = Path("data/scratch/ui")
 LOOK_SECONDS = 0.4
 OURS = ("top_k", "min_p", "repetition_penalty")  # fields that OpenAI's client does not know
+SURPRISE = 6.0  # nats, from which on the colour is the same
 CHAMPION, NOTHING = "gpt@champion", "nothing"
 STYLE = """<style>
 .said { white-space: pre-wrap; overflow-wrap: anywhere; font: 15px/1.7 ui-monospace, monospace; }
@@ -127,7 +128,7 @@ def _token(piece: Piece) -> str:
         return escape(piece.text)
     others = "&#10;".join(f"{escape(repr(each))} {math.exp(value):.1%}" for each, value in piece.others.items())
     sure = math.exp(piece.logprob)
-    shade = f"rgba(234, 88, 12, {0.45 * (1 - sure):.2f})"
+    shade = f"rgba(234, 88, 12, {0.45 * min(-piece.logprob / SURPRISE, 1.0):.2f})"
     return f'<span style="background:{shade}" title="{sure:.1%}&#10;{others}">{escape(piece.text)}</span>'
 
 

@@ -61,7 +61,7 @@ def _version(version: Known, champion: int) -> None:
         _actions(version, verdict)
     with right:
         st.subheader("What it is made of")
-        st.image(_lineage(version), width="stretch")
+        st.image(_lineage(version), width="stretch", alt="Each part, with its hash, is listed below")
         with st.expander("How to get each of it"):
             for link in version.links:
                 st.caption(f"{link.what} `{link.name[:16]}`")
@@ -133,7 +133,7 @@ def _promote(version: Known, verdict: Verdict | None) -> None:
         else:
             st.warning(f"The gate would refuse it now, {beside}: {ruling.because}")
         if ruling.record and verdict and read_record(ruling.record).inputs == verdict.inputs:
-            st.caption("That is its verdict on the left: nothing has changed since.")
+            st.caption("That is the verdict on this page: nothing has changed since.")
     why = st.text_input("Why", key=f"why-{number}", help="The journal keeps it", max_chars=LONGEST_REASON)
     if st.button(f"Make version {number} champion", type="primary", disabled=not why.strip()):
         versions.promote(Path.cwd(), number, why)

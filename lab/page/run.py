@@ -23,10 +23,10 @@ from lab.page.parts import (
 from lab.page.pieces import events, heard, log_of, samples, stages, tiles
 from lab.read import curves, params
 from lab.read.log import Log
-from lab.read.prefect import Run, Step
+from lab.read.prefect import FLOW, REBUILD, Run, Step
 from tasks.workspace.workspace import plain_name
 
-STEPS_SHOWN = 30  # runs in the list
+RUNS_SHOWN = 30
 
 
 def show() -> None:
@@ -49,14 +49,15 @@ def _may_change(number: str) -> bool:
 def _list() -> None:
     st.title("Runs")
     with told(looks_again=False):
-        found = flow_runs()
+        found = flow_runs(FLOW, REBUILD)
         if not found:
-            empty("There is no run yet.", "Start one; it appears here at once.", "launch", "Launch a training")
-        for run in found[:STEPS_SHOWN]:
+            how = "Start one; it appears here at once. What other runs have left is on the page Compare."
+            empty("Prefect knows no run yet.", how, "launch", "Launch a training")
+        for run in found[:RUNS_SHOWN]:
             with st.container(border=True, horizontal=True, vertical_alignment="center"):
                 st.page_link("page/run.py", label=run.name, query_params={"run": run.id})
                 st.markdown(state(run.state))
-                st.caption(" ".join(map(redacted, params.overrides(run))) or "params.yaml as it is")
+                st.caption(params.asked(run))
                 st.caption(duration(run.seconds) if run.began else "")
 
 
@@ -84,7 +85,7 @@ def _head(run: Run) -> None:
     st.title(run.name)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(state(run.state))
-        st.caption(" ".join(map(redacted, params.overrides(run))) or "params.yaml as it is")
+        st.caption(params.asked(run))
         if not run.is_final and st.button("Cancel", icon=":material/stop:", help="It writes a checkpoint first"):
             prefect().cancel(run.id)
             st.toast("It writes a checkpoint and ends")
@@ -127,13 +128,14 @@ def _curves(run: Run, steps: list[Step], log: Log) -> None:
         batch = values.get(f"{section}.batch_tokens")
         found = curves.curve(finished, tracked if side == "model" else tracked.iloc[:0], points, batch)
         tables.append(curves.thinned(found).assign(side=side))
-    _charts(pd.concat(tables, ignore_index=True), tracked)
+    both = pd.concat(tables, ignore_index=True)
+    if len(both) or len(tracked):
+        _charts(both, tracked)
+    elif not run.is_final:
+        st.info("No loss yet: the curve begins with the first evaluation of the stage train.")
 
 
 def _charts(both: pd.DataFrame, tracked: pd.DataFrame) -> None:
-    if both.empty and tracked.empty:
-        st.info("No loss yet: the curve begins with the first evaluation of the stage train.")
-        return
     over = ["tokens", *(["seconds"] if "seconds" in both and both["seconds"].notna().any() else [])]
     axis = st.segmented_control("Over", over, default="tokens", required=True, bind="query-params", key="over")
     st.altair_chart(charts.losses(both, axis or "tokens"), width="stretch")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from statistics import median
 from typing import Any
 
@@ -27,7 +28,8 @@ class Estimate:
 
 def estimate(values: Mapping[str, Any], before: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Estimate:
     """`values` and the parameters `before` are flat; with these come what their runs have measured, the newest last."""
-    rates = [rate for params, metrics in before if (rate := _seconds_per_flop(params, metrics)) is not None][-LAST:]
+    known = (_seconds_per_flop(*each) for each in reversed([*before]))
+    rates = [*islice((rate for rate in known if rate is not None), LAST)]
     needed = flops(values, values["train.steps"] * values["train.batch_tokens"]) or 0.0
     size = _counts(values)
     return Estimate(size.parameters if size else 0, needed, median(rates) * needed if rates else None, len(rates))

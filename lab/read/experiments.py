@@ -13,25 +13,24 @@ from gptcore.files import read_json
 from lab.read import cost
 from lab.read.prefect import Run
 from tasks.dvc.experiments import Experiment, experiments
-from tasks.dvc.probe import probe
 from tasks.dvc.repository import cached_file
 from tasks.workspace.workspace import plain_name
 
 BITS = "model.bits_per_byte"
 SPLIT = ("val_fraction", "test_fraction", "val_split", "seed")
 INTERVALS = "data/evaluation/intervals.json"
-Bounds = tuple[float, float]
+BOUNDS = {
+    "bits_low": ("model", "low"),
+    "bits_high": ("model", "high"),
+    "baseline_low": ("difference", "low"),
+    "baseline_high": ("difference", "high"),
+}  # column -> which interval of bits per byte it is, and which end
+Bounds = Mapping[str, float]
 
 
 def all_experiments(checkout: Path) -> dict[str, Experiment]:
     """By name, of every commit. Raises UserError."""
     return {each.name: each for each in experiments(checkout, every_commit=True)}
-
-
-def code_of(checkout: Path) -> dict[str, Any]:
-    """Path -> hash of what the stages depend on beside parameters and each other. Raises UserError."""
-    inputs = (each.inputs.items() for each in probe(checkout).values())
-    return {path: value for each in inputs for path, value in each if path != "params.yaml"}
 
 
 def same(values: Mapping[str, Any], known: Mapping[str, Experiment], code: Mapping[str, Any]) -> str | None:
@@ -46,12 +45,12 @@ def table(
     flow_runs: Sequence[Run],
     versions: Mapping[str, Registered],
 ) -> pd.DataFrame:
-    """As `gptcore.evaluation.runs`, with intervals against the baseline, the distance to the champion, and FLOPs."""
+    """As `gptcore.evaluation.runs`, with the columns of BOUNDS, the distance to the champion, and FLOPs."""
     measured = {name: Measured(each.params, each.metrics) for name, each in known.items()}
     started = {plain_name(run.name): Started(run.id, run.state, run.seconds) for run in reversed(flow_runs)}
     found = runs(measured, started, versions)
-    found["baseline_low"] = [bounds.get(name, (None, None))[0] for name in found.index]
-    found["baseline_high"] = [bounds.get(name, (None, None))[1] for name in found.index]
+    for column in BOUNDS:
+        found[column] = [bounds.get(name, {}).get(column) for name in found.index]
     champion = found.loc[found["is_champion"], BITS]
     found["against_champion"] = found[BITS] - (champion.iloc[0] if len(champion) else float("nan"))
     text = known.get(str(champion.index[0])) if len(champion) else None
@@ -60,7 +59,7 @@ def table(
     flops = {name: cost.flops(each.params, each.metrics.get("model.tokens")) for name, each in known.items()}
     found["tera_flops"] = [None if (each := flops.get(name)) is None else each / 1e12 for name in found.index]
     found = found.astype({"state": object, "aliases": object}).fillna({"state": "", "aliases": ""})
-    return found.astype(dict.fromkeys(("baseline_low", "baseline_high", "tera_flops"), float))
+    return found.astype(dict.fromkeys((*BOUNDS, "tera_flops"), float))
 
 
 def _text(experiment: Experiment) -> tuple[Any, ...]:
@@ -90,10 +89,10 @@ def numbers(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def all_bounds(known: Mapping[str, Experiment], cache: Path) -> dict[str, Bounds]:
-    """Of bits per byte less the baseline's, at 95 %, by name; without those whose file is not in DVC's cache folder."""
-    found = {}
+    """95 % intervals by name; without those whose file is not in DVC's cache folder."""
+    found: dict[str, Bounds] = {}
     for name, experiment in known.items():
         with suppress(KeyError, TypeError, OSError, ValueError):
-            difference = read_json(cached_file(cache, experiment.outputs[INTERVALS]))["difference"]["bits_per_byte"]
-            found[name] = float(difference["low"]), float(difference["high"])
+            read = read_json(cached_file(cache, experiment.outputs[INTERVALS]))
+            found[name] = {column: float(read[of]["bits_per_byte"][end]) for column, (of, end) in BOUNDS.items()}
     return found

@@ -5,6 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from flows.choices import with_fields
+from gptcore.addresses import redacted
 from gptcore.config.params import read_params
 from gptcore.config.paths import Paths
 from gptcore.config.presets import compose, flatten
@@ -14,8 +16,19 @@ from tasks.workspace.workspace import plain_name
 
 
 def overrides(run: Run) -> list[str]:
+    """Those that were given, and those that fields of Prefect's own form stand for."""
     given = run.parameters.get("overrides")
-    return [str(each) for each in given] if isinstance(given, list) else []
+    known = [str(each) for each in given] if isinstance(given, list) else []
+    with suppress(UserError):  # the run has failed for the same reason
+        return with_fields(known, run.parameters)
+    return known
+
+
+def asked(run: Run) -> str:
+    """What a run makes, in a line: its overrides, or the version that it makes again."""
+    if "version" in run.parameters:
+        return f"version {run.parameters['version']} again, to compare the two"
+    return " ".join(map(redacted, overrides(run))) or "params.yaml as it is"
 
 
 def of_run(run: Run, known: Mapping[str, Mapping[str, Any]], checkout: Path) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ import httpx
 from gptcore.addresses import redacted
 from gptcore.errors import Unavailable, UserError
 
-FLOW = "train-gpt"
+FLOW, REBUILD = "train-gpt", "rebuild-gpt"
 FINAL = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
 AT_ONCE = 200  # the most that Prefect gives
 SECONDS = 5.0
@@ -94,9 +94,10 @@ class Prefect:
         """As a browser finds it, which may know the server by another name than this process."""
         return (os.environ.get("PREFECT_UI_URL") or self.address.removesuffix("/api")).rstrip("/")
 
-    def runs(self, limit: int = AT_ONCE) -> list[Run]:
-        """Of the flow train-gpt, the newest first."""
-        wanted = {"flows": {"name": {"any_": [FLOW]}}, "sort": "EXPECTED_START_TIME_DESC", "limit": limit}
+    def runs(self, *flows: str) -> list[Run]:
+        """Of these flows, train-gpt if none is named, the newest first."""
+        named = {"name": {"any_": list(flows or (FLOW,))}}
+        wanted = {"flows": named, "sort": "EXPECTED_START_TIME_DESC", "limit": AT_ONCE}
         return [_run(each) for each in self._ask("POST", "/flow_runs/filter", wanted)]
 
     def run(self, run: str) -> Run:

@@ -20,6 +20,7 @@ from gptcore.errors import Unavailable, UserError
 
 LIKELIEST = 4  # other ids whose probabilities are told
 FEW_SLOTS = "4"
+SERVING = "http://127.0.0.1:8000"  # of `make serve`
 START_SECONDS, STOP_SECONDS = 120.0, 5.0
 KEY = "GPTCORE_SERVING_KEY"
 

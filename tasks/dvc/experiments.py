@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gptcore.config.presets import flatten
-from tasks.dvc.probe import probe
+from tasks.dvc.probe import code_of
 from tasks.dvc.repository import opened
 from tasks.workspace.clone import git
 
@@ -33,8 +33,7 @@ def find(wanted: list[dict[str, Any]], checkout: Path) -> list[Experiment | None
 
     Only evaluated experiments of the current commit count. Raises UserError.
     """
-    verdicts = probe(checkout).values()
-    code = {path: value for each in verdicts for path, value in each.inputs.items() if path != "params.yaml"}
+    code = code_of(checkout)
     candidates = [each for each in experiments(checkout) if code.items() <= each.inputs.items()]
     return [next((each for each in candidates if each.params == params), None) for params in wanted]
 

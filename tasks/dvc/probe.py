@@ -34,6 +34,21 @@ def probe(root: Path) -> dict[str, Verdict]:
         return {stage.name: verdict_of(repo, stage) for stage in stages}
 
 
+def code_of(root: Path) -> dict[str, Any]:
+    """Path -> hash that it has now, of what the stages depend on beside parameters and each other. Raises UserError."""
+    with asked(root) as repo:
+        from dvc.dependency.param import ParamsDependency
+
+        made, found = written(repo), dict[str, Any]()
+        deps = (dep for stage in repo.index.stages for dep in stage.deps if dep.fs_path not in made)
+        for path, dep in {dep.def_path: dep for dep in deps if not isinstance(dep, ParamsDependency)}.items():
+            if dep.exists:
+                now = copy(dep)
+                now.save()
+                found[path] = now.hash_info.value
+        return found
+
+
 def probe_stage(root: Path, stage: str) -> Verdict:
     """Ask about one stage."""
     with asked(root) as repo:

@@ -101,7 +101,7 @@ def _sources(root: Path) -> list[bytes | None]:
 
 @contextmanager
 def _open(root: Path) -> Iterator[Kept]:
-    _import_dvc()
+    import_dvc()
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
     from scmrepo.exceptions import SCMError
@@ -125,7 +125,7 @@ def _open(root: Path) -> Iterator[Kept]:
 
 
 @cache
-def _import_dvc() -> None:
+def import_dvc() -> None:
     """Import DVC, then exclude all imported objects from garbage collection, which saves half a second per run."""
     import dvc.repo
     import dvc.rwlock

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from prefect import flow
 
-from flows.choices import with_fields
+from flows.choices import FIELDS, with_fields
 from flows.terminal import main
 from flows.train_gpt import train_gpt
 from gptcore.config.presets import groups
@@ -133,12 +133,13 @@ def test_form_in_the_ui_has_the_presets_as_choices() -> None:
 
 
 def test_fields_are_overrides() -> None:
-    fields = {"model": "gpt2-124m", "data": "params.yaml", "train.steps": 3, "train.seed": None}
+    assert {*FIELDS} < {*train_gpt.parameters.properties}
+    fields = {"model": "gpt2-124m", "data": "params.yaml", "steps": 3, "seed": None}
     given = ["train.steps=3", "gate.alpha=0.1"]
     assert with_fields(given, fields) == ["model=gpt2-124m", *given]
     said = "train.steps is set twice, `train.steps=4` by its field and `train.steps=3` by an override; keep one"
     with pytest.raises(UserError, match=f"^{said}$"):
-        with_fields(["train.steps=3"], {"train.steps": 4})
+        with_fields(["train.steps=3"], {"steps": 4})
 
 
 def test_the_end_of_a_flow_does_not_wait_for_its_heartbeat(server: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,7 @@ def test_a_person_goes_through_all_of_it(lab: str, finished: Path, cluster: Clus
     trouble = finished / "trouble-train"
     trouble.write_text("wait 2")
     with chromium() as browser:
-        page = opened(browser, f"{lab}/?o=train.steps={scratch.STEPS_WORSE}")
+        page = opened(browser, f"{lab}/launch?o=train.steps={scratch.STEPS_WORSE}")
         press(page, "Start the run")
         sees(page, "train: step 2 of 4, 0:09 left")
         page.reload()
@@ -121,6 +121,10 @@ def test_a_person_goes_through_all_of_it(lab: str, finished: Path, cluster: Clus
         trouble.unlink()
         sees(other, "Start again")
         sees(other, "is not promoted")
+        heard = list[object]()
+        other.on("websocket", lambda socket: socket.on("framereceived", lambda frame: heard.append(frame)))
+        other.reload()
+        sees(other, "is not promoted")
         make_it_speak(finished, 2)
 
         go(page, "Playground")
@@ -129,6 +133,7 @@ def test_a_person_goes_through_all_of_it(lab: str, finished: Path, cluster: Clus
         expect(page.get_by_text("pieces in")).to_have_count(2, timeout=PATIENCE)
         first, second = page.locator(".said").all_inner_texts()
         assert first.startswith("ROMEO.") and second.startswith("ROMEO.") and first != second
+        at_rest = len(heard)
 
         go(page, "Registry")
         choose(page, "Version", "version 2")
@@ -145,3 +150,4 @@ def test_a_person_goes_through_all_of_it(lab: str, finished: Path, cluster: Clus
         page.goto(f"{lab}/compare")
         both = page.get_by_text(re.compile(r"\w+-\w+, \w+-\w+\. Choose rows"))
         expect(both).to_be_visible(timeout=PATIENCE)
+        assert len(heard) == at_rest > 0  # the page of a run that has ended asks no more

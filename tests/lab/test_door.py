@@ -20,10 +20,10 @@ async def stream(socket: WebSocket) -> None:
 
 @pytest.fixture
 def client() -> TestClient:
-    from lab.server import Door  # Streamlit takes a second, which not every test process needs
+    from lab.server import Closed, Door  # Streamlit takes a second, which not every test process needs
 
     routes = [Route("/", page), Route("/run", page), Route("/_stcore/health", page), WebSocketRoute("/stream", stream)]
-    app = Starlette(routes=routes, middleware=[Middleware(Door, token="swordfish")])
+    app = Starlette(routes=routes, middleware=[Middleware(Closed), Middleware(Door, token="swordfish")])
     return TestClient(app, follow_redirects=False)
 
 
@@ -39,9 +39,12 @@ def test_nobody_comes_in_without_the_token(client: TestClient) -> None:
 
 
 def test_the_token_opens_the_door_once_and_leaves_the_address(client: TestClient) -> None:
+    from lab.server import OURS
+
     answer = client.get("/run?run=7&token=swordfish")
     assert (answer.status_code, answer.headers["location"]) == (303, "/run?run=7")
     assert "httponly" in answer.headers["set-cookie"].lower()
-    assert client.get("/run?run=7").text == "the page"
+    answer = client.get("/run?run=7")
+    assert (answer.text, answer.headers["content-security-policy"]) == ("the page", OURS)
     with client.websocket_connect("/stream") as socket:
         assert socket.receive_text() == "the stream"

@@ -9,7 +9,7 @@ import pytest
 from gptcore.config.params import read_params
 from gptcore.config.presets import flatten
 from gptcore.evaluation.runs import Registered
-from lab.read.experiments import matching, numbers, of_here, same, table
+from lab.read.experiments import BOUNDS, matching, numbers, of_here, same, table
 from lab.read.prefect import Run
 from tasks.dvc.experiments import Experiment
 from tests.support.scratch import CHECKOUT
@@ -32,12 +32,12 @@ def known() -> dict[str, Experiment]:
 def test_runs_beside_their_baseline_and_the_champion(known: dict[str, Experiment]) -> None:
     failed = Run("7", "lost cause", "Failed", "FAILED", "", {}, [], datetime.now(UTC), 3.0, None)
     versions = {"old-owl": Registered(1, ("champion",), {"bits_per_byte": "1.75"})}
-    found = table(known, {"calm-fox": (-0.2, -0.1)}, [failed], versions)
+    found = table(known, {"calm-fox": dict(zip(BOUNDS, (1.4, 1.6, -0.2, -0.1), strict=True))}, [failed], versions)
     assert found.index.tolist() == ["calm-fox", "old-owl", "swift-otter", "lost-cause"]
     assert found["against_champion"].tolist()[:3] == [-0.25, 0.0, 0.25]
     known["calm-fox"].outputs["data/raw"] = "of another corpus"
     assert table(known, {}, [], versions)["against_champion"].isna().tolist() == [True, False, False]
-    assert found.loc["calm-fox", ["baseline_low", "baseline_high"]].tolist() == [-0.2, -0.1]
+    assert found.loc["calm-fox", [*BOUNDS]].tolist() == [1.4, 1.6, -0.2, -0.1]
     assert found["tera_flops"].notna().tolist() == [True, True, True, False]
     assert found["state"].tolist() == ["", "", "", "Failed"]
     assert matching(found, ["FAILED"]).index.tolist() == ["lost-cause"]

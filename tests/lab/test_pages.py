@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.read.prefect import Prefect
+from lab.read.prefect import REBUILD, Prefect
 from tests.support.cluster import Cluster, free_port
 from tests.support.scratch import CHECKOUT
 
@@ -75,6 +75,18 @@ def test_a_mistake_is_told_at_its_field_and_a_run_starts_with_what_is_right(proj
     run = next(each for each in Prefect(queues).runs() if each.state == "Scheduled")
     assert run.parameters["overrides"] == ["model=baby", "train.steps=7"]
     assert run.name in shown(app)
+
+
+def test_a_version_is_made_again_at_a_press(finished: Path, queues: str) -> None:
+    app = opened("registry")
+    app.session_state["rebuild-1"] = True  # as if somebody had pressed "Rebuild"
+    app.run()
+    (start,) = [each for each in app.button if each.label == "Start the rebuild"]
+    start.click().run()
+    run = next(each for each in Prefect(queues).runs(REBUILD) if each.state == "Scheduled")
+    assert run.parameters == {"version": 1}
+    assert run.name in shown(app) and "version 1 again" in shown(app)
+    assert run.name in [each.label for each in opened("run").get("page_link")]
 
 
 def test_a_server_that_is_away_is_one_line_and_then_the_page_goes_on(

@@ -1,4 +1,4 @@
-"""Programs in this process, which saves imports. `python -m tests.support.command LINE LINE`: several of gptcore in one."""
+"""Programs in this process, which saves imports. `python -m tests.support.command LINE LINE` runs several of ours."""
 
 import shlex
 import signal

@@ -7,7 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from gptcore.errors import UserError
-from tasks.dvc.probe import probe, probe_stage
+from tasks.dvc.probe import code_of, probe, probe_stage
 from tasks.dvc.record import held, record
 from tasks.dvc.repository import _kept, kept_open
 from tasks.dvc.restore import restore
@@ -60,6 +60,7 @@ def test_after_a_run(project: Path) -> None:
 def test_inputs_are_code_and_parameters_but_not_data(project: Path) -> None:
     inputs = probe(project)["train"].inputs
     assert set(inputs) == {"code.py", "params.yaml"}
+    assert code_of(project) == {"code.py": inputs["code.py"]}
     (project / "code.py").write_text("edited = True\n")
     assert probe(project)["train"].inputs["code.py"] != inputs["code.py"]
 
