@@ -19,7 +19,7 @@ class OptimConfig(Section):
     matrices: Literal["muon", "adamw"] = Field(description="Optimizer of the blocks' matrices; the rest is AdamW's")
     matrix_learning_rate: float = Field(gt=0, description="Peak, blocks' matrices")
     embedding_learning_rate: float = Field(gt=0, description="Peak, embedding tables")
-    head_learning_rate: float = Field(gt=0, description="Peak, output head, and the embedding where it is tied")
+    head_learning_rate: float = Field(gt=0, description="Peak, output head; where it is tied, also tables added to it")
     scalar_learning_rate: float = Field(gt=0, description="Peak, biases, norm gains and learned scalars")
     adam_betas: tuple[float, float] = Field(description="Decay of AdamW's two moments, per step")
     adam_eps: float = Field(gt=0, description="Added to AdamW's denominator")

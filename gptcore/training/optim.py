@@ -142,7 +142,8 @@ class Optimizer:
         self.peak = lora.learning_rate if lora else config.matrix_learning_rate  # of most parameters
         named = trained(model)
         matrices = {name: each for name, each in named.items() if name.startswith("h.") and each.dim() == 2}
-        head = "wte" if model.config.tied_head else "lm_head"
+        # positions and bigrams are added to a tied head: parts of one sum must grow together, or one drowns the others
+        head = ("wte", "wpe", "wbe") if model.config.tied_head else ("lm_head",)
         heads = {name: each for name, each in named.items() if name.startswith(head)}
         tables = {
             name: each

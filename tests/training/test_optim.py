@@ -94,14 +94,19 @@ def test_muon_multiplies_in_the_precision_of_the_run(precision: str, products: t
 
 
 def test_an_embedding_that_is_the_head_too_starts_and_learns_as_a_head() -> None:
-    """With the embedding's own scale and rate the first logits would be at the soft-cap, and each step would throw."""
-    config, ids = model_config(MODERN, tied_head=True), torch.arange(50).view(2, 25)[:, :16]
+    """With the embedding's own scale and rate the first logits would be at the soft-cap, and each step would throw.
+
+    With the embeddings' rate, bigrams that are added to it drown it: 5.42 nats after 200 steps at nano size, not 4.39.
+    """
+    config = model_config(MODERN, tied_head=True, position="learned")
+    ids = torch.arange(50).view(2, 25)[:, :16]
     gpt = GPT(config, 50)
     assert gpt(ids, ids.roll(1)).item() == pytest.approx(math.log(50), abs=0.1)
     optimizer = Optimizer(optim_config(MUON, head_learning_rate=0.004, embedding_learning_rate=0.3), gpt, 10)
     rates = {id(each): group["peak"] for group in optimizer.groups() for each in group["params"]}
-    assert rates[id(gpt.wte.weight)] == 0.004
-    assert gpt.wbe is not None and rates[id(gpt.wbe.weight)] == 0.3
+    assert gpt.wpe is not None and gpt.wbe is not None
+    assert {rates[id(each.weight)] for each in (gpt.wte, gpt.wpe, gpt.wbe)} == {0.004}
+    assert {rates[id(each)] for each in gpt.wve.parameters()} == {0.3}
 
 
 def test_faithful_mode_is_torchs_adamw_with_nanogpts_groups() -> None:
