@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import jupytext
-import nbformat
 import pytest
 
 from tests.support import scratch
@@ -12,6 +10,8 @@ from tests.support.tour import NOTEBOOK, SOURCE, copy_of_the_checkout, told, tou
 
 def test_notebook_and_source_are_a_pair() -> None:
     """Cell by cell; `python -m tests.support.tour` writes the notebook, with its outputs."""
+    import jupytext
+
     notebook, source = (jupytext.read(scratch.CHECKOUT / path) for path in (NOTEBOOK, SOURCE))
     assert [(each.cell_type, each.source) for each in notebook.cells] == [
         (each.cell_type, each.source) for each in source.cells
@@ -22,6 +22,8 @@ def test_notebook_and_source_are_a_pair() -> None:
 @pytest.mark.timeout(600)  # a minute and a half, but several on a busy machine
 def test_the_tour(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its cells assert figures; here it says what the notebook in docs/ says, and leaves what a flow leaves."""
+    import nbformat
+
     monkeypatch.setenv("PREFECT_API_URL", server)
     monkeypatch.setenv("PYTHONPATH", str(scratch.CHECKOUT))
     monkeypatch.delenv("MPLBACKEND", raising=False)  # Streamlit sets it when imported: no plots in kernels

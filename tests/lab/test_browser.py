@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from gptcore.files import sha256_file
 from gptcore.model.folder import save_export
@@ -18,13 +18,18 @@ from tests.support import scratch
 from tests.support.cluster import Cluster, free_port
 from tests.support.serving import in_a_thread, served
 
+if TYPE_CHECKING:  # its import takes time in each test process, which collects all tests and runs some
+    from playwright.sync_api import Browser, Page
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")]
 PATIENCE = 60_000  # milliseconds, of a busy machine
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
+def chromium() -> Iterator["Browser"]:
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
@@ -45,33 +50,35 @@ def lab(finished: Path, cluster: Cluster) -> Iterator[str]:
     assert scratch.processes_in(finished) == []
 
 
-def opened(browser: Browser, address: str) -> Page:
+def opened(browser: "Browser", address: str) -> "Page":
     page = browser.new_context().new_page()
     page.set_default_timeout(PATIENCE)
     page.goto(address)
     return page
 
 
-def sees(page: Page, text: str) -> None:
+def sees(page: "Page", text: str) -> None:
+    from playwright.sync_api import expect
+
     expect(page.get_by_text(text).first).to_be_visible(timeout=PATIENCE)
 
 
-def press(page: Page, button: str) -> None:
+def press(page: "Page", button: str) -> None:
     page.get_by_role("button", name=button).click()
 
 
-def go(page: Page, name: str) -> None:
+def go(page: "Page", name: str) -> None:
     """When the page is at rest: a click in the middle of a rerun, which sets the address, may be lost."""
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
     page.get_by_role("link", name=name).first.click()
 
 
-def choose(page: Page, field: str, option: str) -> None:
+def choose(page: "Page", field: str, option: str) -> None:
     page.get_by_role("combobox", name=field).click()
     page.get_by_role("option", name=option).first.click()
 
 
-def give_reason(page: Page, field: str, button: str) -> None:
+def give_reason(page: "Page", field: str, button: str) -> None:
     page.get_by_role("textbox", name=field).fill("to see it")
     page.keyboard.press("Tab")
     press(page, button)
@@ -99,6 +106,8 @@ def make_it_speak(root: Path, number: int) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)  # a minute, but several on a busy machine
 def test_a_person_goes_through_all_of_it(lab: str, finished: Path, cluster: Cluster) -> None:
+    from playwright.sync_api import expect
+
     trouble = finished / "trouble-train"
     trouble.write_text("wait 2")
     with chromium() as browser:

@@ -7,10 +7,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import jupytext
-import nbformat
-from nbclient import NotebookClient
-
 from tests.support import scratch
 
 SOURCE, NOTEBOOK = Path("docs/tour.py"), Path("docs/tour.ipynb")
@@ -32,6 +28,9 @@ def copy_of_the_checkout(root: Path) -> Path:
 
 def toured(checkout: Path) -> Any:
     """The notebook of the source, with its outputs, run in `checkout`."""
+    import jupytext  # a second, which not every test process needs
+    from nbclient import NotebookClient
+
     notebook = jupytext.read(checkout / SOURCE)
     client = NotebookClient(
         notebook, timeout=None, coalesce_streams=True, resources={"metadata": {"path": str(checkout / "docs")}}
@@ -74,6 +73,8 @@ def cleaned(notebook: Any) -> Any:
 
 
 if __name__ == "__main__":
+    import nbformat
+
     with tempfile.TemporaryDirectory(prefix="gptcore-tour-") as folder:
         made = toured(copy_of_the_checkout(Path(folder) / "checkout"))
     nbformat.write(cleaned(made), scratch.CHECKOUT / NOTEBOOK)
