@@ -16,7 +16,7 @@ ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
 # the colour of code is too faint where a caption fades it; and nothing fades while a page looks again
 STYLE = """
 .stMainBlockContainer { padding-top: 4.5rem; }
-a:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
+a:focus-visible { outline: 2px solid currentColor !important; outline-offset: 2px; }
 [data-testid=stCaptionContainer] code { color: inherit; }
 [data-stale=true], [data-testid=stExpander], [data-testid=stExpander] > * { opacity: 1 !important; }
 """
