@@ -56,7 +56,7 @@ class Pass(NamedTuple):
     rows: int
     attending: int
     keys: int
-    at: int = 0
+    at: int
     masked: bool = True
 
 

@@ -46,7 +46,7 @@ ADAMW: dict[str, Any] = {
 }  # fmt: skip
 MUON: dict[str, Any] = {
     **ADAMW, "matrices": "muon", "matrix_learning_rate": 0.02, "embedding_learning_rate": 0.1,
-    "adam_betas": [0.8, 0.99], "matrix_weight_decay": 0.05, "embedding_weight_decay": 0.0, "schedule": "wsd",
+    "adam_betas": [0.8, 0.95], "matrix_weight_decay": 0.05, "embedding_weight_decay": 0.0, "schedule": "wsd",
     "cooldown_fraction": 0.5, "muon_momentum_warmup_steps": 20,
 }  # fmt: skip
 TRAIN: dict[str, Any] = {

@@ -5,6 +5,8 @@ For each case, the first rank writes losses, weights and text to `FOLDER`.
 
 import os
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -128,7 +130,8 @@ def evaluated(n_tokens: int) -> dict[str, torch.Tensor]:
             found |= {f"{name}/{part}/losses": sums.losses, f"{name}/{part}/tokens": sums.tokens}
         found[f"{name}/curve"], found[f"{name}/curve/tokens"] = window_losses(model, tokens, window, 5, shared=True)
     requests = [Request(some_tokens(9, seed=each).tolist(), [1] * (each % 3 + 1)) for each in range(n_tokens // 50)]
-    answered = [(*each, len(requests)) for each in shared_answers(model, requests, "requests")]
+    with redirect_stdout(StringIO()):  # it shows progress
+        answered = [(*each, len(requests)) for each in shared_answers(model, requests, "requests")]
     found["answers"] = np.array(answered, np.float64)
     return {name: torch.from_numpy(each) for name, each in found.items()}
 

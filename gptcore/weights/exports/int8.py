@@ -37,7 +37,7 @@ def _opened(folder: Path, model: GPT) -> Iterator[Consumer]:
         last = first + ids.size(1)
         places = torch.arange(first, last).repeat(len(ids))
         before = torch.cat((previous, ids[:, :-1]), dim=1)
-        new = Pass(ids.flatten(), before.flatten(), places, places, 0, len(ids), len(ids), keys=last)
+        new = Pass(ids.flatten(), before.flatten(), places, places, 0, len(ids), len(ids), keys=last, at=first)
         return cached.logits(cached.forward(new)).view(*ids.shape, -1), (cached, last)
 
     yield Consumer("gptcore", version("gptcore"), with_and_without_cache(step))
