@@ -15,7 +15,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -59,8 +59,8 @@ async def ask(client: httpx.AsyncClient, never: dict[str, Any], number: int, new
         if answer.status_code != 200:
             await answer.aread()
             raise SystemExit(f"the server answers {answer.status_code}: {answer.text[:200]}")
-        async for line in answer.aiter_lines():
-            if not line.startswith("data: {"):
+        async for line in lines(answer):
+            if not line.startswith(b"data: {"):
                 continue
             chunk = json.loads(line[6:])
             last = time.perf_counter()
@@ -70,6 +70,15 @@ async def ask(client: httpx.AsyncClient, never: dict[str, Any], number: int, new
             if made and made > 1:
                 times.between.append((last - first) / (made - 1))
     times.first.append(first - began)
+
+
+async def lines(answer: httpx.Response) -> AsyncIterator[bytes]:
+    """httpx's own also end at Unicode's ends of lines, which llama.cpp leaves as they are in its JSON."""
+    rest = b""
+    async for piece in answer.aiter_bytes():
+        *whole, rest = (rest + piece).split(b"\n")
+        for each in whole:
+            yield each
 
 
 async def closed(asking: Asking, streams: int, requests: int, new: int) -> dict[str, float]:
