@@ -273,6 +273,13 @@ def test_a_server_that_cannot_start_says_why(words: list[str], said: str) -> Non
         serve(arguments(words))
 
 
+def test_connections_send_each_event_at_once() -> None:
+    with listener("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        connection, _ = listening.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_port_that_another_program_has_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
