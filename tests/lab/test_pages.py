@@ -1,5 +1,6 @@
 """The pages themselves, without a browser."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +18,14 @@ APP = str(CHECKOUT / "lab/app.py")
 
 
 @pytest.fixture(autouse=True)
-def forgetful() -> Iterator[None]:
-    """What a page remembers for some seconds is of the folder of another test."""
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a page remembers for some seconds is of the folder of another test.
+
+    Streamlit makes a page the main program of the process, which processes that are forked later would start with.
+    """
     import streamlit as st
 
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     st.cache_data.clear()
     st.cache_resource.clear()
     yield
