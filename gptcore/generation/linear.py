@@ -45,28 +45,21 @@ def product(module: Linear, dtype: torch.dtype = torch.float32, rows: int = PACK
 
 
 def product_then(activation: str, module: Linear, dtype: torch.dtype, rows: int) -> Layer:
-    activate = ACTIVATIONS[activation]
-    if activation in FUSED and _is_packed(module, dtype):
+    if activation in FUSED and _is_packed(module, dtype) and not _splits(module, dtype, rows):
         packed, bias, kind = _packed(module.weight), module.bias, FUSED[activation]
-        if not _splits(module, dtype, rows):
-            return lambda x: ONEDNN(x, packed, bias, "gelu", [], kind)
-        one = _OneRow(module.weight.detach(), bias)
-        return lambda x: activate(one(x)) if x.size(0) == 1 else ONEDNN(x, packed, bias, "gelu", [], kind)
-    multiply = product(module, dtype, rows)
+        return lambda x: ONEDNN(x, packed, bias, "gelu", [], kind)
+    multiply, activate = product(module, dtype, rows), ACTIVATIONS[activation]
     return lambda x: activate(multiply(x))
 
 
 def added_product(module: Linear, dtype: torch.dtype, rows: int) -> Callable[[Tensor, Tensor], Tensor]:
     """The sum of the residual, its first argument, and the product."""
-    if _is_packed(module, dtype):
+    splits = _splits(module, dtype, rows)
+    if _is_packed(module, dtype) and not splits:
         packed, bias = _packed(module.weight), module.bias
-        if not _splits(module, dtype, rows):
-            return lambda residual, x: ONEDNN_WITH(x, residual, packed, bias, "add")
-        one = _OneRow(module.weight.detach(), bias)
-        return lambda residual, x: (
-            residual + one(x) if x.size(0) == 1 else ONEDNN_WITH(x, residual, packed, bias, "add")
-        )
-    if isinstance(module, nn.Linear) and dtype == torch.float32 and getattr(module, "bias", None) is None:
+        return lambda residual, x: ONEDNN_WITH(x, residual, packed, bias, "add")
+    is_plain = isinstance(module, nn.Linear) and dtype == torch.float32 and not splits
+    if is_plain and getattr(module, "bias", None) is None:
         turned = module.weight.detach().t()
         return lambda residual, x: torch.addmm(residual, x, turned)
     multiply = product(module, dtype, rows)
