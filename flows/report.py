@@ -15,6 +15,7 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 from prefect.utilities.urls import url_for
 
+from flows.equal_size import EQUAL, by_a_benchmark, by_a_run, has_as_many
 from flows.page.page import REPORT, Facts, Table, write_page
 from gptcore.addresses import redacted
 from gptcore.config.params import read_params
@@ -22,7 +23,7 @@ from gptcore.files import read_json
 from gptcore.registry.address import embedded_uri, tracking_uri
 from gptcore.registry.pages import artifact_page, experiment_page, run_page
 from gptcore.stages.baseline import START, TRAIN
-from tasks.dvc.experiments import Experiment, experiments
+from tasks.dvc.experiments import experiments
 from tasks.keep_page import keep_page
 from tasks.promote import Promotion
 from tasks.show import described, harmless
@@ -33,8 +34,6 @@ from tasks.workspace.workspace import Workspace
 FIGURES = {"loss": ".4f", "perplexity": ",.2f", "bits_per_byte": ".4f", "parameters": ",", "tokens": ",",
            "seconds": ",.1f", "tokens_per_second": ",.0f"}  # fmt: skip
 
-TOKENS = "data/tokens"
-ALIKE = 0.05  # numbers of parameters that differ by less are about equal
 LARGE = 1e6  # from here on, a figure is easier to read with an exponent
 
 
@@ -53,9 +52,11 @@ def report(
     old, tables, outputs = metrics["retained"], list(_tables(metrics, intervals)), _outputs(workspace)
     heads = "difference", "95 % interval"
     comparison = "\n\n".join(_table([f"on {each.on}", "model", each.other, *heads], each.rows) for each in tables)
-    equal = None
-    if baseline == TRAIN and not has_as_many(metrics["baseline"]["parameters"], metrics):
-        equal = of_equal_size(experiments(workspace.checkout, every_commit=True), metrics, params, outputs)
+    equal = ""
+    if baseline != START and not has_as_many(metrics["baseline"]["parameters"], metrics):
+        known = experiments(workspace.checkout, every_commit=True)
+        meta = read_json(workspace.paths.tokens / "meta.json")
+        equal = by_a_run(known, metrics, params, outputs) or by_a_benchmark(meta, metrics, params)
     reached = " ".join(
         filter(None, (fairness(metrics, baseline, start, equal), forgotten(start, old, intervals.get("retained"))))
     )
@@ -184,8 +185,8 @@ def _reached(reached: dict[str, Any]) -> str:
     return f"The model reached the baseline's final loss {when}: {reached['speedup']:.1f} times as fast."
 
 
-def fairness(metrics: dict[str, Any], source: str, start: str = "", equal: Experiment | None = None) -> str:
-    """What the baseline is, and what it reaches in the same seconds and with as many parameters, in the run `equal`."""
+def fairness(metrics: dict[str, Any], source: str, start: str = "", equal: str = "") -> str:
+    """What the baseline is, and what it reaches in the same seconds and with as many parameters: `equal`, if known."""
     if source == START:
         return f"The baseline is {start} itself, which the training went on from."
     return f"{_in_time(metrics, source)} {_in_size(metrics, source, equal)}"
@@ -213,41 +214,14 @@ def _in_time(metrics: dict[str, Any], source: str) -> str:
     )
 
 
-def _in_size(metrics: dict[str, Any], source: str, equal: Experiment | None) -> str:
+def _in_size(metrics: dict[str, Any], source: str, equal: str) -> str:
     ours, theirs = metrics["model"]["parameters"], metrics["baseline"]["parameters"]
     if has_as_many(theirs, metrics):
         return "Both have about as many parameters."
     if equal:
-        n, loss, bits = (equal.metrics[f"baseline.{name}"] for name in ("parameters", "loss", "bits_per_byte"))
-        return (
-            f"At equal parameters, {n:,} to the model's {ours:,}, nanoGPT's recipe reaches a loss of {loss:.4f} and "
-            f"{bits:.4f} bits per byte (the run {equal.name})."
-        )
-    remedy = " `gptcore configure baseline=nanogpt_equal` gives the baseline as many." if source == TRAIN else ""
+        return equal
+    remedy = f" {EQUAL} gives the baseline as many." if source == TRAIN else ""
     return f"At equal parameters they were not compared: the model has {ours:,} and the baseline {theirs:,}.{remedy}"
-
-
-def has_as_many(parameters: int, metrics: Mapping[str, Any]) -> bool:
-    """Whether that is about the model's number of parameters."""
-    return abs(parameters / int(metrics["model"]["parameters"]) - 1) <= ALIKE
-
-
-def of_equal_size(
-    known: Iterable[Experiment], metrics: Mapping[str, Any], params: Mapping[str, Any], outputs: Mapping[str, str]
-) -> Experiment | None:
-    """Of the runs that trained nanoGPT's recipe in the model's size, on the same tokens for as many, the best."""
-    tokens = metrics["baseline"]["tokens"]
-    asked = {f"evaluate.{name}": params["evaluate"][name] for name in ("block_size", "stride")}
-    alike = [
-        each
-        for each in known
-        if each.params.get("baseline.source") == TRAIN
-        and each.outputs.get(TOKENS) == outputs[TOKENS]
-        and each.metrics.get("baseline.tokens") == tokens
-        and has_as_many(each.metrics["baseline.parameters"], metrics)
-        and asked.items() <= each.params.items()
-    ]
-    return min(alike, key=lambda each: float(each.metrics["baseline.loss"]), default=None)
 
 
 def _sample(workspace: Workspace) -> str:

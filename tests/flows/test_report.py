@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from flows.report import _tables, counted, fairness, forgotten, how_sure, of_equal_size, verdict, whole_words
-from tasks.dvc.experiments import Experiment
+from flows.report import _tables, counted, fairness, forgotten, how_sure, verdict, whole_words
 
 
 @pytest.mark.parametrize(
@@ -72,32 +71,6 @@ def test_it_never_compares_unequal_sizes_without_a_word() -> None:
     said = fairness(metrics, "train")
     assert said.endswith("At equal time the two cannot be compared. Both have about as many parameters.")
     assert fairness(metrics, "models:/gpt/3").startswith("The baseline is models:/gpt/3, which was not trained here")
-
-
-def test_another_run_says_what_equal_sizes_reach() -> None:
-    """The best of those with the same tokens, as many of them, and about as many parameters as the model."""
-    metrics = {"model": {"parameters": 300}, "baseline": {"parameters": 100, "tokens": 20}}
-    params = {"evaluate": {"block_size": 16, "stride": 16, "tasks": []}}
-
-    def run(name: str, loss: float, changes: dict[str, Any] | None = None, tokens: str = "1.dir") -> Experiment:
-        asked = {"baseline.source": "train", "evaluate.block_size": 16, "evaluate.stride": 16} | (changes or {})
-        found = {"baseline.parameters": 305, "baseline.tokens": 20, "baseline.bits_per_byte": 2.5} | (changes or {})
-        return Experiment(name, asked, {}, {**found, "baseline.loss": loss}, {"data/tokens": tokens})
-
-    others = [
-        run("small", 1.0, {"baseline.parameters": 100}),
-        run("long", 1.0, {"baseline.tokens": 40}),
-        run("taken", 1.0, {"baseline.source": "gpt2"}),
-        run("near", 1.0, {"evaluate.stride": 8}),
-        run("elsewhere", 1.0, tokens="2.dir"),
-    ]
-    assert of_equal_size(others, metrics, params, {"data/tokens": "1.dir"}) is None
-    equal = of_equal_size([*others, run("a", 4.2), run("b", 4.1)], metrics, params, {"data/tokens": "1.dir"})
-    curves = {"baseline_loss_reached": {"steps": None}, "at_equal_time": {"model": None, "baseline": None}}
-    assert fairness({**metrics, **curves}, "train", "", equal).endswith(
-        "At equal parameters, 305 to the model's 300, nanoGPT's recipe reaches a loss of 4.1000 and 2.5000 bits per "
-        "byte (the run b)."
-    )
 
 
 def test_it_says_what_was_forgotten_or_that_nobody_knows() -> None:
