@@ -24,6 +24,16 @@ class Conditions(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Reached:
+    """What nanoGPT reaches in about the model's size, and the sentence that says so and who has measured it."""
+
+    parameters: int
+    loss: float
+    bits_per_byte: float
+    said: str
+
+
+@dataclass(frozen=True)
 class Recorded:
     """nanoGPT's own code, in a file of results of this repository: means over seeds, and half their 95 % intervals."""
 
@@ -63,7 +73,7 @@ def has_as_many(parameters: int, metrics: Mapping[str, Any]) -> bool:
 
 def by_a_run(
     known: Iterable[Experiment], metrics: Mapping[str, Any], params: Mapping[str, Any], outputs: Mapping[str, str]
-) -> str:
+) -> Reached | None:
     """Of the runs that trained nanoGPT's recipe in the model's size, on the same tokens for as many, the best."""
     asked = {f"evaluate.{name}": params["evaluate"][name] for name in ("block_size", "stride")}
     alike = [
@@ -76,16 +86,15 @@ def by_a_run(
         and asked.items() <= each.params.items()
     ]
     if not alike:
-        return ""
+        return None
     best = min(alike, key=lambda each: float(each.metrics["baseline.loss"]))
     parameters, loss, bits = (best.metrics[f"baseline.{name}"] for name in ("parameters", "loss", "bits_per_byte"))
-    return (
-        f"{_to(parameters, metrics)}, nanoGPT's recipe reaches a loss of {loss:.4f} and {bits:.4f} bits per byte "
-        f"(the run {best.name})."
-    )
+    figures = f"a loss of {loss:.4f} and {bits:.4f} bits per byte"
+    said = f"{_to(parameters, metrics)}, nanoGPT's recipe reaches {figures} (the run {best.name})."
+    return Reached(parameters, loss, bits, said)
 
 
-def by_a_benchmark(meta: Mapping[str, Any], metrics: Mapping[str, Any], params: Mapping[str, Any]) -> str:
+def by_a_benchmark(meta: Mapping[str, Any], metrics: Mapping[str, Any], params: Mapping[str, Any]) -> Reached | None:
     """The record for the tokens of `meta`, this evaluation and the model's size."""
     conditions = Conditions(
         meta["tokenizer_sha256"], meta["train"]["text_sha256"], meta["val"]["text_sha256"],
@@ -93,14 +102,15 @@ def by_a_benchmark(meta: Mapping[str, Any], metrics: Mapping[str, Any], params: 
     )  # fmt: skip
     for each in RECORDED:
         if each.conditions == conditions and has_as_many(each.parameters, metrics):
-            return (
+            said = (
                 f"{_to(each.parameters, metrics)}, nanoGPT's own code reaches a loss of {each.loss:.4f} ± "
                 f"{each.loss_error:.4f} and {each.bits_per_byte:.4f} ± {each.bits_per_byte_error:.4f} bits per byte "
                 f"(95 % over {each.seeds} seeds; in {each.precision}, at {each.learning_rate:g}, the best of "
                 f"{each.rates} learning rates). That is from {each.source}; {EQUAL} trains nanoGPT's recipe in that "
                 "size here."
             )
-    return ""
+            return Reached(each.parameters, each.loss, each.bits_per_byte, said)
+    return None
 
 
 def _to(parameters: int, metrics: Mapping[str, Any]) -> str:

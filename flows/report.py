@@ -15,7 +15,7 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 from prefect.utilities.urls import url_for
 
-from flows.equal_size import EQUAL, by_a_benchmark, by_a_run, has_as_many
+from flows.equal_size import EQUAL, Reached, by_a_benchmark, by_a_run, has_as_many
 from flows.page.page import REPORT, Facts, Table, write_page
 from gptcore.addresses import redacted
 from gptcore.config.params import read_params
@@ -49,14 +49,10 @@ def report(
     params = read_params(workspace.paths.params)
     start, baseline = str(params["train"]["start"]), str(params["baseline"]["source"])
     stages = _table(["stage", "state", ""], ([name, state.name, state.message] for name, state in states.items()))
-    old, tables, outputs = metrics["retained"], list(_tables(metrics, intervals)), _outputs(workspace)
-    heads = "difference", "95 % interval"
+    old, outputs = metrics["retained"], _outputs(workspace)
+    equal = _at_equal_size(workspace, metrics, params, outputs)
+    tables, heads = list(_tables(metrics, intervals, equal)), ("difference", "95 % interval")
     comparison = "\n\n".join(_table([f"on {each.on}", "model", each.other, *heads], each.rows) for each in tables)
-    equal = ""
-    if baseline != START and not has_as_many(metrics["baseline"]["parameters"], metrics):
-        known = experiments(workspace.checkout, every_commit=True)
-        meta = read_json(workspace.paths.tokens / "meta.json")
-        equal = by_a_run(known, metrics, params, outputs) or by_a_benchmark(meta, metrics, params)
     reached = " ".join(
         filter(None, (fairness(metrics, baseline, start, equal), forgotten(start, old, intervals.get("retained"))))
     )
@@ -81,6 +77,17 @@ def report(
             markdown="\n\n".join([*results, *images, sample, stages, links]),
         )
     return "\n\n".join([stages, *results, sample, "\n".join(f"- {what}: {how}" for what, how in ways)])
+
+
+def _at_equal_size(
+    workspace: Workspace, metrics: dict[str, Any], params: Mapping[str, Any], outputs: Mapping[str, str]
+) -> Reached | None:
+    """None where the baseline has the model's size or is its start, or where nobody knows."""
+    if params["baseline"]["source"] == START or has_as_many(metrics["baseline"]["parameters"], metrics):
+        return None
+    if found := by_a_run(experiments(workspace.checkout, every_commit=True), metrics, params, outputs):
+        return found
+    return by_a_benchmark(read_json(workspace.paths.tokens / "meta.json"), metrics, params)
 
 
 def counted(metrics: Mapping[str, Any]) -> str:
@@ -135,14 +142,31 @@ def how_sure(metrics: dict[str, Any], intervals: dict[str, Any]) -> str:
     )
 
 
-def _tables(metrics: dict[str, Any], intervals: dict[str, Any]) -> Iterable[Table]:
-    """On the validation text; on that of the start, if it is known; on the tasks, if there are any."""
+def _tables(metrics: dict[str, Any], intervals: dict[str, Any], equal: Reached | None) -> Iterable[Table]:
+    """On the validation text; on equal terms; on the text of the start, if it is known; on the tasks, if any."""
     yield Table(f"every {counted(metrics)}", "baseline", list(_comparison(metrics, intervals)))
+    if rows := list(_on_equal_terms(metrics, equal)):
+        yield Table("equal terms", "nanoGPT", rows)
     if old := metrics["retained"]:
         rows = list(_comparison({**old, "baseline": old["start"]}, intervals["retained"]))
         yield Table("the start's text", "start", rows)
     if tasks := metrics["tasks"]:
         yield Table("tasks", "baseline", list(_on_tasks(tasks, intervals["tasks"])))
+
+
+def _on_equal_terms(metrics: dict[str, Any], equal: Reached | None) -> Iterable[list[str]]:
+    """The losses after equal time are those of the two curves, on their windows."""
+    time = metrics["at_equal_time"]
+    if None not in (time["model"], time["baseline"]):
+        yield _beside(f"loss after {time['seconds']:,.1f} s each", time["model"], time["baseline"])
+    if equal:
+        model = metrics["model"]
+        yield _beside(f"loss, {equal.parameters:,} parameters", model["loss"], equal.loss)
+        yield _beside("bits per byte, likewise", model["bits_per_byte"], equal.bits_per_byte)
+
+
+def _beside(name: str, ours: float, theirs: float) -> list[str]:
+    return [name, f"{ours:.4f}", f"{theirs:.4f}", f"{ours - theirs:+.4f}", ""]
 
 
 def _on_tasks(tasks: dict[str, Any], intervals: dict[str, Any]) -> Iterable[list[str]]:
@@ -185,7 +209,7 @@ def _reached(reached: dict[str, Any]) -> str:
     return f"The model reached the baseline's final loss {when}: {reached['speedup']:.1f} times as fast."
 
 
-def fairness(metrics: dict[str, Any], source: str, start: str = "", equal: str = "") -> str:
+def fairness(metrics: dict[str, Any], source: str, start: str = "", equal: Reached | None = None) -> str:
     """What the baseline is, and what it reaches in the same seconds and with as many parameters: `equal`, if known."""
     if source == START:
         return f"The baseline is {start} itself, which the training went on from."
@@ -214,12 +238,12 @@ def _in_time(metrics: dict[str, Any], source: str) -> str:
     )
 
 
-def _in_size(metrics: dict[str, Any], source: str, equal: str) -> str:
+def _in_size(metrics: dict[str, Any], source: str, equal: Reached | None) -> str:
     ours, theirs = metrics["model"]["parameters"], metrics["baseline"]["parameters"]
     if has_as_many(theirs, metrics):
         return "Both have about as many parameters."
     if equal:
-        return equal
+        return equal.said
     remedy = f" {EQUAL} gives the baseline as many." if source == TRAIN else ""
     return f"At equal parameters they were not compared: the model has {ours:,} and the baseline {theirs:,}.{remedy}"
 

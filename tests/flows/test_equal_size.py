@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from flows.equal_size import RECORDED, Recorded, by_a_benchmark, by_a_run, has_as_many
+from flows.equal_size import RECORDED, Reached, Recorded, by_a_benchmark, by_a_run, has_as_many
 from flows.report import fairness
 from gptcore.config.presets import compose
 from gptcore.files import read_json
@@ -33,19 +33,20 @@ def test_another_run_says_what_equal_sizes_reach() -> None:
         run("near", 1.0, {"evaluate.stride": 8}),
         run("elsewhere", 1.0, tokens="2.dir"),
     ]
-    assert by_a_run(others, metrics, params, {"data/tokens": "1.dir"}) == ""
+    assert by_a_run(others, metrics, params, {"data/tokens": "1.dir"}) is None
     others += [run("a", 4.2), run("b", 4.1)]
-    said = by_a_run(others, metrics, params, {"data/tokens": "1.dir"})
-    assert said == (
+    best = by_a_run(others, metrics, params, {"data/tokens": "1.dir"})
+    assert best and (best.parameters, best.loss, best.bits_per_byte) == (305, 4.1, 2.5)
+    assert best.said == (
         "At equal parameters, 305 to the model's 300, nanoGPT's recipe reaches a loss of 4.1000 and 2.5000 bits per "
         "byte (the run b)."
     )
     taken = {"model": {"parameters": 300, "tokens": 20}, "baseline": {"parameters": 100, "tokens": None}}
-    assert by_a_run(others, taken, params, {"data/tokens": "1.dir"}) == said  # a baseline from elsewhere
+    assert by_a_run(others, taken, params, {"data/tokens": "1.dir"}) == best  # a baseline from elsewhere
 
 
-def recorded(parameters: int = 2_883_596, **changes: Any) -> str:
-    """The sentence for a run of the defaults, with changes."""
+def recorded(parameters: int = 2_883_596, **changes: Any) -> Reached | None:
+    """What is known for a run of the defaults, with changes."""
     now = FIRST.conditions._asdict() | changes
     meta = {split: {"text_sha256": now[f"{split}_text_sha256"]} for split in ("train", "val")}
     model = {"parameters": parameters, "tokens": now["tokens"]}
@@ -55,8 +56,9 @@ def recorded(parameters: int = 2_883_596, **changes: Any) -> str:
 
 
 def test_a_first_run_says_what_a_benchmark_has_measured() -> None:
-    said = recorded()
-    assert said == (
+    found = recorded()
+    assert found and found.loss == FIRST.loss
+    assert found.said == (
         "At equal parameters, 2,883,552 to the model's 2,883,596, nanoGPT's own code reaches a loss of "
         f"{FIRST.loss:.4f} ± {FIRST.loss_error:.4f} and {FIRST.bits_per_byte:.4f} ± {FIRST.bits_per_byte_error:.4f} "
         "bits per byte (95 % over 3 seeds; in float32, at 0.002, the best of 4 learning rates). "
@@ -65,16 +67,16 @@ def test_a_first_run_says_what_a_benchmark_has_measured() -> None:
     )
     curves = {"baseline_loss_reached": {"steps": None}, "at_equal_time": {"model": None, "baseline": None}}
     sizes = {"model": {"parameters": 2_883_596}, "baseline": {"parameters": 1_057_920}}
-    assert fairness({**sizes, **curves}, "train", "", said).endswith(f"cannot be compared. {said}")
+    assert fairness({**sizes, **curves}, "train", "", found).endswith(f"cannot be compared. {found.said}")
 
 
 @pytest.mark.parametrize("condition", FIRST.conditions._fields)
 def test_under_other_conditions_nothing_is_recorded(condition: str) -> None:
-    assert recorded(**{condition: 32 if condition in ("block_size", "stride", "tokens") else "0" * 64}) == ""
+    assert recorded(**{condition: 32 if condition in ("block_size", "stride", "tokens") else "0" * 64}) is None
 
 
 def test_of_another_size_nothing_is_recorded() -> None:
-    assert recorded(parameters=2_000_000) == ""
+    assert recorded(parameters=2_000_000) is None
 
 
 @pytest.mark.parametrize("row", RECORDED, ids=lambda row: f"{row.parameters:,}")

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from flows.equal_size import Reached
 from flows.report import _tables, counted, fairness, forgotten, how_sure, verdict, whole_words
 
 
@@ -81,16 +82,24 @@ def test_it_says_what_was_forgotten_or_that_nobody_knows() -> None:
     assert fairness({}, "start", "gpt2") == "The baseline is gpt2 itself, which the training went on from."
 
 
-def test_tables_of_the_starts_text_and_of_tasks_follow() -> None:
+def test_tables_on_equal_terms_of_the_starts_text_and_of_tasks_follow() -> None:
     score = {"loss": 3.0, "perplexity": 20.1, "bits_per_byte": 1.5}
     metrics: dict[str, Any] = {"model": score, "baseline": score, "difference": {}, "validation": {}}
+    metrics["at_equal_time"] = {"seconds": 75.2, "model": 3.7, "baseline": 4.3}
     metrics["retained"] = {"model": score, "start": {**score, "loss": 2.5}, "difference": {}}
     metrics["tasks"] = {"quiz": {"acc": {"model": 0.5, "baseline": None, "ungraded": 3},
                                  "perplexity": {"model": 2e7, "baseline": 3.0, "ungraded": 0}}}  # fmt: skip
     tasks = {"quiz": {"acc": {"low": -0.1, "high": None}, "perplexity": None}}
     bounds = {"difference": None}
-    first, old, asked = _tables(metrics, {**bounds, "retained": bounds, "tasks": tasks})
+    equal = Reached(2_883_552, 4.0973, 2.2286, "")
+    first, alike, old, asked = _tables(metrics, {**bounds, "retained": bounds, "tasks": tasks}, equal)
     assert (first.on, first.other) == ("every validation token", "baseline")
+    assert (alike.on, alike.other) == ("equal terms", "nanoGPT")
+    assert alike.rows == [
+        ["loss after 75.2 s each", "3.7000", "4.3000", "-0.6000", ""],
+        ["loss, 2,883,552 parameters", "3.0000", "4.0973", "-1.0973", ""],
+        ["bits per byte, likewise", "1.5000", "2.2286", "-0.7286", ""],
+    ]
     assert (old.on, old.other, old.rows[0]) == (
         "the start's text",
         "start",
