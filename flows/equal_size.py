@@ -118,6 +118,7 @@ def _to(parameters: int, metrics: Mapping[str, Any]) -> str:
     return f"At equal parameters, {parameters:,} to the model's {metrics['model']['parameters']:,}"
 
 
-def _tokens(metrics: Mapping[str, Any]) -> int | None:
+def _tokens(metrics: Mapping[str, Any]) -> int:
     """What nanoGPT must have been trained on: as much as the baseline, or as the model if that came from elsewhere."""
-    return metrics["baseline"]["tokens"] or metrics["model"]["tokens"]
+    tokens: int = metrics["baseline"]["tokens"] or metrics["model"]["tokens"]
+    return tokens
