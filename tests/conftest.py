@@ -91,6 +91,12 @@ def spread(items: list[pytest.Item], waiting: set[Path]) -> dict[Path, float]:
     return {file: (number + 0.5) / len(kind) for kind in kinds for number, file in enumerate(kind)}
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """MLflow's client sets it for child processes, and would lead the next test to the registry of the last one."""
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Bytes do not name a test: those of an archive hold the second it was made in, so that test processes differ."""
     return argname if isinstance(val, bytes) else None
