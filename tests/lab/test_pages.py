@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,7 +87,10 @@ def test_a_mistake_is_told_at_its_field_and_a_run_starts_with_what_is_right(proj
 
 
 def test_what_a_run_has_left_is_on_each_page(finished: Path, queues: str) -> None:
-    (name,) = all_experiments(finished)
+    with ThreadPoolExecutor(2) as pool:  # as the server does beside the first page
+        one, other = pool.map(all_experiments, (finished, finished))
+    (name,) = one
+    assert other[name] is one[name], "it is read twice"
     run = next(each for each in Prefect(queues).runs() if plain_name(each.name) == name)
     with opened_in(finished) as registry:  # as a tracker does
         ((version, _),) = registry.versions()
