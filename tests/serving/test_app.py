@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ from gptcore.generation.sampling import Sampling
 from gptcore.model.folder import save_export
 from gptcore.model.int8 import Int8Linear
 from gptcore.tokens.make_tokenizer import byte_tokenizer
-from serving.__main__ import arguments, listener, serve
+from serving.__main__ import arguments, listener, options, serve
 from serving.keys import Guard, known_keys, new_key
 from serving.model import open_served
 from serving.options import Options
 from tests.support.engine import GPT2
-from tests.support.serving import CONTEXT, served, serving
+from tests.support.serving import CONTEXT, SMALL, served, serving
 from tests.support.weights import random_model
 
 GREEDY = Sampling(temperature=0)
@@ -35,10 +36,12 @@ def alone(prompts: list[str], wish: Wish) -> list[Completion]:
 
 
 def chunks(answer: httpx.Response) -> list[Any]:
-    """What a stream of events holds; it ends with [DONE]."""
+    """What a stream of events holds, written as `json` writes it without spaces; it ends with [DONE]."""
     events = answer.text.split("\n\n")
     assert events[-2:] == ["data: [DONE]", ""]
-    return [json.loads(each.removeprefix("data: ")) for each in events[:-2]]
+    values = [json.loads(each.removeprefix("data: ")) for each in events[:-2]]
+    assert events[:-2] == [f"data: {json.dumps(each, separators=(',', ':'))}" for each in values]
+    return values
 
 
 def test_a_completion_is_what_the_engine_gives_whole_in_chunks_and_among_others() -> None:
@@ -168,7 +171,7 @@ def test_a_wrong_request_is_refused_by_name_and_the_next_one_is_answered() -> No
     asyncio.run(asked())
 
 
-def test_the_other_routes_and_a_log_without_text(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_other_routes_and_a_log_without_text_unless_asked(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     (expected,) = alone(["To be"], Wish(9, GREEDY))
 
@@ -202,6 +205,13 @@ def test_the_other_routes_and_a_log_without_text(caplog: pytest.LogCaptureFixtur
     asyncio.run(asked())
     assert "done: version 1, 1 texts, 5 prompt tokens" in caplog.text
     assert "To be" not in caplog.text
+
+    async def logged() -> None:
+        async with serving(replace(SMALL, log_prompts=True)) as (_, client):
+            await client.post("/generate", json={"text": "To be\n", "max_new_tokens": 0})
+
+    asyncio.run(logged())
+    assert 'prompts: ["To be\\n"]' in caplog.messages
 
 
 def test_a_full_queue_a_late_answer_and_a_failing_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,6 +281,13 @@ def test_keys_and_rates(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_server_that_cannot_start_says_why(words: list[str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         serve(arguments(words))
+
+
+def test_words_become_options() -> None:
+    assert options(arguments([])) == Options()
+    assert options(arguments(["--slots", "5", "--rate", "9", "--log-prompts"])) == Options(
+        slots=5, requests_per_minute=9, log_prompts=True
+    )
 
 
 def test_connections_send_each_event_at_once() -> None:
