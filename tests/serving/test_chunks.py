@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,10 +15,8 @@ logprobs = st.sampled_from([None, LOGPROBS, {name: [] for name in LOGPROBS}])
 pieces = st.tuples(st.integers(0, 2), st.text(max_size=5), st.sampled_from([None, "stop", "length"]), logprobs)
 
 
-@pytest.mark.parametrize("form", [TEXT, CHAT])
-@pytest.mark.parametrize("with_usage", [False, True])
-@settings(max_examples=40, deadline=None)
-@given(told=st.lists(pieces, max_size=8))
+@settings(max_examples=60, deadline=None)
+@given(form=st.sampled_from([TEXT, CHAT]), with_usage=st.booleans(), told=st.lists(pieces, max_size=8))
 def test_a_chunk_is_what_json_makes_of_it(form: Form, with_usage: bool, told: list[Any]) -> None:
     chunks, begun, rest = Chunks(form, FRAME, with_usage), set[int](), {"usage": None} if with_usage else {}
     for index, text, finish, found in told:
