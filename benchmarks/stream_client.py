@@ -1,8 +1,8 @@
 """A client of completion servers that reads bytes and parses next to nothing, so that the server is measured.
 
 It shares the machine with the server, and httpx and json take longer for an event than the server. Each request has a
-connection of its own: llama.cpp's server promises to keep one (`keep-alive: max=100`) and closes it after each stream, so
-that a client which asks there again at once gets no answer.
+connection of its own: llama.cpp's server promises to keep one (`keep-alive: max=100`) and closes it after each stream:
+a client that asks there again at once gets no answer.
 """
 
 import asyncio
