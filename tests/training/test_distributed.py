@@ -6,14 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from gptcore.config.settings import settings
 from gptcore.ranks.start import start_ranks
 from gptcore.stages.run_stage import run_stage
 from gptcore.stages.train import train
@@ -35,14 +33,6 @@ from tests.support.scratch import wait_until
 pytestmark = pytest.mark.slow
 
 STEPS = 60
-
-
-@pytest.fixture(autouse=True)
-def fresh_settings() -> Iterator[None]:
-    """Settings are read from the environment once per process; tests change it."""
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import json
 import shutil
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -24,15 +23,6 @@ from gptcore.tracking.trackers import send_left
 from gptcore.training.state_store import clear_state_stores
 from tests.support.engine import CURVE, GPT2, LORA, MODERN, TRAIN, make_workspace, run_stage_here, start_training, train
 from tests.support.mlflow_server import mlflow_server
-
-
-@pytest.fixture(autouse=True)
-def fresh_settings() -> Iterator[None]:
-    """Settings are read from the environment once per process; tests change it."""
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
-
 
 RESULTS = ("export/model.safetensors", "best/model.safetensors", "curve.csv", "samples.md", "metrics.json")
 
