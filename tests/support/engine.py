@@ -17,6 +17,7 @@ from gptcore.files import write_json
 from gptcore.model.config import ModelConfig
 from gptcore.training.config import OptimConfig, TrainConfig
 from tests.support.forked import Forked
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:  # torch takes 2 s
     from gptcore.model.gpt import GPT
@@ -150,7 +151,7 @@ def start_training(root: Path, module: str = "gptcore.stages.train", **environme
 def train(root: Path, **environment: str) -> tuple[int, str]:
     """Train in a process of its own; return its exit code and output."""
     process = start_training(root, **environment)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=PATIENCE)
     return process.wait(), output
 
 
@@ -163,7 +164,7 @@ def _environment(environment: dict[str, str]) -> dict[str, str]:
 def run_stage(stage: str, root: Path, **environment: str) -> tuple[int, str]:
     """Run the stage in a separate process; return its exit code and output."""
     process = start_stage(stage, root, **environment)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=PATIENCE)
     return process.returncode, output
 
 

@@ -23,6 +23,7 @@ from gptcore.tracking.trackers import send_left
 from gptcore.training.state_store import clear_state_stores
 from tests.support.engine import CURVE, GPT2, LORA, MODERN, TRAIN, make_workspace, run_stage_here, start_training, train
 from tests.support.mlflow_server import mlflow_server
+from tests.support.patience import PATIENCE
 
 RESULTS = ("export/model.safetensors", "best/model.safetensors", "curve.csv", "samples.md", "metrics.json")
 
@@ -32,7 +33,7 @@ def hashes(root: Path) -> dict[str, str]:
 
 
 def wait_for_checkpoint(root: Path, process: object, after: int = 0) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:  # type: ignore[attr-defined]
         steps = [int(each.name.removeprefix("step-")) for each in (root / "data/scratch").glob("train/*/step-*")]
         if max(steps, default=0) > after:
@@ -76,7 +77,7 @@ def test_a_stop_signal_leaves_a_checkpoint_and_exit_code_75(
     process = start_training(root)
     wait_for_checkpoint(root, process)
     process.send_signal(number)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 75 and "run it again to go on" in output and "Traceback" not in output
     code, output = train(root)
     assert code == 0 and "resumed" in output and hashes(root) == uninterrupted
@@ -143,7 +144,7 @@ def test_a_checkpoint_put_where_another_runs_belongs_is_refused(tmp_path: Path) 
     params["model"]["n_layer"] = 3
     (root / "params.yaml").write_text(json.dumps(params))
     process = start_training(root)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while len(others := [each for each in root.glob("data/scratch/train/*") if each != folder]) == 0:
         assert time.monotonic() < deadline
         time.sleep(0.01)
