@@ -115,10 +115,11 @@ def test_a_third_split_for_a_test(tmp_path: Path) -> None:
 LARGE = {f"{i}": prose(i, 300 + 9_000 * (i % 7 == 3)) for i in range(60)}
 
 
-@pytest.mark.parametrize("val_split", ["documents", "tail"])
+@pytest.mark.parametrize(("val_split", "workers"), [("documents", "2"), ("tail", "1")])
 def test_the_same_bytes_from_pieces_of_any_size(
-    val_split: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    val_split: str, workers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("GPTCORE_WORKERS", workers)
     sections = {"tokenizer": "bpe", "val_split": val_split, "test_fraction": 0.1, "seed": 4}
     run_stage_here("tokenize", workspace(tmp_path / "whole", LARGE, **sections))
     monkeypatch.setattr(gptcore.tokens.pieces.pieces, "__defaults__", (10_000,))

@@ -70,9 +70,11 @@ def assert_same(state: TrainState, theirs: dict[str, Tensor]) -> None:
 NAN, SPIKE, GRADIENT = {"factor": math.nan}, {"factor": 5.0}, {"factor": math.inf, "only_gradient": True}
 
 
-@pytest.mark.parametrize("late", [False, True])
+CASES = [(0, NAN), (30, SPIKE), (50, GRADIENT), (57, SPIKE), (59, SPIKE), (50, NAN)]  # of each kind, every other one
+
+
 @pytest.mark.parametrize(
-    ("batch", "kind"), [(0, NAN), (30, SPIKE), (50, NAN), (50, GRADIENT), (57, SPIKE), (59, SPIKE)]
+    ("batch", "kind", "late"), [*((*each, True) for each in CASES), *((*each, False) for each in CASES[::2])]
 )
 def test_a_bad_batch_is_as_if_it_had_never_been(batch: int, kind: dict[str, Any], late: bool) -> None:
     """`late` as on a GPU: the next step is already queued when the loss is read."""
