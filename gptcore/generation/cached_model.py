@@ -1,6 +1,7 @@
 """The model's forward pass with a cache of keys and values, held against `GPT.forward` by its tests.
 
-A small model's step takes the time of its calls, so there are few: rows are flat, views are taken with their strides.
+A small model's step takes the time of its calls, so there are few: rows are flat, and the queries, keys and values of
+all layers lie in one tensor, whose views are taken before the first.
 
 Shapes: S slots, R rows of a pass, A of them that attend, T new ids of each row, N = R T, P places of the cache,
 C n_embd, H n_head, D head_dim, V vocab_size.
@@ -16,8 +17,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gptcore.generation.linear import PACKED_FOR_ROWS, Layer, added_product, product, product_then, table_of
-from gptcore.model.gpt import GPT, Block
+from gptcore.generation.linear import (
+    PACKED_FOR_ROWS,
+    Layer,
+    added_product,
+    product,
+    product_into,
+    product_then,
+    table_of,
+)
+from gptcore.model.gpt import GPT, Block, bigram
 from gptcore.model.norm import Norm
 
 PLACES = 32  # attention reads a multiple of so many keys: masked ones at the end then change no bit of the result
@@ -26,7 +35,7 @@ PLACES = 32  # attention reads a multiple of so many keys: masked ones at the en
 @dataclass(frozen=True)
 class _Block:
     norm_1: Layer
-    qkv: Layer
+    qkv: Callable[[Tensor, Tensor], object]
     project: Callable[[Tensor, Tensor], Tensor]
     norm_2: Layer
     widen: Layer
@@ -60,6 +69,20 @@ class Pass(NamedTuple):
     masked: bool = True
 
 
+class _Views(NamedTuple):
+    """Of the queries, keys and values of a pass and of the cache; each has one for each layer."""
+
+    products: tuple[Tensor, ...]  # (N, 3 C): those of one layer
+    values: tuple[Tensor, ...]  # (N, C)
+    queries: tuple[Tensor, ...]  # (A, H, T, D)
+    kept: tuple[Tensor, ...]  # (2, A, H, T, D): the new keys and values
+    heads: tuple[Tensor, ...]  # (N, 2, H, D): queries and keys
+    pairs: tuple[Tensor, ...]  # (N, 2, H, D / 2): the same in complex numbers
+    read: tuple[Tensor, ...]  # (A, H, keys, D): the cache's keys, its values, keys of the next layer ..
+    written: tuple[Tensor, ...]  # (2, A, H, P, D) of the cache, or T places of them
+    into: Tensor | None  # (2, A, H, T, D): the places there
+
+
 class CachedModel:
     """Takes the weights as they are now; a model that trains on needs a new one."""
 
@@ -84,7 +107,8 @@ class CachedModel:
             for layer, block in enumerate(model.h)
             if isinstance(block, Block)
         ]
-        self.norm, self.head = _norm(model.ln_f), product(model.lm_head, rows=rows)
+        self.root_of_x, self.root_of_head = root_mean_square(config.n_embd), root_mean_square(config.head_dim)
+        self.norm, self.head = _norm(model.ln_f, config.n_embd), product(model.lm_head, rows=rows)
         self.lines = {block.window: self._lines(block.window) for block in self.blocks}
         self.rotations = torch.complex(model.cos, model.sin) if config.position == "rope" else None
         mixes: list[Tensor] = [
@@ -96,54 +120,64 @@ class CachedModel:
     def forward(self, new: Pass) -> Tensor:
         """The last norm's output (N, C). Call it in inference mode."""
         config, R, A = self.config, new.rows, new.attending
-        C, H, D = config.n_embd, config.n_head, config.head_dim
-        N = new.ids.size(0)
-        T = N // R
+        N, C = new.ids.size(0), config.n_embd
         x = self.wte(new.ids)
         if self.wpe:
             x = x + self.wpe(new.positions)
         if self.wbe:
             x = x + self.wbe(self._bigrams(new))
         if config.embedding_norm:
-            x = torch.rms_norm(x, (C,))
+            x = x / self.root_of_x(x)
         starts = None if self.shares is None else (self.shares * x).unbind()
         rotation = None if self.rotations is None else self.rotations.index_select(0, new.positions)[:, None, None]
-        rows = self.cache.narrow(2, new.first, A)
-        is_one = R == 1  # a copy takes half the time of a scatter
-        written = (rows.narrow(4, new.at, T) if is_one else rows).unbind()  # each (2, A, H, P, D), of one row T places
-        read = rows.narrow(4, 0, new.keys).flatten(0, 1).unbind()  # keys, values, keys ..; each (A, H, keys, D)
-        into = None if is_one else new.places.narrow(0, 0, A * T).view(A, 1, T, 1).expand(2, A, H, T, D)
-        of_queries = (A, H, T, D), (T * 3 * C, D, 3 * C, 1)
-        of_keys_and_values = (2, A, H, T, D), (C, T * 3 * C, D, 3 * C, 1), C
+        views = self._views(new)
         padded = torch.zeros(N, C, device=self.device) if A < R else None
         masks = {window: self._seen(window, new) for window in self.lines}
         for layer, block in enumerate(self.blocks):
             if block.residual is not None and starts:
                 x = torch.addcmul(starts[layer], x, block.residual)
-            qkv = block.qkv(block.norm_1(x))  # (N, 3 C)
-            if config.qk_norm or rotation is not None:
-                qk = qkv.as_strided((N, 2, H, D), (3 * C, C, D, 1))
-                if config.qk_norm:
-                    qk.copy_(torch.rms_norm(qk, (D,)))
-                if rotation is not None:  # as `attention.rotate`, in place
-                    torch.view_as_complex(qk.unflatten(-1, (-1, 2))).mul_(rotation)
+            block.qkv(block.norm_1(x), views.products[layer])
+            if config.qk_norm:
+                heads = views.heads[layer]
+                heads.div_(self.root_of_head(heads))
+            if rotation is not None:
+                views.pairs[layer].mul_(rotation)  # as `attention.rotate`
             if block.values:
                 own, table = block.value_mix
-                qkv.narrow(1, 2 * C, C).mul_(own).add_(block.values(new.ids), alpha=table)
-            kv, q = qkv.as_strided(*of_keys_and_values), qkv.as_strided(*of_queries)
-            if into is None:
-                written[layer].copy_(kv)
+                views.values[layer].mul_(own).add_(block.values(new.ids), alpha=table)
+            if views.into is None:
+                views.written[layer].copy_(views.kept[layer])
             else:
-                written[layer].scatter_(3, into, kv)
-            y = F.scaled_dot_product_attention(
-                q, read[2 * layer], read[2 * layer + 1], attn_mask=masks[block.window], scale=block.scale
-            )
-            y = (y if T == 1 else y.transpose(1, 2)).reshape(A * T, C)
+                views.written[layer].scatter_(3, views.into, views.kept[layer])
+            keys, values = views.read[2 * layer : 2 * layer + 2]
+            mask = masks[block.window]
+            y = F.scaled_dot_product_attention(views.queries[layer], keys, values, attn_mask=mask, scale=block.scale)
+            y = (y if N == R else y.transpose(1, 2)).reshape(-1, C)
             if padded is not None:
                 padded.narrow(0, 0, A).copy_(y)
             x = block.project(x, y if padded is None else padded)
             x = block.narrow(x, block.widen(block.norm_2(x)))
         return self.norm(x)
+
+    def _views(self, new: Pass) -> _Views:
+        L, C, H, D = self.config.n_layer, self.config.n_embd, self.config.n_head, self.config.head_dim
+        N, A, row = new.ids.size(0), new.attending, 3 * self.config.n_embd
+        T = N // new.rows
+        products = torch.empty(L, N, row, device=self.device)
+        heads = products.as_strided((L, N, 2, H, D), (N * row, row, C, D, 1))
+        taken = self.cache.narrow(2, new.first, A)
+        is_one = new.rows == 1  # a copy takes half the time of a scatter
+        return _Views(
+            products.unbind(),
+            products.narrow(2, 2 * C, C).unbind(),
+            products.as_strided((L, A, H, T, D), (N * row, T * row, D, row, 1)).unbind(),
+            products.as_strided((L, 2, A, H, T, D), (N * row, C, T * row, D, row, 1), C).unbind(),
+            heads.unbind(),
+            () if self.rotations is None else torch.view_as_complex(heads.unflatten(-1, (-1, 2))).unbind(),
+            taken.narrow(4, 0, new.keys).flatten(0, 1).unbind(),
+            (taken.narrow(4, new.at, T) if is_one else taken).unbind(),
+            None if is_one else new.places.narrow(0, 0, A * T).view(A, 1, T, 1).expand(2, A, H, T, D),
+        )
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(N, V) in float32, -inf for ids that cannot be said."""
@@ -157,8 +191,8 @@ class CachedModel:
         self.cache[:, :, slot] = 0
 
     def _bigrams(self, new: Pass) -> Tensor:
-        pairs = torch.stack((new.before, new.ids), dim=1)
-        return self.model.bigrams(pairs, new.positions[:, None])[:, 1]
+        found = bigram(new.before, new.ids, self.config.bigram_buckets)
+        return found.masked_fill_(new.positions == 0, 0)
 
     def _lines(self, window: int) -> Tensor:
         """Masks: row `P - 1 - p` has 0 where a query at position p sees a key, else -inf. Rows share 2 P numbers."""
@@ -178,10 +212,10 @@ class CachedModel:
 def _packed(block: Block, values: Layer | None, dtype: torch.dtype, rows: int) -> _Block:
     attention, mlp, mix = block.attn, block.mlp, block.residual_mix
     return _Block(
-        norm_1=_norm(block.ln_1),
-        qkv=product(attention.c_attn, dtype, rows),
+        norm_1=_norm(block.ln_1, mlp.config.n_embd),
+        qkv=product_into(attention.c_attn, dtype, rows),
         project=added_product(attention.c_proj, dtype, rows),
-        norm_2=_norm(block.ln_2),
+        norm_2=_norm(block.ln_2, mlp.config.n_embd),
         widen=product_then(mlp.config.activation, mlp.c_fc, dtype, rows),
         narrow=added_product(mlp.c_proj, dtype, rows),
         window=attention.window,
@@ -192,12 +226,19 @@ def _packed(block: Block, values: Layer | None, dtype: torch.dtype, rows: int) -
     )
 
 
-def _norm(module: Norm) -> Layer:
+def _norm(module: Norm, size: int) -> Layer:
     weight, bias = module.weight, module.bias
     if weight is None:
-        return lambda x: torch.rms_norm(x, x.shape[-1:])
+        root = root_mean_square(size)
+        return lambda x: x / root(x)
     shape = weight.shape
     return lambda x: torch.native_layer_norm(x, shape, weight, bias, 1e-5)[0]
+
+
+def root_mean_square(size: int) -> Layer:
+    """What RMSNorm divides by, (.., 1): in three calls, of which `torch.rms_norm` takes eight on a CPU."""
+    least, share = torch.tensor(math.sqrt(size * torch.finfo(torch.float32).eps)), 1 / math.sqrt(size)
+    return lambda x: torch.linalg.vector_norm(x, 2, -1, True).hypot_(least).mul_(share)
 
 
 def _pair(mix: Tensor) -> tuple[float, float]:

@@ -44,6 +44,17 @@ def product(module: Linear, dtype: torch.dtype = torch.float32, rows: int = PACK
     return lambda x: one(x) if x.size(0) == 1 else many(x)
 
 
+def product_into(module: Linear, dtype: torch.dtype, rows: int) -> Callable[[Tensor, Tensor], object]:
+    """Writes the product of its first argument to the second."""
+    if _is_plain(module, dtype) and not _packs(module.weight):
+        turned, bias = module.weight.detach().t(), module.bias
+        if bias is None:
+            return lambda x, out: torch.mm(x, turned, out=out)
+        return lambda x, out: torch.addmm(bias, x, turned, out=out)
+    multiply = product(module, dtype, rows)
+    return lambda x, out: out.copy_(multiply(x))
+
+
 def product_then(activation: str, module: Linear, dtype: torch.dtype, rows: int) -> Layer:
     if activation in FUSED and _is_packed(module, dtype) and not _splits(module, dtype, rows):
         packed, bias, kind = _packed(module.weight), module.bias, FUSED[activation]
@@ -58,8 +69,7 @@ def added_product(module: Linear, dtype: torch.dtype, rows: int) -> Callable[[Te
     if _is_packed(module, dtype) and not splits:
         packed, bias = _packed(module.weight), module.bias
         return lambda residual, x: ONEDNN_WITH(x, residual, packed, bias, "add")
-    is_plain = isinstance(module, nn.Linear) and dtype == torch.float32 and not splits
-    if is_plain and getattr(module, "bias", None) is None:
+    if _is_plain(module, dtype) and not splits and module.bias is None:
         turned = module.weight.detach().t()
         return lambda residual, x: torch.addmm(residual, x, turned)
     multiply = product(module, dtype, rows)
@@ -109,11 +119,15 @@ def _product(weight: Tensor, bias: Tensor | None) -> Layer:
 
 def _splits(module: Linear, dtype: torch.dtype, rows: int) -> bool:
     """Whether a single row is multiplied in parts."""
-    return rows == 1 and torch.get_num_threads() > 1 and _is_packed(module, dtype)
+    return rows == 1 and _is_packed(module, dtype)
+
+
+def _is_plain(module: Linear, dtype: torch.dtype) -> bool:
+    return isinstance(module, nn.Linear) and dtype == torch.float32
 
 
 def _is_packed(module: Linear, dtype: torch.dtype) -> bool:
-    return isinstance(module, nn.Linear) and dtype == torch.float32 and _packs(module.weight)
+    return _is_plain(module, dtype) and _packs(module.weight)
 
 
 def _packs(weight: Tensor) -> bool:

@@ -195,9 +195,7 @@ class GPT(nn.Module):
         """Hash each (previous id, id) into a bucket; the first position, also of a record within a row, has no previous
         id and uses bucket 0.
         """
-        buckets = self.config.bigram_buckets
-        pairs = ((ids[:, :-1] * 36313) ^ (ids[:, 1:] * 27191)) % (buckets - 1) + 1
-        found = F.pad(pairs, (1, 0))
+        found = F.pad(bigram(ids[:, :-1], ids[:, 1:], self.config.bigram_buckets), (1, 0))
         return found if positions is None else found.masked_fill(positions == 0, 0)
 
     def parameter_count(self) -> int:
@@ -206,6 +204,11 @@ class GPT(nn.Module):
     def flops_per_token(self) -> int:
         """Forward and backward, where all weights are trained."""
         return counts(self.config, self.vocab_size).flops_per_token
+
+
+def bigram(previous: Tensor, ids: Tensor, buckets: int) -> Tensor:
+    """The bucket of each id with the one before it, from 1 on."""
+    return ((previous * 36313) ^ (ids * 27191)) % (buckets - 1) + 1
 
 
 def _residual_dtype(x: Tensor) -> torch.dtype:
