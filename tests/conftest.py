@@ -16,7 +16,7 @@ from tasks import ENVIRONMENT
 from tests.support import scratch
 from tests.support.cluster import Cluster, shared_cluster
 from tests.support.once import once
-from tests.support.process_state import restored
+from tests.support.process_state import no_registry, restored
 from tests.support.small_disk import mounted
 
 # on a busy machine an example may take long: no test is a measurement
@@ -108,6 +108,7 @@ def given_back_by_the_module() -> Iterator[None]:
 def given_back() -> Iterator[None]:
     """What a test changes of this process is as before in the next test."""
     with restored():
+        no_registry()
         yield
 
 

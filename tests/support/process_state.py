@@ -37,19 +37,26 @@ def restored() -> Iterator[None]:
         settings.cache_clear()
 
 
+def no_registry() -> None:
+    """As if nobody had asked MLflow yet: what a fixture of the module has asked leads a test nowhere."""
+    _lead_mlflow((None, None))
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        os.environ.pop(name, None)
+
+
 def _mlflow() -> Undo:
     """Its clients set addresses for the whole process, and in the environment for child processes."""
     before = _mlflow_addresses()
+    return lambda: _lead_mlflow(before)
 
-    def undo() -> None:
-        if (now := _mlflow_addresses()) != before:
-            import mlflow
 
-            for old, new, put in zip(before, now, (mlflow.set_tracking_uri, mlflow.set_registry_uri), strict=True):
-                if old != new:
-                    put(old)
+def _lead_mlflow(addresses: tuple[str | None, str | None]) -> None:
+    if (now := _mlflow_addresses()) != addresses:
+        import mlflow
 
-    return undo
+        for old, new, put in zip(now, addresses, (mlflow.set_tracking_uri, mlflow.set_registry_uri), strict=True):
+            if old != new:
+                put(new)
 
 
 def _mlflow_addresses() -> tuple[str | None, str | None]:
