@@ -16,6 +16,7 @@ from tasks import ENVIRONMENT
 from tests.support import scratch
 from tests.support.cluster import Cluster, shared_cluster
 from tests.support.once import once
+from tests.support.process_state import no_registry, restored
 from tests.support.small_disk import mounted
 
 # on a busy machine an example may take long: no test is a measurement
@@ -91,15 +92,24 @@ def spread(items: list[pytest.Item], waiting: set[Path]) -> dict[Path, float]:
     return {file: (number + 0.5) / len(kind) for kind in kinds for number, file in enumerate(kind)}
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup() -> None:
-    """MLflow's client sets it for child processes, and would lead the next test to the registry of the last one."""
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
-
-
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Bytes do not name a test: those of an archive hold the second it was made in, so that test processes differ."""
     return argname if isinstance(val, bytes) else None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def given_back_by_the_module() -> Iterator[None]:
+    """What the fixtures of a module change of this process is as before in the next module."""
+    with restored():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def given_back() -> Iterator[None]:
+    """What a test changes of this process is as before in the next test."""
+    with restored():
+        no_registry()
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -208,11 +218,8 @@ def settle(root: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def one_thread() -> Iterator[None]:
+def one_thread() -> None:
     """Equal bytes of generation are promised for one thread."""
     import torch  # takes seconds, which not every test process needs
 
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)

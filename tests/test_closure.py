@@ -1,6 +1,7 @@
 """A module's closure is the code that it runs, and no other: an edit to any of it invalidates the stage."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,16 +11,16 @@ from gptcore.closure import closure, code_sha256
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An editable copy of gptcore."""
     copy = shutil.copytree(gptcore.closure.PACKAGE, tmp_path / "gptcore")
     monkeypatch.setattr(gptcore.closure, "PACKAGE", copy)
-    return copy
+    yield copy
+    code_sha256.cache_clear()
 
 
 def sha256() -> str:
-    code_sha256.cache_clear()
-    gptcore.closure._parsed.cache_clear()
+    code_sha256.cache_clear()  # what was parsed stays: the edits import nothing
     return code_sha256("gptcore.training.run")
 
 

@@ -47,7 +47,10 @@ class Taken(Exception):
     """The program has read its command line, and would now start its work."""
 
 
-COMMANDS = [pytest.param(words, id=f"{page}: {' '.join(words)}") for page, words in commands()]
+COMMANDS = [  # each once, though several pages may have it
+    pytest.param([*words], id=f"{page}: {' '.join(words)}")
+    for words, page in {tuple(words): page for page, words in commands()}.items()
+]
 
 
 @pytest.fixture
@@ -157,6 +160,8 @@ def take(monkeypatch: pytest.MonkeyPatch, program: str, words: list[str]) -> Non
         raise Taken
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
+    module = f"{program}.__main__" if hasattr(sys.modules.get(program), "__path__") else program
+    monkeypatch.delitem(sys.modules, module, raising=False)  # it is not imported yet where it is started
     with pytest.raises(SystemExit if "--help" in words else Taken) as ended:
         if program.endswith(".py"):
             monkeypatch.syspath_prepend(Path(program).parent)  # as Python does

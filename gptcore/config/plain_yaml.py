@@ -1,5 +1,7 @@
 """YAML 1.2, as DVC reads it, of plain values: numbers, texts, truth values, lists and mappings."""
 
+from copy import deepcopy
+from functools import lru_cache
 from typing import Any
 
 DEPTH = 30  # our sections have 3
@@ -7,6 +9,11 @@ DEPTH = 30  # our sections have 3
 
 def load_yaml(text: str) -> Any:
     """The values in `text`. Raises ValueError that says what is wrong, such as "is not valid YAML: ..."."""
+    return deepcopy(_loaded(text))
+
+
+@lru_cache(maxsize=4)  # a run reads the same params.yaml again and again, each time in 20 ms
+def _loaded(text: str) -> Any:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 

@@ -31,7 +31,9 @@ def garbage_kept() -> Iterator[None]:
     """Python looks for unreachable objects only when `gc.collect` is called, not in the midst of a step.
 
     A search goes through all objects of torch, while a GPU waits for its next work. What there is now is not searched.
+    What the caller had frozen stays so: Python unfreezes all or nothing.
     """
+    had_frozen = gc.get_freeze_count() > 0
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -39,7 +41,8 @@ def garbage_kept() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-        gc.unfreeze()
+        if not had_frozen:
+            gc.unfreeze()
 
 
 def memory_bytes(device: torch.device) -> int:

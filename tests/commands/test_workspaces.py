@@ -94,13 +94,12 @@ def test_whoever_starts_a_deployment_may_not_read_everywhere(cluster: Cluster, f
 
 
 def test_experiments_go_to_the_repository_that_is_named(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a container, where the pull step cloned the checkout."""
     scratch.run(tmp_path, "git", "clone", "--quiet", "--bare", str(finished), "origin.git")
     monkeypatch.setenv("GPTCORE_REPOSITORY", f"file://{tmp_path}/origin.git")
     settings.cache_clear()
-    request.addfinalizer(settings.cache_clear)
 
     @flow(name="save")
     def save() -> str | None:
@@ -115,14 +114,13 @@ def test_experiments_go_to_the_repository_that_is_named(
 
 @pytest.mark.parametrize("named", ["https://example.org/a.git", "https://example.org/b.git"])
 def test_a_workspace_has_the_credentials_its_checkout_was_cloned_with(
-    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """GPTCORE_REPOSITORY has none."""
     scratch.run(tmp_path, "git", "init", "--quiet", "checkout")
     scratch.run(tmp_path / "checkout", "git", "remote", "add", "origin", "https://me:hunter2@example.org/a.git")
     monkeypatch.setenv("GPTCORE_REPOSITORY", named)
     settings.cache_clear()
-    request.addfinalizer(settings.cache_clear)
     clone_repository(tmp_path / "checkout", tmp_path / "workspace")
     origin = scratch.run(tmp_path / "workspace", "git", "remote", "get-url", "origin").strip()
     assert origin == named.replace("example.org/a", "me:hunter2@example.org/a")

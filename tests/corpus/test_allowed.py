@@ -20,13 +20,6 @@ PARTS = ["..", ".", "", "texts", "more texts", "in", "out", "*", "**", "?ut", "a
 REFUSED = "is not in GPTCORE_DATA_ROOTS, where runs here may read: "
 
 
-@pytest.fixture
-def allow(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    settings.cache_clear()
-    yield monkeypatch
-    settings.cache_clear()
-
-
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The repository's folder; it may read `texts` and, outside, `more texts`."""
@@ -43,9 +36,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (top / "more texts/back").symlink_to(root)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("GPTCORE_DATA_ROOTS", f"texts '{top}/more texts'")
-        settings.cache_clear()
         yield root
-    settings.cache_clear()
 
 
 @hypothesis(max_examples=150, deadline=None)
@@ -97,9 +88,9 @@ def test_what_is_listed_is_read(tree: Path) -> None:
         ("package://any/1.0/*.txt", True),
     ],
 )
-def test_addresses(allow: pytest.MonkeyPatch, address: str, is_allowed: bool) -> None:
+def test_addresses(monkeypatch: pytest.MonkeyPatch, address: str, is_allowed: bool) -> None:
     roots = "/folder https://example.org/a s3://bucket/texts/ hf://owner/name package://"
-    allow.setenv("GPTCORE_DATA_ROOTS", roots)
+    monkeypatch.setenv("GPTCORE_DATA_ROOTS", roots)
     if is_allowed:
         require_allowed_address("data.source", address)
     else:
@@ -107,15 +98,15 @@ def test_addresses(allow: pytest.MonkeyPatch, address: str, is_allowed: bool) ->
             require_allowed_address("data.source", address)
 
 
-def test_redirects_lead_only_to_what_is_listed(allow: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_redirects_lead_only_to_what_is_listed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with serve(Web({})) as web:
         web.files["c.txt"] = b"open"
         web.redirects |= {"texts/a.txt": "/c.txt", "texts/b.txt": "/texts/a.txt"}
-        allow.setenv("GPTCORE_DATA_ROOTS", web.url("texts"))
+        monkeypatch.setenv("GPTCORE_DATA_ROOTS", web.url("texts"))
         with pytest.raises(UserError, match=f"texts/a.txt redirects: .*/c.txt {REFUSED}"):
             texts(tmp_path, web.url("texts/b.txt"))
         settings.cache_clear()
-        allow.setenv("GPTCORE_DATA_ROOTS", f"{web.url('texts')} {web.url('c.txt')}")
+        monkeypatch.setenv("GPTCORE_DATA_ROOTS", f"{web.url('texts')} {web.url('c.txt')}")
         assert texts(tmp_path, web.url("texts/b.txt")) == ["open"]
 
 
@@ -123,7 +114,7 @@ def test_redirects_lead_only_to_what_is_listed(allow: pytest.MonkeyPatch, tmp_pa
     ("roots", "said"),
     [("'a", "No closing quotation"), ("ftp://a", "ftp://a is neither a folder nor"), ("~nobody-9/a", "names a user")],
 )
-def test_what_is_no_list(allow: pytest.MonkeyPatch, tmp_path: Path, roots: str, said: str) -> None:
-    allow.setenv("GPTCORE_DATA_ROOTS", roots)
+def test_what_is_no_list(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, roots: str, said: str) -> None:
+    monkeypatch.setenv("GPTCORE_DATA_ROOTS", roots)
     with pytest.raises(UserError, match=f"^GPTCORE_DATA_ROOTS.*{said}"):
         texts(tmp_path, "a.txt")

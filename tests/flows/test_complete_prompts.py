@@ -1,12 +1,10 @@
 """A file of prompts becomes a file of texts, in parts that a second run does not make again."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from pyarrow import Table, parquet
 
 from flows.complete_prompts import complete_prompts
@@ -27,12 +25,11 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def folder(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    model, threads = served(1), torch.get_num_threads()
+def folder(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    model = served(1)
     save_export(tmp_path / "model", model.gpt, model.tokenizer)
     monkeypatch.chdir(tmp_path)
-    yield tmp_path
-    torch.set_num_threads(threads)
+    return tmp_path
 
 
 def test_a_run_goes_on_where_another_was_killed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

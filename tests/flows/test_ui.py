@@ -14,6 +14,7 @@ from flows.services.ui import main
 from gptcore.errors import UserError
 from tests.support import scratch
 from tests.support.cluster import Cluster, free_port
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +25,7 @@ def test_ui_runs_deployments_leaves_no_process_and_goes_on_next_time(project: Pa
     ui = own.launch(project, "flows.services.ui", log="ui.log")
     scratch.wait_until(lambda: "Ctrl-C" in (own.home / "ui.log").read_text())
     assert f"Prefect  http://127.0.0.1:{own.port}\n" in (own.home / "ui.log").read_text()
-    with urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+    with urlopen(f"http://127.0.0.1:{port}/health", timeout=60) as answer:
         assert answer.read() == b"OK"
     log = (own.home / "ui.log").read_text()
     assert f"export PREFECT_API_URL={own.address}\n" in log
@@ -41,7 +42,7 @@ def test_ui_runs_deployments_leaves_no_process_and_goes_on_next_time(project: Pa
     run = own.submit("train-gpt/train-local")
     scratch.wait_until(lambda: scratch.steps_taken(project) == [1, 2, 3, 4])
     os.killpg(ui.pid, signal.SIGINT)
-    assert ui.wait(60) == 0
+    assert ui.wait(PATIENCE) == 0
     assert scratch.processes_in(project) == []
     with closing(connect(own.home / "prefect.db")) as database:
         states = database.execute("SELECT state_name FROM flow_run WHERE id = ?", [str(run)]).fetchall()

@@ -1,7 +1,5 @@
 """The pages themselves, without a browser."""
 
-import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,17 +20,12 @@ APP = str(CHECKOUT / "lab/app.py")
 
 
 @pytest.fixture(autouse=True)
-def forgetful(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a page remembers for some seconds is of the folder of another test.
-
-    Streamlit makes a page the main program of the process, which processes that are forked later would start with.
-    """
+def forgetful() -> None:
+    """What a page remembers for some seconds is of the folder of another test."""
     import streamlit as st
 
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     st.cache_data.clear()
     st.cache_resource.clear()
-    yield
 
 
 def opened(page: str = "", **query: list[str]) -> "AppTest":

@@ -19,6 +19,7 @@ from tasks.promote import _place
 from tests.support.faulty_proxy import Fault, Plan, faulty_proxy
 from tests.support.figures import lower
 from tests.support.mlflow_server import mlflow_server
+from tests.support.patience import PATIENCE
 
 EXPORT = {"model.safetensors": "weights", "tokenizer.json": '{"kind": "byte"}'}
 
@@ -152,7 +153,7 @@ def test_two_processes_promote_at_once(
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(PATIENCE)
     assert [each.read_text() for each in said.values() if each.exists()] == []
     assert [process.exitcode for process in processes] == [0, 0]
     with opened(address, tmp_path) as registry:

@@ -36,6 +36,7 @@ from tasks.process.group import child_environment
 from tests.support import scratch
 from tests.support.faulty_proxy import Fault, Plan, faulty_proxy
 from tests.support.once import alone
+from tests.support.patience import PATIENCE
 
 # what a server looks for every five seconds: nothing that a test waits for
 RARELY = ("LATE_RUNS_LOOP", "PAUSE_EXPIRATIONS_LOOP", "CLEANUP_RECONCILER_LOOP", "SCHEDULER_RECENT_DEPLOYMENTS_LOOP")
@@ -181,7 +182,7 @@ class Cluster:
         assert state
         return str(state.name)
 
-    def wait(self, run: UUID, *names: str, seconds: float = 120) -> FlowRun:
+    def wait(self, run: UUID, *names: str, seconds: float = PATIENCE) -> FlowRun:
         """Wait until the run's state is one of `names` (default: any final state)."""
         give_up = time.monotonic() + seconds
         with self.client() as client:
@@ -210,10 +211,10 @@ class Cluster:
 
 
 def end(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
-    """Signal the process alone, and wait; kill what is left of its group after 40 s."""
+    """Signal the process alone, and wait; kill what is left of its group after two minutes."""
     try:
         process.send_signal(number)
-        process.wait(40)
+        process.wait(120)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -1,7 +1,6 @@
 """Programs in this process, which saves imports. `python -m tests.support.command LINE LINE` runs several of ours."""
 
 import shlex
-import signal
 import sys
 from collections.abc import Callable
 
@@ -13,11 +12,7 @@ from gptcore.cli import main as gptcore
 def run_command(monkeypatch: pytest.MonkeyPatch, *words: str, main: Callable[[], object] = gptcore) -> int:
     """Run `gptcore WORDS`, or another program's `main` with these words; return its exit code."""
     monkeypatch.setattr(sys, "argv", ["gptcore", *words])
-    stop = signal.getsignal(signal.SIGTERM)  # flows set it
-    try:
-        return _exit_code(main)
-    finally:
-        signal.signal(signal.SIGTERM, stop)
+    return _exit_code(main)
 
 
 def _exit_code(main: Callable[[], object]) -> int:

@@ -1,11 +1,13 @@
 """Small models, recipes and workspaces for the tests of gptcore."""
 
 import contextlib
+import functools
 import importlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -17,6 +19,7 @@ from gptcore.files import write_json
 from gptcore.model.config import ModelConfig
 from gptcore.training.config import OptimConfig, TrainConfig
 from tests.support.forked import Forked
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:  # torch takes 2 s
     from gptcore.model.gpt import GPT
@@ -94,17 +97,9 @@ def some_tokens(n: int = 4000, vocab_size: int = 50, seed: int = 0) -> np.ndarra
 
 def make_workspace(root: Path, **params: Any) -> Path:
     """A folder with params.yaml and byte-level data/tokens, ready for the stages train, baseline and evaluate."""
-    from gptcore.config.paths import Paths
-    from gptcore.stages.start import RetainedConfig, StartChoice, start
-    from gptcore.stages.tokenize import TokenizeConfig, tokenize
-
-    (root / "data/raw").mkdir(parents=True)
-    documents = [
-        f'{{"title": "{title}", "text": {json.dumps(title + TEXT)}}}' for title in ("one", "two", "three", "four")
-    ]
-    (root / "data/raw/documents.jsonl").write_text("\n".join(documents) + "\n")
-    tokenize(tokenize=TokenizeConfig(**TOKENIZE), paths=Paths(root))
-    start(StartChoice(start="", start_sha256=""), RetainedConfig(**NOTHING_RETAINED), Paths(root))
+    for path, content in _tokenized().items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(content)
     recipe = {"seed": 7, "batch_tokens": 64, "precision": "float32", "model": GPT2, "optim": ADAMW}
     sections = {
         "retained": NOTHING_RETAINED,
@@ -118,6 +113,24 @@ def make_workspace(root: Path, **params: Any) -> Path:
     }
     write_json(root / "params.yaml", {**sections, **params})  # JSON is YAML
     return root
+
+
+@functools.cache
+def _tokenized() -> dict[str, bytes]:
+    """What the stages tokenize and start make of four documents, by file; each of some hundred workspaces has it."""
+    from gptcore.config.paths import Paths
+    from gptcore.stages.start import RetainedConfig, StartChoice, start
+    from gptcore.stages.tokenize import TokenizeConfig, tokenize
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "data/raw").mkdir(parents=True)
+        documents = [{"title": title, "text": title + TEXT} for title in ("one", "two", "three", "four")]
+        lines = "".join(json.dumps(each) + "\n" for each in documents)
+        (root / "data/raw/documents.jsonl").write_text(lines)
+        tokenize(tokenize=TokenizeConfig(**TOKENIZE), paths=Paths(root))
+        start(StartChoice(start="", start_sha256=""), RetainedConfig(**NOTHING_RETAINED), Paths(root))
+        return {str(each.relative_to(root)): each.read_bytes() for each in root.rglob("*") if each.is_file()}
 
 
 def begin_with(root: Path, model: "GPT", tokenizer: "Tokenizer | None" = None, **retained: Any) -> Path:
@@ -150,7 +163,7 @@ def start_training(root: Path, module: str = "gptcore.stages.train", **environme
 def train(root: Path, **environment: str) -> tuple[int, str]:
     """Train in a process of its own; return its exit code and output."""
     process = start_training(root, **environment)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=PATIENCE)
     return process.wait(), output
 
 
@@ -163,7 +176,7 @@ def _environment(environment: dict[str, str]) -> dict[str, str]:
 def run_stage(stage: str, root: Path, **environment: str) -> tuple[int, str]:
     """Run the stage in a separate process; return its exit code and output."""
     process = start_stage(stage, root, **environment)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=PATIENCE)
     return process.returncode, output
 
 

@@ -14,6 +14,7 @@ from unittest.mock import patch
 from ruamel.yaml import YAML
 
 from tasks.process.group import child_environment
+from tests.support.patience import PATIENCE
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parents[1]
@@ -101,7 +102,7 @@ def steps_taken(root: Path) -> list[int]:
     return [int(line) for line in log.read_text().split()] if log.exists() else []
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = PATIENCE) -> None:
     give_up = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < give_up, "it never came true"

@@ -18,6 +18,7 @@ from serving.options import Options
 from serving.service import Service
 from serving.worker import Lane
 from tests.support.engine import GPT2
+from tests.support.patience import PATIENCE
 from tests.support.weights import random_model
 
 CONTEXT = 96
@@ -75,7 +76,7 @@ async def listening(service: Service, follower: Follower | None = None) -> Async
         await running
 
 
-async def until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+async def until(holds: Callable[[], bool], seconds: float = PATIENCE) -> None:
     async with asyncio.timeout(seconds):
         while not holds():
             await asyncio.sleep(0.01)
@@ -94,7 +95,7 @@ def in_a_thread(model: Served | None = None) -> Iterator[str]:
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), name="server")
     thread.start()
     try:
-        yield addresses.get(timeout=60)
+        yield addresses.get(timeout=PATIENCE)
     finally:
         loop.call_soon_threadsafe(done.set)
         thread.join()

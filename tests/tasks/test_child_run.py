@@ -75,7 +75,7 @@ def test_only_what_must_run_goes_to_the_gpus_and_ends_with_its_parent(
     (gpu_machine / "trouble-train").write_text("wait 4")
     with cluster.worker(remote):
         parent = cluster.submit("train-gpt/train-local", gpu_pool="gpu")
-        scratch.wait_until(lambda: scratch.steps_taken(gpu_machine)[-1:] == [4], seconds=150)  # two runs start
+        scratch.wait_until(lambda: scratch.steps_taken(gpu_machine)[-1:] == [4])
         flow_process(parent).kill()
         cluster.wait(parent, "Crashed")
     (child,) = (each for each in children(cluster) if each.state and not each.state.is_final())
@@ -96,7 +96,7 @@ def test_the_child_is_cancelled_with_its_parent(
     monkeypatch.setattr("tasks.process.child_run._wait", wait)
     with pytest.raises(KeyboardInterrupt):
         train_gpt(gpu_pool="gpu")
-    cluster.wait(asked[0], "Cancelled", "Cancelling", seconds=5)
+    cluster.wait(asked[0], "Cancelled", "Cancelling")
     assert not scratch.run(remote, "git", "for-each-ref", "refs/gptcore")
 
 

@@ -10,6 +10,7 @@ from prefect.states import Cancelling
 from tasks.stop import STOPPED
 from tests.support import scratch
 from tests.support.cluster import Cluster
+from tests.support.patience import PATIENCE
 from tests.support.s3 import BUCKET, s3_server
 from tests.tasks.test_show import ask
 
@@ -50,7 +51,7 @@ def test_a_run_goes_on_after_whatever_died(cluster: Cluster, project: Path) -> N
         cancelled = begin(cluster, project)
         with cluster.client() as client:
             client.set_flow_run_state(cancelled, Cancelling())  # as `prefect flow-run cancel` does
-        cluster.wait(cancelled, "Cancelled", seconds=20)
+        cluster.wait(cancelled, "Cancelled")
         assert trainers(project) == []
         states = {each["name"]: each["state"] for each in ask("/task_runs/filter", str(cancelled))}
         assert {name: state["name"] for name, state in states.items()} == {
@@ -96,7 +97,7 @@ def test_another_host_goes_on_where_a_spot_machine_was_taken_away(
         with first.launched(hosts[0], "flows.services.worker", "cpu", log="worker.log") as worker:
             scratch.wait_until(lambda: scratch.steps_taken(hosts[0]) == ALL_STEPS[:4])
             worker.terminate()
-            worker.wait(30)
+            worker.wait(PATIENCE)
             cluster.wait(run, "AwaitingRetry")
             assert scratch.processes_in(hosts[0]) == []
         with second.worker(hosts[1]):

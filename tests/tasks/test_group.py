@@ -58,8 +58,8 @@ def test_deaf_group_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     began = time.monotonic()
     with pytest.raises(TooLong):
         run_group(["sh", "-c", f'{sys.executable} -c "{STUBBORN}"; true'], tmp_path, on_line)
-    assert time.monotonic() - began < 5
-    scratch.wait_until(lambda: scratch.processes_in(tmp_path) == [], seconds=1)
+    assert time.monotonic() - began < 20  # not the 25 s of a trainer, nor the 60 of the deaf one
+    scratch.wait_until(lambda: scratch.processes_in(tmp_path) == [], seconds=30)
 
 
 FLOW = """
@@ -80,7 +80,7 @@ def test_killed_flow_leaves_no_orphan(tmp_path: Path, handler: str) -> None:
     scratch.wait_until((tmp_path / "begun").exists)
     os.killpg(flow.pid, signal.SIGKILL)
     flow.communicate()
-    scratch.wait_until(lambda: scratch.processes_in(tmp_path) == [], seconds=5)
+    scratch.wait_until(lambda: scratch.processes_in(tmp_path) == [], seconds=40)  # the script takes 60
     assert (tmp_path / "saved").exists() == bool(handler)
 
 

@@ -18,6 +18,7 @@ from tasks.stage import StageCrashed, StageFailed, is_worth_a_retry
 from tasks.train import train
 from tests.support import scratch
 from tests.support.cluster import Cluster
+from tests.support.patience import PATIENCE
 
 ALL_STEPS = list(range(1, scratch.STEPS + 1))
 
@@ -100,7 +101,7 @@ def stop_at(project: Path, step: int, stop: Callable[["subprocess.Popen[str]"], 
     ours = [each for each in scratch.processes_in(project) if "flows.services.embedded" in each]
     assert len(ours) == embedded  # not Prefect's, whose transactions on SQLite fail now and then
     stop(flow)
-    output, _ = flow.communicate(timeout=30)
+    output, _ = flow.communicate(timeout=PATIENCE)
     assert flow.returncode == 75
     assert "stopped; run it again and it goes on from the last checkpoint" in output.splitlines()
     assert "train: stopped" in output  # the trainer was asked to stop, not killed

@@ -28,6 +28,7 @@ from gptcore.tokens.tokenizer import Tokenizer
 from tests.support import scratch
 from tests.support.corpora import prose, texts, write_corpus
 from tests.support.engine import REPOSITORY, TOKENIZE, run_stage_here, start_stage
+from tests.support.patience import PATIENCE
 
 BPE = {"tokenizer": "bpe", "vocab_size": 300, "val_fraction": 0.2}
 LINES = ["Shall I compare thee to a summer's day?\n", "Thou art more lovely and more temperate.\n", "Ïn faith!\n"]
@@ -39,7 +40,7 @@ def workspace(root: Path, corpus: dict[str, str] = CORPUS, **changes: Any) -> Pa
 
 
 def wait_for(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -114,10 +115,11 @@ def test_a_third_split_for_a_test(tmp_path: Path) -> None:
 LARGE = {f"{i}": prose(i, 300 + 9_000 * (i % 7 == 3)) for i in range(60)}
 
 
-@pytest.mark.parametrize("val_split", ["documents", "tail"])
+@pytest.mark.parametrize(("val_split", "workers"), [("documents", "2"), ("tail", "1")])
 def test_the_same_bytes_from_pieces_of_any_size(
-    val_split: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    val_split: str, workers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("GPTCORE_WORKERS", workers)
     sections = {"tokenizer": "bpe", "val_split": val_split, "test_fraction": 0.1, "seed": 4}
     run_stage_here("tokenize", workspace(tmp_path / "whole", LARGE, **sections))
     monkeypatch.setattr(gptcore.tokens.pieces.pieces, "__defaults__", (10_000,))
@@ -157,7 +159,7 @@ def test_killed_and_started_again_in_another_clone_the_bytes_are_the_same(
     (root / "data/scratch/tokenize").symlink_to(scratch)
     again = start_stage("tokenize", root, GPTCORE_WORKERS="3")
     wait_for(lambda: (damaged.exists() and damaged.stat().st_mtime_ns != made[damaged]) or again.poll() is not None)
-    assert again.wait(60) == 0, again.communicate()
+    assert again.wait(PATIENCE) == 0, again.communicate()
     again.communicate()
     assert files(root) == files(tmp_path / "one")
     assert sorted(path.name for path in (root / "data").iterdir()) == ["raw", "scratch", "tokens"]
@@ -209,7 +211,7 @@ def test_a_worker_that_is_killed_costs_a_retry(tmp_path: Path) -> None:
     process = start_stage("tokenize", huge(tmp_path), GPTCORE_WORKERS="2")
     wait_for(lambda: list((tmp_path / "data/scratch").glob("tokenize/*/*.npz")))
     os.kill(children(process.pid)[-1], signal.SIGKILL)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 69
     assert "error: tokenize: a worker was killed, perhaps for want of memory; run it again and it goes on" in output
 

@@ -6,20 +6,19 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from gptcore.config.settings import settings
 from gptcore.ranks.start import start_ranks
 from gptcore.stages.run_stage import run_stage
 from gptcore.stages.train import train
 from tests.support.cluster import free_port
 from tests.support.engine import REPOSITORY, TRAIN, make_workspace, run_stage_here, start_stage
 from tests.support.forked import Forked
+from tests.support.patience import PATIENCE
 from tests.support.ranks import (
     CASES,
     LENGTHS,
@@ -37,14 +36,6 @@ pytestmark = pytest.mark.slow
 STEPS = 60
 
 
-@pytest.fixture(autouse=True)
-def fresh_settings() -> Iterator[None]:
-    """Settings are read from the environment once per process; tests change it."""
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
-
-
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output of two ranks for every case of tests/support/ranks.py."""
@@ -54,7 +45,7 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Forked("tests.support.ranks", folder, {**os.environ, **world, "RANK": rank, "LOCAL_RANK": rank}, str(folder))
         for rank in "01"
     ]
-    assert [each.communicate(timeout=120)[0] for each in ranks] == ["", ""]
+    assert [each.communicate(timeout=PATIENCE)[0] for each in ranks] == ["", ""]
     assert [each.returncode for each in ranks] == [0, 0]
     return folder
 
@@ -134,7 +125,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> list[float]:
 
 
 def wait_for_checkpoint(root: Path) -> None:
-    wait_until(lambda: any(root.glob("data/scratch/train/*/step-*")), seconds=60)
+    wait_until(lambda: any(root.glob("data/scratch/train/*/step-*")))
 
 
 def process_of_rank(root: Path, rank: int) -> int:
@@ -159,7 +150,7 @@ def test_a_killed_rank_takes_the_others_down_and_one_rank_goes_on(tmp_path: Path
     process = start_training(root)
     wait_for_checkpoint(root)
     os.kill(process_of_rank(root, 1), signal.SIGKILL)
-    output, _ = process.communicate(timeout=15)
+    output, _ = process.communicate(timeout=PATIENCE)
     said = [line for line in output.splitlines() if not line.startswith("train ")]  # without progress lines
     assert process.returncode == 128 + signal.SIGKILL
     assert said == [
@@ -176,7 +167,7 @@ def test_a_stop_signal_that_comes_twice_stops_all_ranks_at_one_step(tmp_path: Pa
     process.send_signal(signal.SIGINT)
     for rank in (0, 1):
         os.kill(process_of_rank(root, rank), signal.SIGINT)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 75 and output.count("run it again to go on") == 1, output
     assert "Traceback" not in output and "error" not in output
     assert run_stage_here("train", root) == 0
@@ -201,10 +192,10 @@ def test_two_hosts_end_together_and_go_on_together(tmp_path: Path, uninterrupted
     hosts = start_hosts(roots)
     wait_for_checkpoint(roots[0])
     os.kill(process_of_rank(roots[1], 1), signal.SIGKILL)
-    outputs = [host.communicate(timeout=30)[0] for host in hosts]
+    outputs = [host.communicate(timeout=PATIENCE)[0] for host in hosts]
     assert "error: train: rank 0 lost another rank, and ends; run it again to go on" in outputs[0], outputs[0]
     hosts = start_hosts(roots)
-    outputs = [host.communicate(timeout=120)[0] for host in hosts]
+    outputs = [host.communicate(timeout=PATIENCE)[0] for host in hosts]
     assert [host.returncode for host in hosts] == [0, 0], outputs
     assert "train: resumed at step" in outputs[0] and "resumed" not in outputs[1]
     assert curve(roots[0]) == pytest.approx(uninterrupted, abs=1e-3)

@@ -21,6 +21,7 @@ from gptcore.model.folder import load_export
 from gptcore.tokens.token_files import open_tokens
 from tests.support.engine import CURVE, MODERN, MUON, TRAIN, begin_with, make_workspace, start_training, train
 from tests.support.forked import Forked
+from tests.support.patience import PATIENCE
 from tests.support.s3 import BUCKET, s3_server
 from tests.support.small_disk import fill
 from tests.support.weights import random_model
@@ -49,7 +50,7 @@ def start(root: Path, **environment: str) -> Forked:
 
 
 def finish(process: Forked) -> str:
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     return output
 
@@ -64,7 +65,7 @@ def assert_same(root: Path, other: Path) -> None:
 
 def pause_when(process: Forked, condition: Callable[[], bool]) -> None:
     """Stop the process at a moment when the condition holds."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         if condition():
             process.send_signal(signal.SIGSTOP)

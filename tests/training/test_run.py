@@ -5,7 +5,6 @@ import json
 import shutil
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -35,15 +34,7 @@ from tests.support.engine import (
     train,
 )
 from tests.support.mlflow_server import mlflow_server
-
-
-@pytest.fixture(autouse=True)
-def fresh_settings() -> Iterator[None]:
-    """Settings are read from the environment once per process; tests change it."""
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
-
+from tests.support.patience import PATIENCE
 
 RESULTS = ("export/model.safetensors", "best/model.safetensors", "curve.csv", "samples.md", "metrics.json")
 
@@ -53,7 +44,7 @@ def hashes(root: Path) -> dict[str, str]:
 
 
 def wait_for_checkpoint(root: Path, process: object, after: int = 0) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:  # type: ignore[attr-defined]
         steps = [int(each.name.removeprefix("step-")) for each in (root / "data/scratch").glob("train/*/step-*")]
         if max(steps, default=0) > after:
@@ -98,7 +89,7 @@ def test_a_stop_signal_leaves_a_checkpoint_and_exit_code_75(
     process = start_training(root)
     wait_for_checkpoint(root, process)
     process.send_signal(number)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 75 and "run it again to go on" in output and "Traceback" not in output
     code, output = train(root)
     assert code == 0 and "resumed" in output and hashes(root) == uninterrupted
@@ -166,7 +157,7 @@ def test_a_checkpoint_put_where_another_runs_belongs_is_refused(tmp_path: Path) 
     params["model"]["n_layer"] = 3
     (root / "params.yaml").write_text(json.dumps(params))
     process = start_training(root)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while len(others := [each for each in root.glob("data/scratch/train/*") if each != folder]) == 0:
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -160,12 +160,10 @@ def test_without_the_bucket_one_line(s3: str) -> None:
 
 
 def test_a_stage_says_so_before_its_first_step(
-    s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-    request: pytest.FixtureRequest,
-) -> None:  # fmt: skip
+    s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("GPTCORE_CHECKPOINTS", "s3://none")
     settings.cache_clear()
-    request.addfinalizer(settings.cache_clear)
     root = make_workspace(tmp_path / "workspace")
     capsys.readouterr()
     assert run_stage_here("train", root) == 2

@@ -1,5 +1,6 @@
 """The training step: micro-batches add up, seeds are independent, bad requests get a one-line error."""
 
+import gc
 import math
 
 import pytest
@@ -13,7 +14,7 @@ from gptcore.errors import UserError
 from gptcore.generation.sampling import Sampling
 from gptcore.training.config import LAST_STEP
 from gptcore.training.initial_state import make_ready
-from gptcore.training.memory import peak_bytes
+from gptcore.training.memory import garbage_kept, peak_bytes
 from gptcore.training.micro_batch import (
     activation_bytes_per_sequence,
     first_that_fits,
@@ -233,6 +234,13 @@ def test_auto_takes_no_emulated_bfloat16(monkeypatch: pytest.MonkeyPatch, emulat
     )
     assert matrix_dtype("auto", torch.device("cuda")) == fastest
     assert matrix_dtype("auto", torch.device("mps")) == torch.float32
+
+
+def test_what_was_frozen_before_a_training_is_so_after_it() -> None:
+    gc.freeze()
+    with garbage_kept():
+        assert not gc.isenabled()
+    assert gc.isenabled() and gc.get_freeze_count() > 0
 
 
 @pytest.mark.gpu

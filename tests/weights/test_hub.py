@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from gptcore.config.settings import settings
 from gptcore.errors import Unavailable, UserError
 from gptcore.files import SUMS, read_sums
 from gptcore.model.folder import save_export
@@ -75,15 +74,9 @@ def test_what_the_hub_has_not(hub: Hub, name: str, said: str) -> None:
 @pytest.mark.parametrize(("roots", "is_open"), [(". hf://distilbert", False), ("hf://owner", True)])
 def test_the_hub_may_be_closed(hub: Hub, monkeypatch: pytest.MonkeyPatch, roots: str, is_open: bool) -> None:
     monkeypatch.setenv("GPTCORE_DATA_ROOTS", roots)
-    settings.cache_clear()
-    try:
-        with (
-            nullcontext() if is_open else pytest.raises(UserError, match="hf://owner/tiny is not in GPTCORE_DATA_ROOTS")
-        ):
-            pinned("owner/tiny")
-        assert bool(hub.requests) == is_open
-    finally:
-        settings.cache_clear()
+    with nullcontext() if is_open else pytest.raises(UserError, match="hf://owner/tiny is not in GPTCORE_DATA_ROOTS"):
+        pinned("owner/tiny")
+    assert bool(hub.requests) == is_open
 
 
 def test_without_the_hub_it_is_worth_another_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

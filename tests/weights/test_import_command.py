@@ -16,6 +16,7 @@ from tests.support.command import run_command
 from tests.support.engine import GPT2
 from tests.support.forked import Forked
 from tests.support.hub import Hub, serve_hub
+from tests.support.patience import PATIENCE
 from tests.support.weights import TEXT, VOCAB, assert_same, nanogpt_checkpoint, random_model
 
 
@@ -108,7 +109,7 @@ def test_without_a_tokenizer_it_is_gpt2s(
 def in_a_process(folder: Path, *words: str, **environment: str) -> tuple[int, str]:
     """Exit code and output. The hub's client reads its environment once, at import."""
     process = Forked("gptcore", folder, {"PYTHONPATH": str(ROOT), "HOME": str(folder), **environment}, *words)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=PATIENCE)
     return process.wait(), output
 
 

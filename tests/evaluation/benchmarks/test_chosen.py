@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from gptcore.config.presets import compose
-from gptcore.config.settings import settings
 from gptcore.errors import UserError
 from gptcore.evaluation.benchmarks.chosen import chosen, opened
 from gptcore.evaluation.config import TaskChoice
@@ -52,9 +51,5 @@ def test_another_question_is_one_line(rows: list[dict[str, Any]], said: str, tmp
 def test_only_what_may_be_read_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_rows(tmp_path / "quiz.jsonl", [QUESTION])
     monkeypatch.setenv("GPTCORE_DATA_ROOTS", "/nowhere")
-    settings.cache_clear()
-    try:
-        with pytest.raises(UserError, match=r"^evaluate.tasks: .*quiz.jsonl is not in GPTCORE_DATA_ROOTS"):
-            chosen(str(path))
-    finally:
-        settings.cache_clear()
+    with pytest.raises(UserError, match=r"^evaluate.tasks: .*quiz.jsonl is not in GPTCORE_DATA_ROOTS"):
+        chosen(str(path))

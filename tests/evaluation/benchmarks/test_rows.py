@@ -19,6 +19,7 @@ from tests.support.closure import ROOT
 from tests.support.engine import GPT2
 from tests.support.forked import Forked
 from tests.support.hub import COMMIT, Hub, asks, serve_hub
+from tests.support.patience import PATIENCE
 from tests.support.weights import random_model
 
 PUBLISHED = {  # of the hub: task, configuration, split and file
@@ -64,7 +65,7 @@ def test_the_hub_has_what_a_folder_has(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     with serve_hub(Hub({**served, "owner/script": tmp_path / "script"}, COMMIT)) as hub:
         theirs = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "home")}
-        output, _ = Forked("tests.support.command", tmp_path, {**os.environ, **theirs}, *COMMANDS).communicate(60)
+        output, _ = Forked("tests.support.command", tmp_path, {**os.environ, **theirs}, *COMMANDS).communicate(PATIENCE)
     assert "Traceback" not in output
     told = [line for line in output.splitlines() if line.startswith(("exit", "error"))]
     expected = [line for said in COMMANDS.values() for line in ([f"error: {said}", "exit 2"] if said else ["exit 0"])]
