@@ -178,8 +178,15 @@ def _lines(outbox: Path, offset: int) -> Iterator[tuple[int, dict[str, Any]]]:
 
 @contextmanager
 def held(folder: Path, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock of a folder of outboxes; False if another process has it and this one does not `wait`."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Hold the lock of a folder of outboxes; False if another process has it and this one does not `wait`.
+
+    False, too, if the folder is gone, because all that was in it is sent.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        yield False
+        return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield True

@@ -132,6 +132,7 @@ def test_a_tracker_that_is_away_costs_one_warning(
     send_left("mlflow", Paths(tmp_path), proxied[0], tmp_path)
     assert [steps(proxied[0], run) for run in runs(proxied[0], box)] == [[1, 2]]
     assert not box.exists()
+    follow("mlflow", tracker(proxied[0], tmp_path), outbox)  # a sender that starts late finds all sent
 
 
 def test_an_outbox_that_is_written_stays(proxied: tuple[str, Plan], box: Path, tmp_path: Path) -> None:
