@@ -69,6 +69,7 @@ def _run(module: str, words: tuple[str, ...], folder: str, environment: dict[str
     os.environ.update(environment)
     os.chdir(folder)
     sys.argv = [module, *words]
+    sys.orig_argv = [sys.executable, "-m", module, *words]
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     finally:
