@@ -15,7 +15,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,11 +24,11 @@ from statistics import quantiles
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import httpx
 import torch
 from generation import SETTINGS as SIZES
 from generation import our_model
 from load import require_free
+from stream_client import DESCRIPTION, completion
 
 from gptcore.model.folder import save_export
 from gptcore.model.gpt import GPT
@@ -50,35 +50,15 @@ class Times:
     tokens: int = 0
 
 
-async def ask(client: httpx.AsyncClient, never: dict[str, Any], number: int, new: int, times: Times) -> None:
+async def ask(address: str, never: dict[str, Any], number: int, new: int, times: Times) -> None:
     prompt = "".join(random.Random(number).choices("abcdefgh ", k=32))
     body = {"prompt": prompt, "max_tokens": new, "stream": True, "stream_options": {"include_usage": True},
             "temperature": 0.8, "seed": number, **never}  # fmt: skip
-    began, first, last = time.perf_counter(), 0.0, 0.0
-    async with client.stream("POST", "/v1/completions", json=body) as answer:
-        if answer.status_code != 200:
-            await answer.aread()
-            raise SystemExit(f"the server answers {answer.status_code}: {answer.text[:200]}")
-        async for line in lines(answer):
-            if not line.startswith(b"data: {"):
-                continue
-            chunk = json.loads(line[6:])
-            last = time.perf_counter()
-            first = first or last
-            made = (chunk.get("usage") or {}).get("completion_tokens")
-            times.tokens += made or 0
-            if made and made > 1:
-                times.between.append((last - first) / (made - 1))
-    times.first.append(first - began)
-
-
-async def lines(answer: httpx.Response) -> AsyncIterator[bytes]:
-    """httpx's own also end at Unicode's ends of lines, which llama.cpp leaves as they are in its JSON."""
-    rest = b""
-    async for piece in answer.aiter_bytes():
-        *whole, rest = (rest + piece).split(b"\n")
-        for each in whole:
-            yield each
+    answer = await completion(address, body)
+    times.first.append(answer.first)
+    times.tokens += answer.tokens
+    if answer.tokens > 1:
+        times.between.append((answer.last - answer.first) / (answer.tokens - 1))
 
 
 async def closed(asking: Asking, streams: int, requests: int, new: int) -> dict[str, float]:
@@ -159,16 +139,14 @@ def _address(process: "subprocess.Popen[bytes]", log: Path) -> str:
 
 async def measure(address: str, given: argparse.Namespace, never: dict[str, Any]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=address, timeout=600, limits=limits) as client:
-        asking = partial(ask, client, never)
-        await asking(0, 4, Times())
-        for streams in given.streams:
-            found[f"closed-{streams}"] = await closed(asking, streams, given.requests, given.new)
-            print(f"closed, {streams} streams: {found[f'closed-{streams}']}", flush=True)
-        rate = given.load * max(each["requests_per_second"] for each in found.values())
-        found["open"] = await opened(asking, rate, given.requests, given.new)
-        print(f"open, {rate:.2f} requests/s: {found['open']}", flush=True)
+    asking = partial(ask, address, never)
+    await asking(0, 4, Times())
+    for streams in given.streams:
+        found[f"closed-{streams}"] = await closed(asking, streams, given.requests, given.new)
+        print(f"closed, {streams} streams: {found[f'closed-{streams}']}", flush=True)
+    rate = given.load * max(each["requests_per_second"] for each in found.values())
+    found["open"] = await opened(asking, rate, given.requests, given.new)
+    print(f"open, {rate:.2f} requests/s: {found['open']}", flush=True)
     return found
 
 
@@ -187,7 +165,7 @@ def main() -> None:
     given = parser.parse_args()
     require_free(given.under_load)
     result: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count(),
-                              "size": given.size}  # fmt: skip
+                              "client": DESCRIPTION, "size": given.size}  # fmt: skip
     with server(f"{given.size}-1", given.slots) as address:
         result["gptcore"] = asyncio.run(measure(address, given, NEVER))
     if given.llama is not None:

@@ -85,7 +85,7 @@ from flows.train_gpt import train_gpt
 
 run = train_gpt.with_options(flow_run_name="tour")
 report = run()
-stages, verdict, comparison, _, outcome, *_ = report.split("\n\n")
+stages, verdict, comparison, _, _, outcome, *_ = report.split("\n\n")
 Markdown("\n\n".join([stages, comparison, verdict, outcome]))
 
 # %% [markdown]

@@ -15,6 +15,7 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
 from prefect.utilities.urls import url_for
 
+from flows.equal_size import EQUAL, Reached, by_a_benchmark, by_a_run, has_as_many
 from flows.page.page import REPORT, Facts, Table, write_page
 from gptcore.addresses import redacted
 from gptcore.config.params import read_params
@@ -22,7 +23,7 @@ from gptcore.files import read_json
 from gptcore.registry.address import embedded_uri, tracking_uri
 from gptcore.registry.pages import artifact_page, experiment_page, run_page
 from gptcore.stages.baseline import START, TRAIN
-from tasks.dvc.experiments import Experiment, experiments
+from tasks.dvc.experiments import experiments
 from tasks.keep_page import keep_page
 from tasks.promote import Promotion
 from tasks.show import described, harmless
@@ -33,8 +34,6 @@ from tasks.workspace.workspace import Workspace
 FIGURES = {"loss": ".4f", "perplexity": ",.2f", "bits_per_byte": ".4f", "parameters": ",", "tokens": ",",
            "seconds": ",.1f", "tokens_per_second": ",.0f"}  # fmt: skip
 
-TOKENS = "data/tokens"
-ALIKE = 0.05  # numbers of parameters that differ by less are about equal
 LARGE = 1e6  # from here on, a figure is easier to read with an exponent
 
 
@@ -50,12 +49,10 @@ def report(
     params = read_params(workspace.paths.params)
     start, baseline = str(params["train"]["start"]), str(params["baseline"]["source"])
     stages = _table(["stage", "state", ""], ([name, state.name, state.message] for name, state in states.items()))
-    old, tables, outputs = metrics["retained"], list(_tables(metrics, intervals)), _outputs(workspace)
-    heads = "difference", "95 % interval"
+    old, outputs = metrics["retained"], _outputs(workspace)
+    equal = _at_equal_size(workspace, metrics, params, outputs)
+    tables, heads = list(_tables(metrics, intervals, equal)), ("difference", "95 % interval")
     comparison = "\n\n".join(_table([f"on {each.on}", "model", each.other, *heads], each.rows) for each in tables)
-    equal = None
-    if baseline == TRAIN and not has_as_many(metrics["baseline"]["parameters"], metrics):
-        equal = of_equal_size(experiments(workspace.checkout, every_commit=True), metrics, params, outputs)
     reached = " ".join(
         filter(None, (fairness(metrics, baseline, start, equal), forgotten(start, old, intervals.get("retained"))))
     )
@@ -80,6 +77,17 @@ def report(
             markdown="\n\n".join([*results, *images, sample, stages, links]),
         )
     return "\n\n".join([stages, *results, sample, "\n".join(f"- {what}: {how}" for what, how in ways)])
+
+
+def _at_equal_size(
+    workspace: Workspace, metrics: dict[str, Any], params: Mapping[str, Any], outputs: Mapping[str, str]
+) -> Reached | None:
+    """None where the baseline has the model's size or is its start, or where nobody knows."""
+    if params["baseline"]["source"] == START or has_as_many(metrics["baseline"]["parameters"], metrics):
+        return None
+    if found := by_a_run(experiments(workspace.checkout, every_commit=True), metrics, params, outputs):
+        return found
+    return by_a_benchmark(read_json(workspace.paths.tokens / "meta.json"), metrics, params)
 
 
 def counted(metrics: Mapping[str, Any]) -> str:
@@ -134,14 +142,31 @@ def how_sure(metrics: dict[str, Any], intervals: dict[str, Any]) -> str:
     )
 
 
-def _tables(metrics: dict[str, Any], intervals: dict[str, Any]) -> Iterable[Table]:
-    """On the validation text; on that of the start, if it is known; on the tasks, if there are any."""
+def _tables(metrics: dict[str, Any], intervals: dict[str, Any], equal: Reached | None) -> Iterable[Table]:
+    """On the validation text; on equal terms; on the text of the start, if it is known; on the tasks, if any."""
     yield Table(f"every {counted(metrics)}", "baseline", list(_comparison(metrics, intervals)))
+    if rows := list(_on_equal_terms(metrics, equal)):
+        yield Table("equal terms", "nanoGPT", rows)
     if old := metrics["retained"]:
         rows = list(_comparison({**old, "baseline": old["start"]}, intervals["retained"]))
         yield Table("the start's text", "start", rows)
     if tasks := metrics["tasks"]:
         yield Table("tasks", "baseline", list(_on_tasks(tasks, intervals["tasks"])))
+
+
+def _on_equal_terms(metrics: dict[str, Any], equal: Reached | None) -> Iterable[list[str]]:
+    """The losses after equal time are those of the two curves, on their windows."""
+    time = metrics["at_equal_time"]
+    if None not in (time["model"], time["baseline"]):
+        yield _beside(f"loss after {time['seconds']:,.1f} s each", time["model"], time["baseline"])
+    if equal:
+        model = metrics["model"]
+        yield _beside(f"loss, {equal.parameters:,} parameters", model["loss"], equal.loss)
+        yield _beside("bits per byte, likewise", model["bits_per_byte"], equal.bits_per_byte)
+
+
+def _beside(name: str, ours: float, theirs: float) -> list[str]:
+    return [name, f"{ours:.4f}", f"{theirs:.4f}", f"{ours - theirs:+.4f}", ""]
 
 
 def _on_tasks(tasks: dict[str, Any], intervals: dict[str, Any]) -> Iterable[list[str]]:
@@ -184,8 +209,8 @@ def _reached(reached: dict[str, Any]) -> str:
     return f"The model reached the baseline's final loss {when}: {reached['speedup']:.1f} times as fast."
 
 
-def fairness(metrics: dict[str, Any], source: str, start: str = "", equal: Experiment | None = None) -> str:
-    """What the baseline is, and what it reaches in the same seconds and with as many parameters, in the run `equal`."""
+def fairness(metrics: dict[str, Any], source: str, start: str = "", equal: Reached | None = None) -> str:
+    """What the baseline is, and what it reaches in the same seconds and with as many parameters: `equal`, if known."""
     if source == START:
         return f"The baseline is {start} itself, which the training went on from."
     return f"{_in_time(metrics, source)} {_in_size(metrics, source, equal)}"
@@ -213,41 +238,14 @@ def _in_time(metrics: dict[str, Any], source: str) -> str:
     )
 
 
-def _in_size(metrics: dict[str, Any], source: str, equal: Experiment | None) -> str:
+def _in_size(metrics: dict[str, Any], source: str, equal: Reached | None) -> str:
     ours, theirs = metrics["model"]["parameters"], metrics["baseline"]["parameters"]
     if has_as_many(theirs, metrics):
         return "Both have about as many parameters."
     if equal:
-        n, loss, bits = (equal.metrics[f"baseline.{name}"] for name in ("parameters", "loss", "bits_per_byte"))
-        return (
-            f"At equal parameters, {n:,} to the model's {ours:,}, nanoGPT's recipe reaches a loss of {loss:.4f} and "
-            f"{bits:.4f} bits per byte (the run {equal.name})."
-        )
-    remedy = " `gptcore configure baseline=nanogpt_equal` gives the baseline as many." if source == TRAIN else ""
+        return equal.said
+    remedy = f" {EQUAL} gives the baseline as many." if source == TRAIN else ""
     return f"At equal parameters they were not compared: the model has {ours:,} and the baseline {theirs:,}.{remedy}"
-
-
-def has_as_many(parameters: int, metrics: Mapping[str, Any]) -> bool:
-    """Whether that is about the model's number of parameters."""
-    return abs(parameters / int(metrics["model"]["parameters"]) - 1) <= ALIKE
-
-
-def of_equal_size(
-    known: Iterable[Experiment], metrics: Mapping[str, Any], params: Mapping[str, Any], outputs: Mapping[str, str]
-) -> Experiment | None:
-    """Of the runs that trained nanoGPT's recipe in the model's size, on the same tokens for as many, the best."""
-    tokens = metrics["baseline"]["tokens"]
-    asked = {f"evaluate.{name}": params["evaluate"][name] for name in ("block_size", "stride")}
-    alike = [
-        each
-        for each in known
-        if each.params.get("baseline.source") == TRAIN
-        and each.outputs.get(TOKENS) == outputs[TOKENS]
-        and each.metrics.get("baseline.tokens") == tokens
-        and has_as_many(each.metrics["baseline.parameters"], metrics)
-        and asked.items() <= each.params.items()
-    ]
-    return min(alike, key=lambda each: float(each.metrics["baseline.loss"]), default=None)
 
 
 def _sample(workspace: Workspace) -> str:

@@ -27,8 +27,8 @@ from gptcore.errors import UserError
 COOKIE, TOKEN = "gptcore-lab", "token"
 OPEN = "/_stcore/health"  # for those who ask whether the server is up
 DRAWN_WITH = (
-    "altair", "omegaconf", "flows.page.lineage", "gptcore.registry.tracking", "lab.read.experiments", "lab.read.gate",
-    "lab.read.texts",
+    "altair", "hydra.core.override_parser.overrides_parser", "omegaconf", "flows.page.lineage",
+    "gptcore.registry.tracking", "lab.read.experiments", "lab.read.gate", "lab.read.texts",
 )  # fmt: skip
 # what a page may fetch: Streamlit would take the icon of the browser's tab from Google
 OURS = "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' ws: wss: data: blob:"

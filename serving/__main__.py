@@ -38,8 +38,17 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--grace", type=int, default=GRACE_SECONDS, help="seconds for open requests after SIGTERM; %(default)s")
     add("--precision", choices=["float32", "bfloat16"], default=of.precision)
     add("--int8", action="store_true", help="weights in 8 bits, on a CPU: a quarter of the memory")
+    add("--log-prompts", action="store_true", help="write the text of each prompt to the log")
     add("--new-key", action="store_true", help="print a key, and its hash for GPTCORE_API_KEYS, and end")
     return parser.parse_args(words)
+
+
+def options(given: argparse.Namespace) -> Options:
+    return Options(
+        model=given.model, slots=given.slots, queue=given.queue, deadline_seconds=given.deadline,
+        poll_seconds=given.poll, body_bytes=given.body, requests_per_minute=given.rate, precision=given.precision,
+        int8=given.int8, log_prompts=given.log_prompts,
+    )  # fmt: skip
 
 
 def serve(given: argparse.Namespace) -> None:
@@ -61,20 +70,9 @@ def serve(given: argparse.Namespace) -> None:
     keys = known_keys()
     if not keys and not _is_loopback(given.host):
         logging.warning("without GPTCORE_API_KEYS, everybody who reaches %s:%d may ask", given.host, given.port)
-    options = Options(
-        given.model,
-        given.slots,
-        given.queue,
-        given.deadline,
-        given.poll,
-        given.body,
-        given.rate,
-        given.precision,
-        given.int8,
-    )
     if given.int8 and given.precision != Options().precision:
         raise UserError(f"--int8 has a precision of its own; leave out --precision {given.precision}")
-    service = Service(options, open_served(given.model, given.int8))
+    service = Service(options(given), open_served(given.model, given.int8))
     alias = alias_of(given.model)
     app = make_app(service, Guard(keys, given.rate), Follower(alias) if alias else None)
     config = uvicorn.Config(

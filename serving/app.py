@@ -1,7 +1,6 @@
 """The routes. None of them computes: they check, hand over to the worker, and write down what it tells."""
 
 import asyncio
-import json
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
@@ -18,6 +17,7 @@ from serving import batches, refusals, shapes
 from serving.answers import Choice, joined, usage
 from serving.body import BodyLimit
 from serving.chat import CHAT, TEXT, ChatRequest, Form, prepared_chat
+from serving.chunks import Chunks, event
 from serving.door import Door
 from serving.follow import Follower
 from serving.keys import Guard
@@ -84,7 +84,7 @@ def _completions(app: FastAPI, service: Service) -> None:
     ) -> Response:
         if "stream_options" in body.model_fields_set and not body.stream:
             raise Refusal(400, "stream_options: only with stream", "invalid_value", "stream_options")
-        job = await begun(body.model, wish, prepare)
+        job = await begun(body.model, wish, prepare, body.timeout)
         frame = {
             "id": f"{form.prefix}-{secrets.token_hex(12)}", "object": form.chunk if body.stream else form.whole,
             "created": int(time.time()), "model": job.lane.served.name,
@@ -92,15 +92,16 @@ def _completions(app: FastAPI, service: Service) -> None:
         }  # fmt: skip
         choices = [Choice(number, job.prompts[number // body.n], job) for number in range(job.size)]
         if body.stream:
-            events = _events(service, job, choices, frame, body, form)
+            events = _events(service, job, choices, Chunks(form, frame, body.stream_options.include_usage))
             seconds = service.options.deadline_seconds + SLACK_SECONDS
             return EventStream(events, headers(job.lane.served), lambda how: service.close(job, how), seconds)
         parts: dict[int, list[dict[str, Any]]] = {each.index: [] for each in choices}
 
         async def whole() -> None:
-            async for update in service.updates(job, body.timeout):
-                number = update.completion.number
-                parts[number].append(choices[number].add(update))
+            async for updates in service.updates(job):
+                for each in updates:
+                    number = each.completion.number
+                    parts[number].append(choices[number].add(each))
 
         if not await finished(job, request, whole()):
             return Response(status_code=CLOSED)
@@ -120,8 +121,9 @@ def _completions(app: FastAPI, service: Service) -> None:
         (choice,) = [Choice(0, job.prompts[0], job)]
 
         async def whole() -> None:
-            async for update in service.updates(job):
-                choice.add(update)
+            async for updates in service.updates(job):
+                for each in updates:
+                    choice.add(each)
 
         if not await finished(job, request, whole()):
             return Response(status_code=CLOSED)
@@ -129,12 +131,14 @@ def _completions(app: FastAPI, service: Service) -> None:
         values = {"text": body.text + choice.text, "new_tokens": choice.ids, "finish_reason": choice.finish}
         return Json({**values, "model": served.name, "system_fingerprint": served.fingerprint}, headers=headers(served))
 
-    async def begun(model: str, wish: Wish, prepare: Callable[[Served], list[Prompt]]) -> Job:
+    async def begun(
+        model: str, wish: Wish, prepare: Callable[[Served], list[Prompt]], seconds: float | None = None
+    ) -> Job:
         if model and model not in service.names():
             said = f"there is no model {model}; there are {', '.join(service.names())}"
             raise Refusal(404, said, "model_not_found", "model")
         lane = service.lane
-        return service.begin(lane, await asyncio.to_thread(prepare, lane.served), wish)
+        return service.begin(lane, await asyncio.to_thread(prepare, lane.served), wish, seconds)
 
     async def finished(job: Job, request: Request, work: Coroutine[Any, Any, None]) -> bool:
         """Whether the client is still there when it is done."""
@@ -149,27 +153,16 @@ def _completions(app: FastAPI, service: Service) -> None:
         return True
 
 
-async def _events(
-    service: Service, job: Job, choices: list[Choice], frame: dict[str, Any], body: Asked, form: Form
-) -> AsyncGenerator[str, None]:
-    told = set[int]()
-    with_usage = {"usage": None} if body.stream_options.include_usage else {}
+async def _events(service: Service, job: Job, choices: list[Choice], chunks: Chunks) -> AsyncGenerator[bytes, None]:
+    """What is new of all choices at once: each piece costs a write."""
     try:
-        async for update in service.updates(job, body.timeout):
-            shown = choices[update.completion.number].add(update)
-            if shown["text"] or shown["finish_reason"] or (shown["logprobs"] or {}).get("tokens"):
-                yield _event({**frame, "choices": [form.of_piece(shown, shown["index"] not in told)], **with_usage})
-                told.add(shown["index"])
+        async for updates in service.updates(job):
+            if events := "".join([chunks.of(choices[each.completion.number].add(each)) for each in updates]):
+                yield events.encode()
     except Refusal as error:
-        yield _event(error.body())
-        return
-    if with_usage:
-        yield _event({**frame, "choices": [], "usage": usage(job, choices)})
-    yield "data: [DONE]\n\n"
-
-
-def _event(value: Any) -> str:
-    return f"data: {json.dumps(value, allow_nan=False, separators=(',', ':'))}\n\n"
+        yield event(error.body()).encode()
+    else:
+        yield chunks.end(usage(job, choices)).encode()
 
 
 def _tokens(app: FastAPI, service: Service) -> None:

@@ -16,3 +16,4 @@ class Options:
     requests_per_minute: int = 0
     precision: str = "float32"
     int8: bool = False
+    log_prompts: bool = False

@@ -12,6 +12,8 @@ from starlette.responses import JSONResponse, Response
 
 from gptcore.errors import Unavailable, UserError, known_names
 
+# ASCII alone: what a client has sent may hold half of a surrogate pair, which is no UTF-8
+ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 CODES = {400: "invalid_json", 404: "not_found", 405: "method_not_allowed"}
 
 
@@ -32,10 +34,8 @@ class Refusal(Exception):
 
 
 class Json(JSONResponse):
-    """ASCII alone: what a client has sent may hold half of a surrogate pair, which is no UTF-8."""
-
     def render(self, content: Any) -> bytes:
-        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+        return ENCODER.encode(content).encode()
 
 
 class ErrorFields(BaseModel):

@@ -12,7 +12,7 @@ from gptcore.generation.sampling import check_prompt
 from serving.metrics import Metrics
 from serving.model import Served
 from serving.options import Options
-from serving.refusals import Refusal
+from serving.refusals import ENCODER, Refusal
 from serving.worker import Job, Lane, Prompt, Update, Worker
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Service:
     worker: Worker = field(default_factory=Worker)
     refused: Candidate = field(default_factory=Candidate)
     registry_error: str = ""
-    jobs: dict[Job, None] = field(default_factory=dict)
+    jobs: dict[Job, asyncio.TimerHandle] = field(default_factory=dict)  # and what ends them when they are late
     created: int = field(default_factory=lambda: int(time.time()))
 
     def __post_init__(self) -> None:
@@ -65,58 +65,54 @@ class Service:
         name, number = self.served.name, self.served.number
         return list(dict.fromkeys((name, self.options.model, *([f"{name}@{number}"] if number else []))))
 
-    def begin(self, lane: Lane, prompts: Sequence[Prompt], wish: Wish) -> Job:
-        """Raises Refusal if too many wait. Whoever begins a job closes it."""
+    def begin(self, lane: Lane, prompts: Sequence[Prompt], wish: Wish, seconds: float | None = None) -> Job:
+        """Whoever begins a job closes it. It fails after so many seconds. Raises Refusal if too many wait."""
         job, most = Job(lane, prompts, wish), self.options.slots + self.options.queue
         if job.size > most:
             raise Refusal(400, f"{job.size:,} texts in one request; this server takes {most:,}", "invalid_value", "n")
         if self.open + job.size > most:
             headers = {"Retry-After": str(RETRY_SECONDS)}
             raise Refusal(429, f"{self.open:,} texts are being made or wait", "queue_full", headers=headers)
-        self.jobs[job] = None
+        limit = min(seconds or self.options.deadline_seconds, self.options.deadline_seconds)
+        late = Refusal(504, f"it was not done after {limit:g} s", "timeout")
+        self.jobs[job] = asyncio.get_running_loop().call_later(limit, job.hear, [], late)
         self.worker.submit(job)
         return job
 
     def close(self, job: Job, how: str) -> None:
         """Free what it has. Only the first call counts."""
         if job in self.jobs:
-            del self.jobs[job]
+            self.jobs.pop(job).cancel()
             self.worker.cancel(job)
             self.metrics.ended.labels(how).inc()
             seconds, tokens = time.perf_counter() - job.began, sum(len(each.ids) for each in job.prompts)
             version = job.lane.served.number
             log.info("%s: version %d, %d texts, %d prompt tokens, %.3f s", how, version, job.size, tokens, seconds)
+            if self.options.log_prompts:
+                log.info("prompts: %s", ENCODER.encode([each.text for each in job.prompts]))
 
-    async def updates(self, job: Job, seconds: float | None = None) -> AsyncGenerator[Update, None]:
-        """Until all its texts have ended. Raises Refusal if that takes too long, or if the model fails."""
-        limit = min(seconds or self.options.deadline_seconds, self.options.deadline_seconds)
-        give_up = asyncio.get_running_loop().time() + limit - (time.perf_counter() - job.began)
-        left, seen, first = job.size, dict[int, int](), dict[int, float]()
+    async def updates(self, job: Job) -> AsyncGenerator[list[Update], None]:
+        """What is new, until all its texts have ended. Raises Refusal if the job fails."""
+        left = job.size
         while left:
             try:
-                async with asyncio.timeout_at(give_up):
-                    update = await job.updates.get()
-            except TimeoutError:
-                self.close(job, "deadline")
-                raise Refusal(504, f"it was not done after {limit:g} s", "timeout") from None
-            if update is None or update.finish == "error":
-                self.close(job, "error")
-                what = "the model computes NaN or infinity" if update else "the server has failed; its log says how"
-                raise Refusal(500, what, "internal_error")
-            self._count(job, update, seen, first)
-            left -= update.finish is not None
-            yield update
+                found = await job.news()
+            except Refusal as failure:
+                self.close(job, "deadline" if failure.status == 504 else "error")
+                raise
+            for each in found:
+                self._count(job, each)
+                left -= each.finish is not None
+            yield found
 
-    def _count(self, job: Job, update: Update, seen: dict[int, int], first: dict[int, float]) -> None:
-        metrics, number = self.metrics, update.completion.number
-        if number not in first:
-            first[number] = update.seconds
-            metrics.first.observe(update.seconds)
-            metrics.prefill.inc(len(job.prompts[number // job.wish.n].ids))
+    def _count(self, job: Job, update: Update) -> None:
+        metrics = self.metrics
+        if update.new == update.ids:  # none was told before
+            metrics.first.observe(update.first)
+            metrics.prefill.inc(len(job.prompts[update.completion.number // job.wish.n].ids))
         if update.finish and update.ids > 1:
-            metrics.token.observe((update.seconds - first[number]) / (update.ids - 1))
-        metrics.decode.inc(update.ids - seen.get(number, 0))
-        seen[number] = update.ids
+            metrics.token.observe((update.seconds - update.first) / (update.ids - 1))
+        metrics.decode.inc(update.new)
 
 
 def prepared(served: Served, given: Sequence[str | Sequence[int]], wish: Wish, field: str = "prompt") -> list[Prompt]:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 
@@ -19,6 +20,7 @@ from gptcore.generation.engine import Engine
 from gptcore.generation.sequence import Finish
 from gptcore.generation.threads import one_thread
 from serving.model import Served
+from serving.refusals import Refusal
 
 log = logging.getLogger(__name__)
 STOP_SECONDS = 10.0
@@ -30,17 +32,18 @@ class Prompt:
     ids: Sequence[int]
 
 
-@dataclass(frozen=True)
-class Update:
-    """What a step has added to a completion: text, the number of its ids and of its log-probabilities so far.
+class Update(NamedTuple):
+    """What is new of a completion: its text since the last time, and `new` of its `ids`; its log-probabilities so far.
 
-    `seconds` since the request came.
+    `seconds` since the request came, `first` until its first id.
     """
 
     completion: Completion
     text: str
     ids: int
+    new: int
     logprobs: int
+    first: float
     seconds: float
     finish: Finish | None
 
@@ -66,15 +69,17 @@ class Lane:
 
 @dataclass(eq=False)
 class Job:
-    """The completions of one request. `updates` belongs to the event loop; None in it: the engine has failed."""
+    """The completions of one request: `start`, `read` and `cancel` are the worker's, `hear` and `news` the loop's."""
 
     lane: Lane
     prompts: Sequence[Prompt]
     wish: Wish
     began: float = field(default_factory=time.perf_counter)
-    updates: "asyncio.Queue[Update | None]" = field(default_factory=asyncio.Queue)
     running: list[Completion] = field(default_factory=list)
-    heard: set[int] = field(default_factory=set)  # numbers of the completions whose first id was told
+    told: dict[int, tuple[int, float]] = field(default_factory=dict)  # of a completion: ids, seconds to the first
+    heard: list[Update] = field(default_factory=list)
+    failure: Refusal | None = None
+    has_news: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def size(self) -> int:
@@ -88,23 +93,45 @@ class Job:
             for choice in range(n)
         ]
 
-    def read(self) -> list[Update]:
+    def read(self) -> "News":
         """What is new since the last time."""
-        found, seconds = [], time.perf_counter() - self.began
+        found: list[Update] = []
+        failure, seconds = None, time.perf_counter() - self.began
         for each in self.running:
-            ids, logprobs = len(each.sequence.ids), len(each.sequence.logprobs)
-            text = each.read()
-            is_first = bool(ids) and each.number not in self.heard
-            if text or each.finish or is_first:
-                self.heard.add(each.number)
-                found.append(Update(each, text, ids, logprobs, seconds, each.finish))
+            text, number = each.read(), each.number
+            ids, finish = len(each.sequence.ids), each.finish
+            before, first = self.told.get(number, (0, seconds))
+            if finish == "error":
+                failure = Refusal(500, "the model computes NaN or infinity", "internal_error")
+            elif text or finish or (ids and not before):
+                self.told[number] = ids, first
+                made = len(each.sequence.logprobs)
+                found.append(Update(each, text, ids, ids - before, made, first, seconds, finish))
         self.running = [each for each in self.running if not each.finish]
-        return found
+        return self, found, failure
 
     def cancel(self) -> None:
         for each in self.running:
             each.engine.cancel(each.sequence)
         self.running = []
+
+    def hear(self, updates: Sequence[Update], failure: Refusal | None) -> None:
+        self.heard += updates
+        self.failure = self.failure or failure
+        self.has_news.set()
+
+    async def news(self) -> list[Update]:
+        """Of several steps, if the event loop is behind. Raises its failure, once there is no other news."""
+        while not self.heard:
+            if self.failure:
+                raise self.failure
+            self.has_news.clear()
+            await self.has_news.wait()
+        found, self.heard = self.heard, []
+        return found
+
+
+News = tuple[Job, list[Update], Refusal | None]
 
 
 class Worker:
@@ -154,10 +181,10 @@ class Worker:
         self.steps += 1
         try:
             lane.engine.step()
-            told: list[tuple[Job, Update | None]] = [(job, update) for job in lane.jobs for update in job.read()]
+            told = [job.read() for job in lane.jobs]
         except Exception:
             log.exception("a step failed; its requests end with an error, and others go on with a new engine")
-            told = [(job, None) for job in lane.jobs]
+            told = [(job, [], _broken()) for job in lane.jobs]
             lane.renew()
         for job in [each for each in lane.jobs if not each.running]:
             lane.jobs.remove(job)
@@ -168,11 +195,11 @@ class Worker:
     def _submit(self, job: Job) -> None:
         try:
             job.start()
-            self._tell([(job, update) for update in job.read()])  # a completion of no ids has ended
+            self._tell([job.read()])  # a completion of no ids has ended
         except Exception:
             log.exception("a request did not start")
             job.cancel()
-            self._tell([(job, None)])
+            self._tell([(job, [], _broken())])
         if job.running:
             job.lane.jobs.append(job)
             if job.lane not in self.lanes:
@@ -185,15 +212,20 @@ class Worker:
             if not job.lane.jobs:
                 self.lanes.remove(job.lane)
 
-    def _tell(self, told: Sequence[tuple[Job, Update | None]]) -> None:
+    def _tell(self, told: Sequence[News]) -> None:
         """One call for a step: each wakes the event loop."""
-        if told and self.loop and not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(_put, told)
+        news = [each for each in told if each[1] or each[2]]
+        if news and self.loop and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(_put, news)
 
     def _stop(self) -> None:
         self.stopped = True
 
 
-def _put(told: Sequence[tuple[Job, Update | None]]) -> None:
-    for job, update in told:
-        job.updates.put_nowait(update)
+def _put(told: Sequence[News]) -> None:
+    for job, updates, failure in told:
+        job.hear(updates, failure)
+
+
+def _broken() -> Refusal:
+    return Refusal(500, "the server has failed; its log says how", "internal_error")

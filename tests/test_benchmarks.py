@@ -145,3 +145,18 @@ def test_the_naive_cache_of_the_generation_benchmark_computes_what_the_model_doe
     with torch.inference_mode():
         *_, found = (with_naive_cache(model, new, cache) for new in ids.split((7, 1, 1), 1))
         torch.testing.assert_close(found, model(ids)[:, -1])
+
+
+def test_the_client_of_the_serving_benchmark_waits_for_the_whole_answer() -> None:
+    import asyncio
+
+    from stream_client import completion
+
+    from tests.support.serving import in_a_thread
+
+    body = {"prompt": "a", "max_tokens": 5, "logit_bias": {"256": -1e5}, "stream": True}
+    with in_a_thread() as address:
+        answer = asyncio.run(completion(address, {**body, "stream_options": {"include_usage": True}}))
+        assert (answer.tokens, 0 < answer.first <= answer.last) == (5, True)
+        with pytest.raises(SystemExit, match=r"gave no whole answer: b'HTTP/1.1 400 Bad Request.*unknown_field"):
+            asyncio.run(completion(address, {**body, "temprature": 1}))

@@ -51,16 +51,22 @@ class Question:
         }
 
     def figures(self, checkpoint: Checkpoint) -> dict[str, float]:
-        """Metrics by name, those of benchmarks as `hellaswag/acc`; one without a value is left out."""
+        """Metrics by name, those of benchmarks as `hellaswag/acc`; one without a value is left out.
+
+        `hellaswag/ungraded` are the items in no value, as the model could not be asked them, if there are any.
+        """
         require_tokenizer(self.paths.tokens, checkpoint.folder)
         model, tokenizer = load_export(checkpoint.folder, settings().torch_device())
         found = self._score(model, checkpoint.folder)
         figures = {"loss": found.loss, "perplexity": found.perplexity, "bits_per_byte": found.bits_per_byte}
         for benchmark in self.benchmarks:
             samples = run(model, tokenizer, benchmark)
+            graded = [each for each in samples if not each.ungraded]
             for name in samples[0].item.best():
-                value = measure(name, [each.grades[name] for each in samples if not each.ungraded], []).value
+                value = measure(name, [each.grades[name] for each in graded], []).value
                 figures |= {f"{benchmark.name}/{name}": value} if value is not None else {}
+            if ungraded := len(samples) - len(graded):
+                figures[f"{benchmark.name}/ungraded"] = float(ungraded)
         return figures
 
     def _score(self, model: GPT, folder: Path) -> Score:

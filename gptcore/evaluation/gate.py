@@ -63,7 +63,7 @@ class Limits(Section):
     """The most that a version may have; null is any."""
 
     bytes: Count | None = Field(description="of its model folder")
-    parameters: Count | None
+    parameters: Count | None = Field(description="of the model, with an adapter merged into it")
     skipped_batches: Count | None = Field(description="by the guard, while it trained")
     latency: Count | None = Field(description="microseconds per generated token, measured when it is registered")
 
@@ -71,7 +71,7 @@ class Limits(Section):
 class GateConfig(Section):
     """All conditions and all limits must hold."""
 
-    conditions: tuple[Condition, ...]
+    conditions: tuple[Condition, ...] = Field(description="what it must beat, and by how much")
     limits: Limits
 
     def require(self, tasks: Iterable[TaskChoice]) -> None:

@@ -7,6 +7,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence as Rows
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,10 +21,10 @@ def choose(logits: Tensor, sequences: Rows[Sequence]) -> list[int]:
     asked = [each.request.sampling for each in sequences]
     if not any(each.temperature or each.adjusts for each in asked):
         return _likeliest(logits)
+    if any(each.adjusts for each in asked):
+        _adjust(logits, sequences)
     groups: dict[tuple[bool, int, bool], list[int]] = defaultdict(list)
     for row, sampling in enumerate(asked):
-        if sampling.adjusts:
-            _adjust(logits[row], sequences[row])
         greedy = sampling.temperature == 0
         groups[(True, 0, False) if greedy else (False, sampling.top_k, sampling.top_p < 1)].append(row)
     chosen = [BROKEN] * len(sequences)
@@ -70,7 +71,20 @@ def _column(values: list[float], dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.tensor(values, dtype=dtype).unsqueeze(1)
 
 
-def _adjust(logits: Tensor, sequence: Sequence) -> None:
+def _adjust(logits: Tensor, sequences: Rows[Sequence]) -> None:
+    """Penalties row by row, then the biases of all rows at once: in torch, each id of each row would be a call."""
+    biases: list[tuple[int, int, float]] = []
+    for row, sequence in enumerate(sequences):
+        sampling = sequence.request.sampling
+        if sampling.repetition_penalty != 1 or sampling.presence_penalty or sampling.frequency_penalty:
+            _penalize(logits[row], sequence)
+        biases += [(row, token, bias) for token, bias in sampling.logit_bias.items()]
+    if biases:
+        rows, tokens, values = zip(*biases, strict=True)
+        logits.numpy()[rows, tokens] += np.array(values, np.float32)
+
+
+def _penalize(logits: Tensor, sequence: Sequence) -> None:
     """Repetition as in CTRL (Keskar et al. 2019), presence and frequency as in OpenAI's interface."""
     sampling = sequence.request.sampling
     text = torch.tensor(sequence.ids, dtype=torch.long)
@@ -81,5 +95,3 @@ def _adjust(logits: Tensor, sequence: Sequence) -> None:
     if sampling.presence_penalty or sampling.frequency_penalty:
         ids, counts = text.unique(return_counts=True)
         logits[ids] -= sampling.presence_penalty + sampling.frequency_penalty * counts
-    for token, bias in sampling.logit_bias.items():
-        logits[token] += bias

@@ -13,6 +13,8 @@ class Stops:
 
     def push(self, piece: str) -> str:
         """The text that is sure to be before a stop string; after one, `stopped` is true."""
+        if not self.strings:
+            return piece
         text = self.held + piece
         found = [(at + len(each), at) for each in self.strings if (at := text.find(each)) >= 0]
         if found:

@@ -34,11 +34,11 @@ class Mlflow:
         with opened(self.uri, self.artifacts) as registry:
             self.experiment = registry.experiment
             run = run or _found(registry, begin) or _created(registry, begin)
-            registry.client.update_run(run, status="RUNNING")
+            registry.client.update_run(run, status="RUNNING", name=begin.title() or None)
             known = registry.client.get_run(run)
             params = {name: redacted(str(value)) for name, value in flatten(begin.params).items()}
             new = [Param(name, value) for name, value in params.items() if name not in known.data.params]
-            registry.client.log_batch(run, params=new)
+            registry.client.log_batch(run, params=new, tags=[RunTag(*each) for each in _named(begin).items()])
             if not (known.inputs and known.inputs.dataset_inputs):
                 registry.client.log_inputs(run, datasets=[_dataset(begin.tokens)])
             last = [point.step for point in registry.client.get_metric_history(run, EVERY_POINT_HAS)]
@@ -88,12 +88,14 @@ def _found(registry: Registry, begin: Begin) -> str:
 
 
 def _created(registry: Registry, begin: Begin) -> str:
-    """The tag `flow_run_name` is that of the model alone, by which others find it."""
-    is_model = begin.role == "model"
-    tags = {FINGERPRINT: begin.fingerprint, "role": begin.role}
-    tags |= {"flow_run_name": begin.name} if begin.name and is_model else {}
+    tags = {FINGERPRINT: begin.fingerprint, "role": begin.role, **_named(begin)}
     now = round(1000 * time.time())
     return str(registry.client.create_run(registry.experiment, now, tags, begin.title() or None).info.run_id)
+
+
+def _named(begin: Begin) -> dict[str, str]:
+    """The flow run that trains the model now, by which others find it; a baseline has none."""
+    return {"flow_run_name": begin.name} if begin.name and begin.role == "model" else {}
 
 
 def _dataset(tokens: dict[str, str]) -> DatasetInput:

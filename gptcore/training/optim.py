@@ -178,7 +178,8 @@ class Optimizer:
         for group in self.groups():
             group["peak"] = group["lr"]
         self.parameters, self.together = list(named.values()), _Together(self.optimizers)
-        self.gradient_norm: Tensor | None = None  # of the last step, before clipping; None without clipping
+        self.measures = False  # whether the next steps tell the norm of the gradients; the same on all ranks
+        self.gradient_norm: Tensor | None = None  # of the last step, before clipping; None if it was not measured
 
     def groups(self) -> list[dict[str, Any]]:
         return [group for optimizer in self.optimizers for group in optimizer.param_groups]
@@ -194,12 +195,22 @@ class Optimizer:
             if "momentum" in group:
                 group["momentum"] = muon_momentum(self.config, step)
         scaler.unscale_(self.together)
-        if self.config.gradient_clip:
-            self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clip)
+        self._clip()
         scaler.step(self.together)
         self.together.zero_grad(set_to_none=True)
         scaler.update()
         return factor
+
+    def _clip(self) -> None:
+        """Clip the gradients if the recipe does. Tell their norm if that is asked for; nothing waits for the device."""
+        clip, self.gradient_norm = self.config.gradient_clip, None
+        if not (clip or self.measures):
+            return
+        norm = torch.nn.utils.get_total_norm([each.grad for each in self.parameters if each.grad is not None])
+        if clip:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, clip, norm)
+        if self.measures:
+            self.gradient_norm = whole(norm)
 
     def tensors(self, model: GPT) -> dict[str, Tensor]:
         """The moments, named `<parameter>/<moment>`."""

@@ -14,7 +14,6 @@ from gptcore.errors import Stopped, UserError
 from gptcore.files import read_sums
 from gptcore.ranks import distributed
 from gptcore.tracking.outbox import Outbox
-from gptcore.training import sharding
 from gptcore.training.hardware import peak_flops_per_second
 from gptcore.training.memory import peak_bytes
 from gptcore.training.train import StepReport, TrainState
@@ -49,12 +48,20 @@ class Points:
                 print(f"warning: {each} does not hear of this run: {error.filename}: {error.strerror}", flush=True)
         self._put({"begin": {**begin, "params": params, "tokens": tokens}})
 
+    def is_due(self, is_looked_at: bool, seconds: float) -> bool:
+        """Whether the next step is a point: one that is evaluated or sampled, or that ends when it is time.
+
+        `seconds` is what the step before took. This is asked ahead, because a step's gradients are gone after it.
+        """
+        is_time = time.monotonic() + seconds - self.said >= settings().tracking_seconds
+        return bool(self.outboxes) and (is_looked_at or is_time)
+
     def add(self, report: StepReport, seconds: float, evaluated: dict[str, float], sample: str) -> None:
-        """A step is done; it is a point if it is time, or if it was `evaluated` (a row of the curve) or sampled."""
+        """A step is done. It is a point if the optimizer has measured it, with the row of the curve and the sample."""
         if not self.outboxes:
             return
         self.steps, self.seconds, self.loss_sum = self.steps + 1, self.seconds + seconds, self.loss_sum + report.loss
-        if not (evaluated or sample or time.monotonic() - self.said >= settings().tracking_seconds):
+        if not self.state.optimizer.measures:
             return
         values = {**self._values(report), **evaluated}
         point = {"step": report.step, "time": round(1000 * time.time()), "values": values, "sample": sample}
@@ -71,7 +78,7 @@ class Points:
             "loss": self.loss_sum / self.steps,
             "tokens": report.step * self.batch_tokens,
             "learning_rate": report.learning_rate_factor * state.optimizer.peak,
-            **({} if norm is None or sharding.in_parts(norm) else {"gradient_norm": float(norm)}),
+            **({} if norm is None else {"gradient_norm": float(norm)}),
             "tokens_per_second": tokens_per_second,
             **({"mfu": used / peak} if peak else {}),
             "skipped_batches": len(state.guard.skipped),

@@ -121,16 +121,19 @@ class Run:
             return self._export()
 
     def _fit(self) -> None:
-        stop, saved = StopRequest(), time.monotonic()
+        stop, saved, optimizer = StopRequest(), time.monotonic(), self.state.optimizer
         started = time.perf_counter()
         showing = Progress(self.name, self.train.steps, "step", self.state.step)
         with closing(self.checkpoints), garbage_kept(), showing as progress:
+            (optimizer.measures,) = distributed.any_rank(self._is_told(0.0))
             for report in fit(self.state):
-                self._record(report, time.perf_counter() - started, progress)
+                seconds = time.perf_counter() - started
+                self._record(report, seconds, progress)
                 if self._reached_target():
                     break
                 is_time = distributed.is_first() and time.monotonic() - saved > settings().checkpoint_seconds
-                stops, saves = distributed.any_rank(stop.made, is_time)
+                flags = stop.made, is_time, self._is_told(seconds)
+                stops, saves, optimizer.measures = distributed.any_rank(*flags)
                 if stops or saves:
                     self.save(wait=stops)
                     saved = time.monotonic()
@@ -138,6 +141,11 @@ class Run:
                     distributed.wait_for_all()  # a rank that exits before the checkpoint is written ends the others
                     raise Stopped(f"stopped at step {report.step:,} of {self.train.steps:,}; run it again to go on")
                 started = time.perf_counter()
+
+    def _is_told(self, seconds: float) -> bool:
+        """Whether trackers hear of the next step; the last one took so many seconds."""
+        step, times = self.progressed.step + 1, (self.curve.points, self.train.samples)
+        return self.points.is_due(any(_is_due(step, self.train.steps, each) for each in times), seconds)
 
     def _record(self, report: StepReport, seconds: float, progress: Progress) -> None:
         """Record the step; evaluate and sample if due. `seconds` is the time of the step alone."""

@@ -128,7 +128,7 @@ def _links() -> None:
     with st.container(horizontal=True):
         for name, address in systems().items():
             st.page_link(address, label=name, icon=":material/open_in_new:")
-        st.caption("`dvc exp show` lists the same in a terminal")
+        st.caption("DVC has no page of its own: `dvc exp show` lists the same in a terminal")
 
 
 show()

@@ -133,11 +133,12 @@ def _summary(form: Form) -> None:
         st.markdown("It takes params.yaml as it is.")
     if form.overrides:
         st.code(" ".join(map(redacted, form.overrides)), language=None, wrap_lines=True)
-    if not form.mistakes:
-        with told():
-            _cost(form)
+    place = st.container()
     with told():
         _start(form)
+    if not form.mistakes:
+        with place, told():  # last, as experiments that nobody has read before take seconds
+            _cost(form)
 
 
 def _text(value: Any) -> str:
@@ -146,7 +147,7 @@ def _text(value: Any) -> str:
 
 def _cost(form: Form) -> None:
     known = known_experiments()
-    if made := experiments.same(form.values, known, _code() if known else {}):
+    if made := experiments.same(form.values, known, _code):
         st.success(f"This is cached: the run {made} has made it, and another takes seconds.", icon=":material/bolt:")
     found = cost.estimate(form.values, [(each.params, each.metrics) for each in known.values()])
     if not found.flops:

@@ -12,11 +12,11 @@ import streamlit as st
 
 from gptcore.errors import Unavailable
 from lab.page.parts import empty, known_versions, serving_address, told
-from lab.read.served import Child, Piece, Text, ready, route
+from lab.read import snippets
+from lab.read.served import Child, Piece, Text, ready
 
 LOGS = Path("data/scratch/ui")
 LOOK_SECONDS = 0.4
-OURS = ("top_k", "min_p", "repetition_penalty")  # fields that OpenAI's client does not know
 SURPRISE = 6.0  # nats, from which on the colour is the same
 CHAMPION, NOTHING = "gpt@champion", "nothing"
 STYLE = """<style>
@@ -134,23 +134,8 @@ def _token(piece: Piece) -> str:
 
 def _snippets(address: str, body: Mapping[str, Any]) -> None:
     with st.expander("curl and Python"):
-        written = json.dumps(body, ensure_ascii=False).replace("'", "'\\''")
-        header = "-H 'Content-Type: application/json'"
-        st.code(f"curl {address}{route(body)} {header} -d '{written}'", "sh", wrap_lines=True)
-        st.code(_python(address, body), "python", wrap_lines=True)
-
-
-def _python(address: str, body: Mapping[str, Any]) -> str:
-    """With OpenAI's client, whose own fields are named; ours are additional ones."""
-    own = {name: value for name, value in body.items() if name not in OURS}
-    extra = {name: value for name, value in body.items() if name in OURS}
-    words = "".join(f"    {name}={value!r},\n" for name, value in own.items())
-    what, said = ("chat.completions", "message.content") if "messages" in body else ("completions", "text")
-    return (
-        f'from openai import OpenAI\n\nclient = OpenAI(base_url="{address}/v1", api_key="none")\n'
-        f'said = client.{what}.create(\n    model="gpt",\n{words}    extra_body={extra!r},\n)\n'
-        f"print(said.choices[0].{said})"
-    )
+        st.code(snippets.curl(address, body), "sh", wrap_lines=True)
+        st.code(snippets.python(address, body), "python", wrap_lines=True)
 
 
 show()

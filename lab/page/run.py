@@ -86,7 +86,9 @@ def _head(run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(state(run.state))
         st.caption(params.asked(run))
-        if not run.is_final and st.button("Cancel", icon=":material/stop:", help="It writes a checkpoint first"):
+        if not run.is_final and not run.deployment:
+            st.caption("Ctrl-C where it was started stops it.")
+        elif run.may_be_cancelled and st.button("Cancel", icon=":material/stop:", help="It writes a checkpoint first"):
             prefect().cancel(run.id)
             st.toast("It writes a checkpoint and ends")
         if run.is_final and run.deployment and st.button("Start again", icon=":material/replay:"):

@@ -1,6 +1,6 @@
 """All runs as one table: what DVC has measured, Prefect has started and MLflow has registered."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,18 @@ def all_experiments(checkout: Path) -> dict[str, Experiment]:
     return {each.name: each for each in experiments(checkout, every_commit=True)}
 
 
-def same(values: Mapping[str, Any], known: Mapping[str, Experiment], code: Mapping[str, Any]) -> str | None:
-    """The experiment that has these (flat) parameters and this code, if there is one: a run restores it."""
-    alike = (name for name, each in known.items() if each.params == values and code.items() <= each.inputs.items())
-    return next(alike, None)
+def same(
+    values: Mapping[str, Any], known: Mapping[str, Experiment], code: Callable[[], Mapping[str, Any]]
+) -> str | None:
+    """The experiment that has these (flat) parameters and this code, if there is one: a run restores it.
+
+    The code, of which each file is hashed, is asked for only if the parameters are known.
+    """
+    alike = {name: each for name, each in known.items() if each.params == values}
+    if not alike:
+        return None
+    now = code().items()
+    return next((name for name, each in alike.items() if now <= each.inputs.items()), None)
 
 
 def table(

@@ -80,7 +80,7 @@ def read_form(overrides: Sequence[str], params: Path) -> Form:
         _set(values, name, value)
     mistakes: dict[str, str] = {}
     try:
-        values = compose(list(overrides), params)
+        values = compose(list(overrides), params) if fields else base  # composing is most of the work
     except UserError as error:
         mistakes = dict(_mistakes(values)) or dict([_placed(str(error), values)])
     named = dict(each.split("=", 1) for each in choices)
@@ -113,7 +113,9 @@ def _field(name: str, schema: Mapping[str, Any]) -> Field:
     high = schema.get("maximum", schema.get("exclusiveMaximum"))
     if schema.get("type") == "integer" and high is not None and high <= EXACT:
         low = None if low is None else int(low) + ("exclusiveMinimum" in schema)
-        return Field(name, "number", help, low, int(high) - ("exclusiveMaximum" in schema))
+        high = int(high) - ("exclusiveMaximum" in schema)
+        span = f"≤ {high:,}" if low is None else f"{low:,} to {high:,}"
+        return Field(name, "number", "; ".join(filter(None, (help, span))), low, high)
     if schema.get("type") == "boolean":
         return Field(name, "switch", help)
     if "enum" in schema:

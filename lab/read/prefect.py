@@ -38,6 +38,11 @@ class Run:
     def is_final(self) -> bool:
         return self.kind in FINAL
 
+    @property
+    def may_be_cancelled(self) -> bool:
+        """A worker does it, which a run from a terminal does not have."""
+        return bool(self.deployment) and not self.is_final and self.kind != "CANCELLING"
+
 
 @dataclass(frozen=True)
 class Step:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from gptcore.config.presets import flatten
@@ -26,6 +27,7 @@ class Experiment:
 
 
 _read: dict[tuple[str, str], Experiment] = {}  # by commit, which never changes, and name
+_reading = Lock()  # so that of two threads that ask at once, as in the lab, one reads
 
 
 def find(wanted: list[dict[str, Any]], checkout: Path) -> list[Experiment | None]:
@@ -46,8 +48,9 @@ def experiments(checkout: Path, every_commit: bool = False) -> list[Experiment]:
     head = git(["rev-parse", "HEAD"], checkout)
     found = REFERENCE.findall(references(checkout))
     wanted = [(commit, name) for commit, *parent, name in found if every_commit or "".join(parent) == head]
-    if new := [each for each in wanted if each not in _read]:
-        _read_all(new, checkout)
+    with _reading:
+        if new := [each for each in wanted if each not in _read]:
+            _read_all(new, checkout)
     return [_read[each] for each in wanted if each in _read]
 
 

@@ -37,7 +37,7 @@ def test_each_checkpoint_is_logged_once(workspace: Path, monkeypatch: pytest.Mon
     models = {step: random_model(GPT2, tokenizer.n_vocab, n_layer=step) for step in (1, 2, 3)}
     for step in (1, 2):
         save_export(workspace / f"models/step-{step}", models[step], tokenizer)
-    write_rows(workspace / "mine.jsonl", [LAMBADA])
+    write_rows(workspace / "mine.jsonl", [LAMBADA, {"text": f"to {'b' * 17}"}])  # longer than the context
     measured, figures = [], Question.figures
 
     def counted(question: Question, checkpoint: object) -> dict[str, float]:
@@ -59,10 +59,11 @@ def test_each_checkpoint_is_logged_once(workspace: Path, monkeypatch: pytest.Mon
     assert experiment
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED" and json.loads(run.data.tags["windows"])["stride"] > 0
-    for name in ("bits_per_byte", "mine/acc"):
+    for name in ("bits_per_byte", "mine/acc", "mine/ungraded"):
         history = client.get_metric_history(run.info.run_id, name)
         assert sorted(each.step for each in history) == [1, 2, 3]
-    assert f"{history[0].value:.4f}" in table
+        assert f"{history[0].value:.4f}" in table
+    assert {each.value for each in history} == {1.0}
     save_export(workspace / "models/step-3", models[2], tokenizer)
     evaluate_checkpoints("models", ["mine.jsonl"])
     assert len(client.search_runs([experiment.experiment_id])) == 2

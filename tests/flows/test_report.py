@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from flows.report import _tables, counted, fairness, forgotten, how_sure, of_equal_size, verdict, whole_words
-from tasks.dvc.experiments import Experiment
+from flows.equal_size import Reached
+from flows.report import _tables, counted, fairness, forgotten, how_sure, verdict, whole_words
 
 
 @pytest.mark.parametrize(
@@ -74,32 +74,6 @@ def test_it_never_compares_unequal_sizes_without_a_word() -> None:
     assert fairness(metrics, "models:/gpt/3").startswith("The baseline is models:/gpt/3, which was not trained here")
 
 
-def test_another_run_says_what_equal_sizes_reach() -> None:
-    """The best of those with the same tokens, as many of them, and about as many parameters as the model."""
-    metrics = {"model": {"parameters": 300}, "baseline": {"parameters": 100, "tokens": 20}}
-    params = {"evaluate": {"block_size": 16, "stride": 16, "tasks": []}}
-
-    def run(name: str, loss: float, changes: dict[str, Any] | None = None, tokens: str = "1.dir") -> Experiment:
-        asked = {"baseline.source": "train", "evaluate.block_size": 16, "evaluate.stride": 16} | (changes or {})
-        found = {"baseline.parameters": 305, "baseline.tokens": 20, "baseline.bits_per_byte": 2.5} | (changes or {})
-        return Experiment(name, asked, {}, {**found, "baseline.loss": loss}, {"data/tokens": tokens})
-
-    others = [
-        run("small", 1.0, {"baseline.parameters": 100}),
-        run("long", 1.0, {"baseline.tokens": 40}),
-        run("taken", 1.0, {"baseline.source": "gpt2"}),
-        run("near", 1.0, {"evaluate.stride": 8}),
-        run("elsewhere", 1.0, tokens="2.dir"),
-    ]
-    assert of_equal_size(others, metrics, params, {"data/tokens": "1.dir"}) is None
-    equal = of_equal_size([*others, run("a", 4.2), run("b", 4.1)], metrics, params, {"data/tokens": "1.dir"})
-    curves = {"baseline_loss_reached": {"steps": None}, "at_equal_time": {"model": None, "baseline": None}}
-    assert fairness({**metrics, **curves}, "train", "", equal).endswith(
-        "At equal parameters, 305 to the model's 300, nanoGPT's recipe reaches a loss of 4.1000 and 2.5000 bits per "
-        "byte (the run b)."
-    )
-
-
 def test_it_says_what_was_forgotten_or_that_nobody_knows() -> None:
     assert forgotten("", None, None) == ""
     assert "Nothing is known of the text of its start, gpt2" in forgotten("gpt2", None, None)
@@ -108,16 +82,24 @@ def test_it_says_what_was_forgotten_or_that_nobody_knows() -> None:
     assert fairness({}, "start", "gpt2") == "The baseline is gpt2 itself, which the training went on from."
 
 
-def test_tables_of_the_starts_text_and_of_tasks_follow() -> None:
+def test_tables_on_equal_terms_of_the_starts_text_and_of_tasks_follow() -> None:
     score = {"loss": 3.0, "perplexity": 20.1, "bits_per_byte": 1.5}
     metrics: dict[str, Any] = {"model": score, "baseline": score, "difference": {}, "validation": {}}
+    metrics["at_equal_time"] = {"seconds": 75.2, "model": 3.7, "baseline": 4.3}
     metrics["retained"] = {"model": score, "start": {**score, "loss": 2.5}, "difference": {}}
     metrics["tasks"] = {"quiz": {"acc": {"model": 0.5, "baseline": None, "ungraded": 3},
                                  "perplexity": {"model": 2e7, "baseline": 3.0, "ungraded": 0}}}  # fmt: skip
     tasks = {"quiz": {"acc": {"low": -0.1, "high": None}, "perplexity": None}}
     bounds = {"difference": None}
-    first, old, asked = _tables(metrics, {**bounds, "retained": bounds, "tasks": tasks})
+    equal = Reached(2_883_552, 4.0973, 2.2286, "")
+    first, alike, old, asked = _tables(metrics, {**bounds, "retained": bounds, "tasks": tasks}, equal)
     assert (first.on, first.other) == ("every validation token", "baseline")
+    assert (alike.on, alike.other) == ("equal terms", "nanoGPT")
+    assert alike.rows == [
+        ["loss after 75.2 s each", "3.7000", "4.3000", "-0.6000", ""],
+        ["loss, 2,883,552 parameters", "3.0000", "4.0973", "-1.0973", ""],
+        ["bits per byte, likewise", "1.5000", "2.2286", "-0.7286", ""],
+    ]
     assert (old.on, old.other, old.rows[0]) == (
         "the start's text",
         "start",

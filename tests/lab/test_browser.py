@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gptcore.files import sha256_file
-from gptcore.model.folder import save_export
+from gptcore.files import read_json, sha256_file
+from gptcore.model.folder import load_export, save_export
 from gptcore.registry.tracking import opened_in
 from tests.support import scratch
 from tests.support.cluster import Cluster, free_port
+from tests.support.engine import make_workspace
 from tests.support.serving import in_a_thread, served
 
 if TYPE_CHECKING:  # its import takes time in each test process, which collects all tests and runs some
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # its import takes time in each test process, which collects 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")]
 PATIENCE = 60_000  # milliseconds, of a busy machine
+EXPORTED = "data/exported/gpt-2-int8"
 
 
 @contextmanager
@@ -103,6 +105,12 @@ def make_it_speak(root: Path, number: int) -> None:
         registry.tag(number, {"model_sha256": sha256_file(folder / "model.safetensors")})
 
 
+def give_it_a_text(root: Path) -> None:
+    """Tokens on which an export is compared with its model: those of the scratch stages are none."""
+    shutil.rmtree(root / "data/tokens")
+    shutil.move(make_workspace(root.parent / "text") / "data/tokens", root / "data")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)  # a minute, but several on a busy machine
 def test_a_person_goes_through_all_of_it(lab: str, finished: Path, cluster: Cluster) -> None:
@@ -142,11 +150,20 @@ def test_a_person_goes_through_all_of_it(lab: str, finished: Path, cluster: Clus
         expect(page.get_by_text("pieces in")).to_have_count(2, timeout=PATIENCE)
         first, second = page.locator(".said").all_inner_texts()
         assert first.startswith("ROMEO.") and second.startswith("ROMEO.") and first != second
+        assert "%" in str(page.locator(".said span[title]").first.get_attribute("title"))  # a token, how likely it was
         at_rest = len(heard)
 
         go(page, "Registry")
         choose(page, "Version", "version 2")
         sees(page, "is not promoted")
+        give_it_a_text(finished)
+        press(page, "Export")
+        choose(page, "To", "int8")
+        page.get_by_test_id("stPopoverBody").get_by_role("button", name="Export").click()
+        sees(page, f"It is in {EXPORTED}")
+        load_export(finished / EXPORTED)
+        assert read_json(finished / EXPORTED / "parity.json")["model"] == "gpt@2"
+        page.keyboard.press("Escape")
         press(page, "Promote")
         sees(page, "The gate would refuse it now, beside version 1")
         give_reason(page, "Why", "Make version 2 champion")

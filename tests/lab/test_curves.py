@@ -24,6 +24,7 @@ def registry(mlflow_database: Path, tmp_path: Path) -> Registry:
         for step, loss in ((1, 3.0), (2, 2.5), (4, 2.0)):
             found.client.log_metric(run, "loss", loss, step=step)
         found.client.log_metric(run, "val_loss", 2.25, step=4)
+        found.client.log_metric(run, "gradient_norm", 0.5, step=4)
         found.client.log_text(run, "ROMEO: to be", "samples/step-000001234.txt")
         return found
 
@@ -33,7 +34,8 @@ def test_what_mlflow_has_heard(registry: Registry) -> None:
     assert found["step"].tolist() == [1, 2, 4]
     assert found["loss"].tolist() == [3.0, 2.5, 2.0]
     assert found["val_loss"].isna().tolist() == [True, True, False]
-    assert found["gradient_norm"].isna().all()
+    assert found["gradient_norm"].tolist()[2:] == [0.5]
+    assert found["learning_rate"].isna().all()
     assert texts.heard(registry, RUN) == [("Step 1,234", "ROMEO: to be")]
     for other in ("no-run", "a'b", "a\"'b"):
         assert curves.tracked(registry, other).columns.tolist() == curves.nothing().columns.tolist()

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -66,6 +67,6 @@ def test_numbers_and_truth_values_can_be_drawn() -> None:
 
 def test_what_is_cached_has_the_same_parameters_and_code(known: dict[str, Experiment]) -> None:
     wanted = {**PARAMS, "train.steps": 1}
-    assert same(wanted, known, {"code.py": "a"}) == "calm-fox"
-    assert same(wanted, known, {"code.py": "b"}) is None
-    assert same({**wanted, "train.seed": 9}, known, {"code.py": "a"}) is None
+    assert same(wanted, known, lambda: {"code.py": "a"}) == "calm-fox"
+    assert same(wanted, known, lambda: {"code.py": "b"}) is None
+    assert same({**wanted, "train.seed": 9}, known, dict[str, Any]) is None

@@ -25,7 +25,9 @@ def test_every_field_of_params_yaml_is_a_field_of_the_form() -> None:
     assert [*fields] == [*flatten(read_params(PARAMS))]
     assert list(sections()) == list(section_types())
     steps = fields["train.steps"]
-    assert (steps.kind, steps.low, steps.help, steps.label) == ("number", 1, "Optimizer steps", "steps")
+    assert (steps.kind, steps.low, steps.label) == ("number", 1, "steps")
+    assert steps.help == "Optimizer steps; 1 to 999,999,999"
+    assert [name for name, field in fields.items() if not field.help] == []
     assert fields["train.order"].choices == ("epochs", "documents", "crops")
     assert fields["model.bias"].kind == "switch"
     assert "> 0" in fields["optim.adam_eps"].help

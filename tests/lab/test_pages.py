@@ -1,11 +1,15 @@
 """The pages themselves, without a browser."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from gptcore.registry.tracking import opened_in
+from lab.read.experiments import all_experiments
 from lab.read.prefect import REBUILD, Prefect
+from tasks.workspace.workspace import plain_name
 from tests.support.cluster import Cluster, free_port
 from tests.support.scratch import CHECKOUT
 
@@ -75,8 +79,42 @@ def test_a_mistake_is_told_at_its_field_and_a_run_starts_with_what_is_right(proj
     assert run.name in shown(app)
 
 
+def test_what_a_run_has_left_is_on_each_page(finished: Path, queues: str) -> None:
+    with ThreadPoolExecutor(2) as pool:  # as the server does beside the first page
+        one, other = pool.map(all_experiments, (finished, finished))
+    (name,) = one
+    assert other[name] is one[name], "it is read twice"
+    run = next(each for each in Prefect(queues).runs() if plain_name(each.name) == name)
+    with opened_in(finished) as registry:  # as a tracker does
+        ((version, _),) = registry.versions()
+        for figure in ("learning_rate", "gradient_norm"):
+            registry.client.log_metric(version.run_id, figure, 0.5, step=1)
+    app = opened("run", run=[run.id])
+    assert {each.label: each.value for each in app.metric}["bits per byte"] == "2.0500"
+    assert "is the new champion" in shown(app) and "**train** " in shown(app)
+    assert [each.label for each in app.expander].count("Why it ran, and what it made") >= 6
+    assert "ROMEO: to be\n" in [each.value for each in app.code]
+    assert len(app.get("arrow_vega_lite_chart")) == 3
+
+    app = opened()
+    assert [each.value for each in app.success] == [
+        f"This is cached: the run {name} has made it, and another takes seconds."
+    ]
+    assert "TFLOPs of training; about " in shown(app) and "by the last run" in shown(app)
+    (start,) = [each for each in app.selectbox if each.label == "start"]
+    assert start.options == ["from scratch", "gpt@champion", "gpt@1"]
+
+    app = opened("compare", over=["TFLOPs"])
+    (row,) = app.dataframe[0].value.to_dict("records")
+    assert (row["name"], row["state"], row["version"], row["aliases"]) == (name, "Completed", 1, "champion")
+    assert row["open"] == f"/run?run={run.id}"
+    assert len(app.get("arrow_vega_lite_chart")) == 1
+    assert "Prefect" in [each.label for each in app.get("page_link")] and "`dvc exp show`" in shown(app)
+
+
 def test_a_version_is_made_again_at_a_press(finished: Path, queues: str) -> None:
     app = opened("registry")
+    assert ":green[:material/check_circle:]" in shown(app)
     app.session_state["rebuild-1"] = True  # as if somebody had pressed "Rebuild"
     app.run()
     (start,) = [each for each in app.button if each.label == "Start the rebuild"]

@@ -20,8 +20,10 @@ def test_a_run_is_started_found_and_cancelled(cluster: Cluster, queues: str) -> 
     found = prefect.run(run.id)
     assert (found.state, found.is_final, found.parameters["overrides"]) == ("Scheduled", False, ["train.steps=3"])
     assert prefect.steps(run.id) == []
+    assert prefect.run(run.id).may_be_cancelled
     prefect.cancel(run.id)
-    assert prefect.run(run.id).state in ("Cancelled", "Cancelling")
+    cancelled = prefect.run(run.id)
+    assert cancelled.state in ("Cancelled", "Cancelling") and not cancelled.may_be_cancelled
     by_name = prefect.start("rebuild-gpt/rebuild-local", {"version": 1})
     assert by_name.parameters == {"version": 1}
 
@@ -53,7 +55,7 @@ def test_logs_and_pages_of_a_run(cluster: Cluster, server: str) -> None:
     assert [each.loss for each in log.points[step.id]] == [3.1, 3.2]
     assert len({each.id for each in log.last}) == len(log.last)
     assert prefect.artifacts(run) == {"train": "it is new"}
-    assert prefect.run(run).is_final
+    assert prefect.run(run).is_final and not prefect.run(run).may_be_cancelled
 
 
 def test_a_server_that_is_away_and_a_run_that_is_none(server: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,15 @@ from gptcore.errors import UserError
 from gptcore.generation.complete import Completion, Wish, complete, engine_for
 from gptcore.generation.sampling import Sampling
 from gptcore.model.folder import save_export
+from gptcore.model.gpt import GPT
 from gptcore.model.int8 import Int8Linear
 from gptcore.tokens.make_tokenizer import byte_tokenizer
-from serving.__main__ import arguments, listener, serve
+from serving.__main__ import arguments, listener, options, serve
 from serving.keys import Guard, known_keys, new_key
 from serving.model import open_served
 from serving.options import Options
 from tests.support.engine import GPT2
-from tests.support.serving import CONTEXT, served, serving
+from tests.support.serving import CONTEXT, SMALL, served, serving
 from tests.support.weights import random_model
 
 GREEDY = Sampling(temperature=0)
@@ -35,15 +37,18 @@ def alone(prompts: list[str], wish: Wish) -> list[Completion]:
 
 
 def chunks(answer: httpx.Response) -> list[Any]:
-    """What a stream of events holds; it ends with [DONE]."""
+    """What a stream of events holds, written as `json` writes it without spaces; it ends with [DONE]."""
     events = answer.text.split("\n\n")
     assert events[-2:] == ["data: [DONE]", ""]
-    return [json.loads(each.removeprefix("data: ")) for each in events[:-2]]
+    values = [json.loads(each.removeprefix("data: ")) for each in events[:-2]]
+    assert events[:-2] == [f"data: {json.dumps(each, separators=(',', ':'))}" for each in values]
+    return values
 
 
 def test_a_completion_is_what_the_engine_gives_whole_in_chunks_and_among_others() -> None:
-    body: dict[str, Any] = {"prompt": ["To be", "or not"], "n": 2, "max_tokens": 20, "seed": 3, "top_p": 0.9}
-    wish = Wish(20, Sampling(seed=3, temperature=1.0, top_p=0.9), 2)
+    filters: dict[str, Any] = {"top_p": 0.9, "top_k": 60, "min_p": 0.001}
+    body: dict[str, Any] = {"prompt": ["To be", "or not"], "n": 2, "max_tokens": 20, "seed": 3, **filters}
+    wish = Wish(20, Sampling(seed=3, temperature=1.0, **filters), 2)
     expected = [each.text for each in alone(body["prompt"], wish)]
     stream = {**body, "stream": True, "stream_options": {"include_usage": True}}
 
@@ -168,7 +173,7 @@ def test_a_wrong_request_is_refused_by_name_and_the_next_one_is_answered() -> No
     asyncio.run(asked())
 
 
-def test_the_other_routes_and_a_log_without_text(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_other_routes_and_a_log_without_text_unless_asked(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     (expected,) = alone(["To be"], Wish(9, GREEDY))
 
@@ -203,6 +208,13 @@ def test_the_other_routes_and_a_log_without_text(caplog: pytest.LogCaptureFixtur
     assert "done: version 1, 1 texts, 5 prompt tokens" in caplog.text
     assert "To be" not in caplog.text
 
+    async def logged() -> None:
+        async with serving(replace(SMALL, log_prompts=True)) as (_, client):
+            await client.post("/generate", json={"text": "To be\n", "max_new_tokens": 0})
+
+    asyncio.run(logged())
+    assert 'prompts: ["To be\\n"]' in caplog.messages
+
 
 def test_a_full_queue_a_late_answer_and_a_failing_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is refused is told when to come again; nothing that failed holds a slot."""
@@ -235,7 +247,28 @@ def test_a_full_queue_a_late_answer_and_a_failing_step(monkeypatch: pytest.Monke
             well = await client.post("/v1/completions", json=body)
             assert (well.status_code, service.worker.busy_slots, service.open) == (200, 0, 0)
 
+            service.swap(replace(served(2), gpt=without_numbers()))
+            failed = await client.post("/v1/completions", json=body)
+            assert (failed.status_code, failed.json()["error"]["code"]) == (500, "internal_error")
+            stream = await client.post("/v1/completions", json={**body, "stream": True})
+            assert stream.text.startswith('data: {"error":{"message":"the model computes NaN or infinity",')
+            assert stream.text.count("data: ") == 1
+            assert '\ngptcore_requests_ended_total{how="error"} 3.0\n' in (await client.get("/metrics")).text
+
     asyncio.run(asked())
+
+
+def without_numbers() -> GPT:
+    """A model whose weights are numbers, and whose logits are none."""
+    model = random_model(GPT2, block_size=CONTEXT)
+    model.lm_head.weight.data.fill_(3e38)
+    return model
+
+
+def test_a_model_that_computes_no_numbers_is_not_served(tmp_path: Path) -> None:
+    save_export(tmp_path / "model", without_numbers(), byte_tokenizer())
+    with pytest.raises(UserError, match="model computes NaN or infinity"):
+        open_served(str(tmp_path / "model"))
 
 
 def test_keys_and_rates(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,6 +304,14 @@ def test_keys_and_rates(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_server_that_cannot_start_says_why(words: list[str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         serve(arguments(words))
+
+
+def test_words_become_options() -> None:
+    assert arguments([]).host == "127.0.0.1"
+    assert options(arguments([])) == Options()
+    assert options(arguments(["--slots", "5", "--rate", "9", "--log-prompts"])) == Options(
+        slots=5, requests_per_minute=9, log_prompts=True
+    )
 
 
 def test_connections_send_each_event_at_once() -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -183,6 +185,29 @@ def test_a_client_that_vanishes_frees_its_slot_within_a_step_and_an_open_stream_
                 await other.get(f"{address}/ready")
             gate.open()
             assert (await last)[0] == alone(served(1), ["a"])[0]
+
+    asyncio.run(asked())
+
+
+def test_a_stream_that_is_still_open_after_the_grace_is_cut() -> None:
+    service = Service(Options(slots=4, queue=4), served(1))
+    gate = Gate(service.lane, 1)
+
+    def end_the_step() -> None:
+        while service.worker.inbox.empty():
+            time.sleep(0.01)
+        gate.open()
+
+    async def asked() -> None:
+        async with listening(service) as (server, address), httpx.AsyncClient(base_url=address, timeout=60) as client:
+            begun = asyncio.Event()
+            last = asyncio.create_task(stream(client, "a", begun))
+            await begun.wait()
+            server.config.timeout_graceful_shutdown = 0.1  # the seconds of --grace
+            server.should_exit = True
+            threading.Thread(target=end_the_step).start()  # for which the server waits, when it has cut the stream
+            with pytest.raises(httpx.RemoteProtocolError, match="without sending complete message"):
+                await last
 
     asyncio.run(asked())
 

@@ -30,14 +30,15 @@ from gptcore.training import sharding
 from gptcore.training.guard import Copy
 from gptcore.training.optim import Muon
 from gptcore.training.pair_batches import PairBatches
-from gptcore.training.train import TrainState, fit
+from gptcore.training.train import StepReport, TrainState, fit
 from tests.support.engine import ADAMW, GPT2, MODERN, MUON, model_config, optim_config, some_tokens, train_config
 
+UNCLIPPED = {**MUON, "gradient_clip": 0.0}
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, int]] = {
     "gpt2-ddp": (GPT2, ADAMW, "ddp", 3),
     "gpt2-fsdp": (GPT2, ADAMW, "fsdp", 1),
-    "modern-ddp": (MODERN, MUON, "ddp", 1),
-    "modern-fsdp": (MODERN, MUON, "fsdp", 3),
+    "modern-ddp": (MODERN, UNCLIPPED, "ddp", 1),
+    "modern-fsdp": (MODERN, UNCLIPPED, "fsdp", 3),
     "modern-hsdp": (MODERN, MUON, "hsdp", 1),
     "modern-ddp-pairs": (MODERN, MUON, "ddp", 1),
 }
@@ -62,7 +63,7 @@ def state_of(case: str, rows: int = ROWS) -> TrainState:
     config, device = model_config(model), torch.device("cpu")
     start = GPT(config, 50, seed=3) if case in BEGUN else None
     state = TrainState(config, optim_config(optim), recipe, some_tokens(), 50, device, start=start)
-    state.micro_batch = micro_batch
+    state.micro_batch, state.optimizer.measures = micro_batch, True
     if case.endswith("pairs"):
         state.batches = PairBatches(windows(), rows, "epochs", 7)
     for each in state.optimizer.optimizers:
@@ -81,14 +82,14 @@ def windows() -> PackedWindows:
 
 
 def trained(case: str, resume_at: int = STEPS) -> dict[str, torch.Tensor]:
-    """Losses after all steps, and on the first rank the full state.
+    """Losses and norms of the gradients of all steps, and on the first rank the full state.
 
     At `resume_at` a new state resumes from the old one's tensors, then restores the guard's copy.
     """
-    state, losses = state_of(case), []
+    state, figures = state_of(case), []
     reports = fit(state)
     for report in reports:
-        losses.append(report.loss)
+        figures.append(figures_of(state, report))
         if report.step == resume_at:
             tensors = distributed.tensors_from_first(sharding.tensors_on_first(state.tensors()))
             reports.close()
@@ -97,8 +98,13 @@ def trained(case: str, resume_at: int = STEPS) -> dict[str, torch.Tensor]:
             copy = Copy()
             copy.take(state.tensors(), resume_at)
             state.go_back(copy)
-            losses += [each.loss for each in fit(state)]
-    return {"losses": torch.tensor(losses), **sharding.tensors_on_first(state.tensors())}
+            figures += [figures_of(state, each) for each in fit(state)]
+    return {"figures": torch.tensor(figures), **sharding.tensors_on_first(state.tensors())}
+
+
+def figures_of(state: TrainState, report: StepReport) -> list[float]:
+    assert state.optimizer.gradient_norm is not None
+    return [report.loss, float(state.optimizer.gradient_norm)]
 
 
 def wrapped(recomputes: bool, window: int, compiler: str | None) -> torch.Tensor:

@@ -49,8 +49,8 @@ def box(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return folder
 
 
-def begin(box: Path, step: int = 0) -> dict[str, Any]:
-    about = {"fingerprint": box.name, "name": "gentle-phoenix", "step": step}
+def begin(box: Path, step: int = 0, name: str = "gentle-phoenix") -> dict[str, Any]:
+    about = {"fingerprint": box.name, "name": name, "step": step}
     return {"begin": {**about, "params": PARAMS, "tokens": {"train": "0" * 64}}}
 
 
@@ -82,7 +82,7 @@ def steps(address: str, run: Any, name: str = "loss") -> list[int]:
 
 
 def test_a_killed_training_goes_on_in_its_run(proxied: tuple[str, Plan], box: Path, tmp_path: Path) -> None:
-    """Its second part repeats the steps since the checkpoint, at other moments."""
+    """Its second part, of another flow run, repeats the steps since the checkpoint, at other moments."""
     address, _ = proxied
     write(box, "1", begin(box), *points(1, 3, 5))
     Sending(box, tracker(address, tmp_path)).send()
@@ -91,10 +91,11 @@ def test_a_killed_training_goes_on_in_its_run(proxied: tuple[str, Plan], box: Pa
     assert run.data.params == {"model.n_layer": "2", "train.steps": "9"}
     shutil.rmtree(box)  # as on another machine, where only the checkpoint is
     box.mkdir()
-    write(box, "2", begin(box, step=2), *points(4, 6, 9), END)
+    write(box, "2", begin(box, 2, "calm-fox"), *points(4, 6, 9), END)
     Sending(box, tracker(address, tmp_path)).send()
     (run,) = runs(address, box)
     assert (run.info.status, run.data.tags["model_sha256"], steps(address, run)) == ("FINISHED", "abc", [1, 3, 5, 6, 9])
+    assert run.info.run_name == run.data.tags["flow_run_name"] == "calm-fox"  # by which the lab finds it
     assert not box.exists()
     box.mkdir()
     write(box, "3", begin(box), *points(1))  # trained again from scratch

@@ -123,3 +123,18 @@ def test_faithful_mode_is_torchs_adamw_with_nanogpts_groups() -> None:
     reference.step()
     for (name, one), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(one, other, msg=f"{name} differs")
+
+
+@pytest.mark.parametrize("clip", [0.0, 1e-3])
+def test_the_norm_of_the_gradients_is_told_when_asked_and_changes_nothing(clip: float) -> None:
+    asked, not_asked = (GPT(model_config(MODERN), 50, seed=3) for _ in range(2))
+    rows = torch.randint(0, 50, (4, 17), generator=torch.Generator().manual_seed(1))
+    for model, measures in ((asked, True), (not_asked, False)):
+        optimizer = Optimizer(optim_config(MUON, warmup_steps=0, gradient_clip=clip), model, 10)
+        optimizer.measures = measures
+        model(rows[:, :-1], rows[:, 1:]).backward()
+        whole = torch.cat([each.grad.flatten() for each in model.parameters() if each.grad is not None])
+        optimizer.step(0)
+        norm = optimizer.gradient_norm  # before it is clipped
+        assert (norm and norm.item()) == (pytest.approx(whole.norm().item(), rel=1e-5) if measures else None)
+    assert all(torch.equal(*each) for each in zip(asked.parameters(), not_asked.parameters(), strict=True))
