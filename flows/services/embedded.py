@@ -36,9 +36,9 @@ class EmbeddedServer(SubprocessASGIServer):
 
 
 def main(port: int) -> None:
-    from flows.services.sqlite import let_transactions_wait
+    from flows.services.server import import_server
 
-    let_transactions_wait()
+    import_server()
     app = "prefect.server.api.server:create_app"
     uvicorn.run(app, factory=True, host="127.0.0.1", port=port, log_level="error", lifespan="on")
 

@@ -35,7 +35,7 @@ ROWS = [
 READER = """
 import itertools, json, os, sys
 from pathlib import Path
-import datasets
+import aiohttp, datasets, scipy.sparse, torch
 from gptcore.config.paths import Paths
 from gptcore.corpus import hub, transfer
 from gptcore.corpus.corpus import Corpus, DataConfig
@@ -77,7 +77,7 @@ OTHERS: dict[str, list[dict[str, Any]]] = {  # data sets of one file each
 
 
 class Reader:
-    """A process that has imported `datasets`, which takes seconds, and forks another for each data set to read.
+    """A process that has imported `datasets` and what that imports as it reads, and forks another for each data set.
 
     The hub's client reads the address of the hub at import.
     """

@@ -17,7 +17,7 @@ from pathlib import Path
 CONTEXT = multiprocessing.get_context("forkserver")
 # its sockets lie in the tests' temporary folder, which is gone before multiprocessing would remove a folder of its own
 multiprocessing.current_process()._config["tempdir"] = tempfile.mkdtemp()  # type: ignore[attr-defined]
-CONTEXT.set_forkserver_preload(["gptcore.stages.baseline", "gptcore.training.run", "gptcore.corpus.stream"])
+CONTEXT.set_forkserver_preload(["tests.support.preloaded"])
 
 
 class Forked:
@@ -69,6 +69,7 @@ def _run(module: str, words: tuple[str, ...], folder: str, environment: dict[str
     os.environ.update(environment)
     os.chdir(folder)
     sys.argv = [module, *words]
+    sys.orig_argv = [sys.executable, "-m", module, *words]
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     finally:

@@ -42,7 +42,7 @@ class Remote:
         """Change a byte of the object that holds `file`; return the object's key."""
         content = file.read_bytes()
         (key,) = (each for each in self.server.objects() if each.endswith(object_name(content)))
-        self.server.client.put_object(Bucket=BUCKET, Key=key, Body=content[:-1] + b"#")
+        self.server.client.put_object(Bucket=BUCKET, Key=key, Body=content[:-1] + bytes([content[-1] ^ 1]))
         return key
 
 

@@ -311,7 +311,7 @@ def test_the_advice_for_a_damaged_file_mends_it_under_dvc(tmp_path: Path) -> Non
     before, raw = damaged.stat(), damaged.read_bytes()
     damaged.chmod(0o644)
     with damaged.open("r+b") as file:
-        file.write(b"\xff")
+        file.write(bytes([raw[0] ^ 1]))
     os.utime(damaged, ns=(before.st_atime_ns, before.st_mtime_ns))
     damaged.chmod(before.st_mode)
     with pytest.raises(UserError, match=r"train.bin is damaged") as error:

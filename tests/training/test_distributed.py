@@ -4,7 +4,6 @@ import csv
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from gptcore.ranks.start import start_ranks
 from gptcore.stages.run_stage import run_stage
 from gptcore.stages.train import train
 from tests.support.cluster import free_port
-from tests.support.engine import REPOSITORY, TRAIN, make_workspace, run_stage_here, start_stage
+from tests.support.engine import REPOSITORY, TRAIN, make_workspace, run_stage_here, start_training
 from tests.support.forked import Forked
 from tests.support.patience import PATIENCE
 from tests.support.ranks import (
@@ -141,13 +140,13 @@ def process_of_rank(root: Path, rank: int) -> int:
     pytest.fail(f"no process is rank {rank}")
 
 
-def start_training(root: Path, **environment: str) -> subprocess.Popen[str]:
-    return start_stage("train", root, GPTCORE_RANKS="2", OMP_NUM_THREADS="1", **environment)
+def start_two(root: Path, **environment: str) -> Forked:
+    return start_training(root, GPTCORE_RANKS="2", OMP_NUM_THREADS="1", **environment)
 
 
 def test_a_killed_rank_takes_the_others_down_and_one_rank_goes_on(tmp_path: Path, uninterrupted: list[float]) -> None:
     root = workspace(tmp_path / "killed")
-    process = start_training(root)
+    process = start_two(root)
     wait_for_checkpoint(root)
     os.kill(process_of_rank(root, 1), signal.SIGKILL)
     output, _ = process.communicate(timeout=PATIENCE)
@@ -162,7 +161,7 @@ def test_a_killed_rank_takes_the_others_down_and_one_rank_goes_on(tmp_path: Path
 
 def test_a_stop_signal_that_comes_twice_stops_all_ranks_at_one_step(tmp_path: Path, uninterrupted: list[float]) -> None:
     root = workspace(tmp_path / "stopped")
-    process = start_training(root, GPTCORE_SHARDING="fsdp")
+    process = start_two(root, GPTCORE_SHARDING="fsdp")
     wait_for_checkpoint(root)
     process.send_signal(signal.SIGINT)
     for rank in (0, 1):
