@@ -100,7 +100,7 @@ def test_what_a_run_has_left_is_on_each_page(finished: Path, queues: str) -> Non
     assert {each.label: each.value for each in app.metric}["bits per byte"] == "2.0500"
     assert "is the new champion" in shown(app) and "**train** " in shown(app)
     assert [each.label for each in app.expander].count("Why it ran, and what it made") >= 6
-    assert "ROMEO: to be\n" in [each.value for each in app.code]
+    assert "ROMEO: to be" in [each.value for each in app.code]
     assert len(app.get("arrow_vega_lite_chart")) == 3
 
     app = opened()
