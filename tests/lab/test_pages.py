@@ -101,7 +101,7 @@ def test_what_a_run_has_left_is_on_each_page(finished: Path, queues: str) -> Non
     assert "is the new champion" in shown(app) and "**train** " in shown(app)
     assert [each.label for each in app.expander].count("Why it ran, and what it made") >= 6
     assert "ROMEO: to be" in [each.value for each in app.code]
-    assert len(app.get("arrow_vega_lite_chart")) == 3
+    assert len(app.get("vega_lite_chart")) == 3
 
     app = opened()
     assert [each.value for each in app.success] == [
@@ -113,9 +113,9 @@ def test_what_a_run_has_left_is_on_each_page(finished: Path, queues: str) -> Non
 
     app = opened("compare", over=["TFLOPs"])
     (row,) = app.dataframe[0].value.to_dict("records")
-    assert (row["name"], row["state"], row["version"], row["aliases"]) == (name, "Completed", 1, "champion")
+    assert (row["name"], row["state"], row["version"], row["aliases"]) == (name, "Completed", 1, "challenger, champion")
     assert row["open"] == f"/run?run={run.id}"
-    assert len(app.get("arrow_vega_lite_chart")) == 1
+    assert len(app.get("vega_lite_chart")) == 1
     assert "Prefect" in [each.label for each in app.get("page_link")] and "`dvc exp show`" in shown(app)
 
 
