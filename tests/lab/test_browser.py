@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gptcore.files import read_json, sha256_file
-from gptcore.model.folder import load_export, save_export
+from gptcore.model.folder import save_export
 from gptcore.registry.tracking import opened_in
+from gptcore.weights.open_model import open_model
 from tests.support import scratch
 from tests.support.cluster import Cluster, free_port
 from tests.support.engine import make_workspace
@@ -25,7 +26,7 @@ if TYPE_CHECKING:  # its import takes time in each test process, which collects 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")]
 PATIENCE = 60_000  # milliseconds, of a busy machine
-EXPORTED = "data/exported/gpt-2-int8"
+EXPORTED = "data/exported/gpt-2-huggingface"
 
 
 @contextmanager
@@ -158,10 +159,10 @@ def test_a_person_goes_through_all_of_it(lab: str, finished: Path, cluster: Clus
         sees(page, "is not promoted")
         give_it_a_text(finished)
         press(page, "Export")
-        choose(page, "To", "int8")
+        choose(page, "To", "huggingface")
         page.get_by_test_id("stPopoverBody").get_by_role("button", name="Export").click()
         sees(page, f"It is in {EXPORTED}")
-        load_export(finished / EXPORTED)
+        open_model(str(finished / EXPORTED))
         assert read_json(finished / EXPORTED / "parity.json")["model"] == "gpt@2"
         page.keyboard.press("Escape")
         press(page, "Promote")
