@@ -94,7 +94,8 @@ async def ask_at_once(address: str) -> None:
     """The server's pool starts its threads one by one, where no idle one is left: let it have them all."""
     async with httpx.AsyncClient(base_url=address, timeout=60) as client:
         body = {"prompt": "to be" * 100_000}
-        await asyncio.gather(*(client.post("/tokenize", json=body) for _ in range(4 * STREAMS)))
+        for each in await asyncio.gather(*(client.post("/tokenize", json=body) for _ in range(4 * STREAMS))):
+            each.raise_for_status()
 
 
 def measured(process: psutil.Process) -> dict[str, int]:

@@ -101,14 +101,16 @@ class CachedModel:
         self.wte = table_of(model.wte)
         self.wpe = table_of(model.wpe) if model.wpe else None
         self.wbe = table_of(model.wbe) if model.wbe else None
+        self.root_of_x, self.root_of_head = (
+            root_mean_square(size, self.device) for size in (config.n_embd, config.head_dim)
+        )
         tables, rows = map(table_of, model.wve), 1 if slots == 1 else PACKED_FOR_ROWS
         self.blocks = [
-            _packed(block, next(tables) if config.has_value_embedding(layer) else None, dtype, rows)
+            _packed(block, self.root_of_x, next(tables) if config.has_value_embedding(layer) else None, dtype, rows)
             for layer, block in enumerate(model.h)
             if isinstance(block, Block)
         ]
-        self.root_of_x, self.root_of_head = root_mean_square(config.n_embd), root_mean_square(config.head_dim)
-        self.norm, self.head = _norm(model.ln_f, config.n_embd), product(model.lm_head, rows=rows)
+        self.norm, self.head = _norm(model.ln_f, self.root_of_x), product(model.lm_head, rows=rows)
         self.lines = {block.window: self._lines(block.window) for block in self.blocks}
         self.rotations = torch.complex(model.cos, model.sin) if config.position == "rope" else None
         mixes: list[Tensor] = [
@@ -209,13 +211,13 @@ class CachedModel:
         return rows.view(new.rows, 1, -1, new.keys).narrow(0, 0, new.attending)
 
 
-def _packed(block: Block, values: Layer | None, dtype: torch.dtype, rows: int) -> _Block:
+def _packed(block: Block, root: Layer, values: Layer | None, dtype: torch.dtype, rows: int) -> _Block:
     attention, mlp, mix = block.attn, block.mlp, block.residual_mix
     return _Block(
-        norm_1=_norm(block.ln_1, mlp.config.n_embd),
+        norm_1=_norm(block.ln_1, root),
         qkv=product_into(attention.c_attn, dtype, rows),
         project=added_product(attention.c_proj, dtype, rows),
-        norm_2=_norm(block.ln_2, mlp.config.n_embd),
+        norm_2=_norm(block.ln_2, root),
         widen=product_then(mlp.config.activation, mlp.c_fc, dtype, rows),
         narrow=added_product(mlp.c_proj, dtype, rows),
         window=attention.window,
@@ -226,19 +228,26 @@ def _packed(block: Block, values: Layer | None, dtype: torch.dtype, rows: int) -
     )
 
 
-def _norm(module: Norm, size: int) -> Layer:
+def _norm(module: Norm, root: Layer) -> Layer:
     weight, bias = module.weight, module.bias
     if weight is None:
-        root = root_mean_square(size)
         return lambda x: x / root(x)
     shape = weight.shape
     return lambda x: torch.native_layer_norm(x, shape, weight, bias, 1e-5)[0]
 
 
-def root_mean_square(size: int) -> Layer:
-    """What RMSNorm divides by, (.., 1): in three calls, of which `torch.rms_norm` takes eight on a CPU."""
-    least, share = torch.tensor(math.sqrt(size * torch.finfo(torch.float32).eps)), 1 / math.sqrt(size)
-    return lambda x: torch.linalg.vector_norm(x, 2, -1, True).hypot_(least).mul_(share)
+def root_mean_square(size: int, device: torch.device) -> Layer:
+    """What RMSNorm divides by, (.., 1): in three calls, of which `torch.rms_norm` takes eight on a CPU.
+
+    Each rounds a row alike, whatever is beside it; `hypot` would not, as torch has two of them.
+    """
+    eps = torch.tensor(torch.finfo(torch.float32).eps, device=device)
+
+    def root(x: Tensor) -> Tensor:
+        length = torch.linalg.vector_norm(x, 2, -1, True)
+        return torch.addcmul(eps, length, length, value=1 / size).sqrt_()
+
+    return root
 
 
 def _pair(mix: Tensor) -> tuple[float, float]:

@@ -34,11 +34,12 @@ class Mlflow:
         with opened(self.uri, self.artifacts) as registry:
             self.experiment = registry.experiment
             run = run or _found(registry, begin) or _created(registry, begin)
-            registry.client.update_run(run, status="RUNNING", name=begin.title() or None)
             known = registry.client.get_run(run)
+            moved = {name: each for name, each in _named(begin).items() if known.data.tags.get(name) != each}
+            registry.client.update_run(run, status="RUNNING", name=begin.title() if moved else None)
             params = {name: redacted(str(value)) for name, value in flatten(begin.params).items()}
             new = [Param(name, value) for name, value in params.items() if name not in known.data.params]
-            registry.client.log_batch(run, params=new, tags=[RunTag(*each) for each in _named(begin).items()])
+            registry.client.log_batch(run, params=new, tags=[RunTag(*each) for each in moved.items()])
             if not (known.inputs and known.inputs.dataset_inputs):
                 registry.client.log_inputs(run, datasets=[_dataset(begin.tokens)])
             last = [point.step for point in registry.client.get_metric_history(run, EVERY_POINT_HAS)]

@@ -30,12 +30,13 @@ def keep_freed_memory() -> None:
 def garbage_kept() -> Iterator[None]:
     """Python looks for unreachable objects only when `gc.collect` is called, not in the midst of a step.
 
-    A search goes through all objects of torch, while a GPU waits for its next work. What there is now is not searched.
-    What the caller had frozen stays so: Python unfreezes all or nothing.
+    A search goes through all objects of torch, while a GPU waits for its next work. What there is now is not searched,
+    unless the caller has frozen some: Python unfreezes all or nothing, so ours would never be freed.
     """
     had_frozen = gc.get_freeze_count() > 0
     gc.collect()
-    gc.freeze()
+    if not had_frozen:
+        gc.freeze()
     gc.disable()
     try:
         yield

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptcore.errors import UserError
-from gptcore.generation.cached_model import Pass
+from gptcore.generation.cached_model import Pass, root_mean_square
 from gptcore.generation.engine import PREFILL, Engine
 from gptcore.generation.sampling import Sampling
 from gptcore.generation.sequence import Request, Sequence
@@ -118,6 +118,17 @@ def test_fewer_rows_are_computed_only_where_a_row_has_the_same_bits_among_them()
     engine.model.head = lambda x: head(x) * (1 + 1e-6 * len(x))
     engine._try_shapes()
     assert engine.sizes == [6]
+
+
+@pytest.mark.parametrize("width", [32, 100, 384])
+def test_a_row_is_normalized_alike_alone_and_among_others(width: int) -> None:
+    """To the last bit; a few ids, as an engine tries them, would not show what differs once in a thousand rows."""
+    root, x = root_mean_square(width, torch.device("cpu")), torch.randn(2_000, width)
+    among = root(x)
+    torch.testing.assert_close(x / among, torch.rms_norm(x, (width,)))
+    for rows in (1, 3, 16, 40):
+        apart = torch.cat([root(each) for each in x.split(rows)])
+        assert torch.equal(apart, among)
 
 
 def test_bfloat16_is_near() -> None:
