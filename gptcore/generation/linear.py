@@ -30,7 +30,10 @@ ONEDNN_WITH: Any = torch.ops.mkldnn._linear_pointwise.binary
 
 
 def product(module: Linear, dtype: torch.dtype = torch.float32, rows: int = PACKED_FOR_ROWS) -> Layer:
-    """The module, multiplied in `dtype`, float32 out, fastest for so many rows; one in 8 bits is as it is."""
+    """The module, multiplied in `dtype`, float32 out, fastest for so many rows; one in 8 bits is as it is.
+
+    A large weight is packed for several rows, and for one it is multiplied in parts.
+    """
     if isinstance(module, Int8Linear):
         return module
     weight, bias = module.weight.detach(), module.bias
@@ -38,7 +41,7 @@ def product(module: Linear, dtype: torch.dtype = torch.float32, rows: int = PACK
         low = _product(weight.to(dtype), None if bias is None else bias.to(dtype))
         return lambda x: low(x.to(dtype)).float()
     many = _product(weight, bias)
-    if not _splits(module, dtype, rows):
+    if rows > 1 or not _packs(weight):
         return many
     one = _OneRow(weight, bias)
     return lambda x: one(x) if x.size(0) == 1 else many(x)
@@ -46,7 +49,7 @@ def product(module: Linear, dtype: torch.dtype = torch.float32, rows: int = PACK
 
 def product_into(module: Linear, dtype: torch.dtype, rows: int) -> Callable[[Tensor, Tensor], object]:
     """Writes the product of its first argument to the second."""
-    if _is_plain(module, dtype) and not _packs(module.weight):
+    if _is_plain(module, dtype) and not _is_packed(module, dtype):
         turned, bias = module.weight.detach().t(), module.bias
         if bias is None:
             return lambda x, out: torch.mm(x, turned, out=out)
@@ -56,7 +59,7 @@ def product_into(module: Linear, dtype: torch.dtype, rows: int) -> Callable[[Ten
 
 
 def product_then(activation: str, module: Linear, dtype: torch.dtype, rows: int) -> Layer:
-    if activation in FUSED and _is_packed(module, dtype) and not _splits(module, dtype, rows):
+    if activation in FUSED and rows > 1 and _is_packed(module, dtype):
         packed, bias, kind = _packed(module.weight), module.bias, FUSED[activation]
         return lambda x: ONEDNN(x, packed, bias, "gelu", [], kind)
     multiply, activate = product(module, dtype, rows), ACTIVATIONS[activation]
@@ -65,11 +68,11 @@ def product_then(activation: str, module: Linear, dtype: torch.dtype, rows: int)
 
 def added_product(module: Linear, dtype: torch.dtype, rows: int) -> Callable[[Tensor, Tensor], Tensor]:
     """The sum of the residual, its first argument, and the product."""
-    splits = _splits(module, dtype, rows)
-    if _is_packed(module, dtype) and not splits:
+    is_packed = _is_packed(module, dtype)
+    if is_packed and rows > 1:
         packed, bias = _packed(module.weight), module.bias
         return lambda residual, x: ONEDNN_WITH(x, residual, packed, bias, "add")
-    if _is_plain(module, dtype) and not splits and module.bias is None:
+    if _is_plain(module, dtype) and not is_packed and module.bias is None:
         turned = module.weight.detach().t()
         return lambda residual, x: torch.addmm(residual, x, turned)
     multiply = product(module, dtype, rows)
@@ -115,11 +118,6 @@ def _product(weight: Tensor, bias: Tensor | None) -> Layer:
         return lambda x: ONEDNN(x, packed, bias, "none", [], "")
     turned = weight.t()
     return (lambda x: torch.mm(x, turned)) if bias is None else lambda x: torch.addmm(bias, x, turned)
-
-
-def _splits(module: Linear, dtype: torch.dtype, rows: int) -> bool:
-    """Whether a single row is multiplied in parts."""
-    return rows == 1 and _is_packed(module, dtype)
 
 
 def _is_plain(module: Linear, dtype: torch.dtype) -> bool:
