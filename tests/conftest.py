@@ -213,7 +213,6 @@ def settle(root: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(root)
     monkeypatch.setenv("PREFECT_API_URL", server)
     monkeypatch.setenv("PYTHONPATH", str(scratch.CHECKOUT))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # MLflow sets it for child processes
     return root
 
 

@@ -27,7 +27,6 @@ class Killed(BaseException):
 def workspace(server: str, mlflow_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(mlflow_database, tmp_path)
     monkeypatch.chdir(make_workspace(tmp_path))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     return tmp_path
 
 

@@ -19,7 +19,6 @@ from tests.support.scratch import CHECKOUT
 @pytest.fixture
 def registry(mlflow_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     """That of a checkout, with a model that has no version."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     shutil.copy(mlflow_database, tmp_path)
     shutil.copy(CHECKOUT / "params.yaml", tmp_path)
     with opened(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "mlartifacts") as found:

@@ -27,7 +27,6 @@ def test_other_addresses() -> None:
 
 
 def test_a_path_from_which_mlflow_cannot_load_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     check_place(Path("/tmp/100% jörg?#"))
     with pytest.raises(UserError, match=r"from /tmp/a%20b, .* rename the folder, or set MLFLOW_TRACKING_URI"):
         check_place(Path("/tmp/a%20b"))

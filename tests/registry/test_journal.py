@@ -41,7 +41,6 @@ def crowned(mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def registry(crowned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     """That registry, in the current folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     monkeypatch.setattr("gptcore.registry.moves.MOVE_SECONDS", 0.0)
     return opened_at(tmp_path, crowned)
 
