@@ -1,7 +1,7 @@
 """The model's forward pass with a cache of keys and values, held against `GPT.forward` by its tests.
 
 A small model's step takes the time of its calls, so there are few: rows are flat, and the queries, keys and values of
-all layers lie in one tensor, whose views are taken before the first.
+all layers lie in one tensor, whose views serve all passes of the same shape.
 
 Shapes: S slots, R rows of a pass, A of them that attend, T new ids of each row, N = R T, P places of the cache,
 C n_embd, H n_head, D head_dim, V vocab_size.
@@ -10,6 +10,7 @@ C n_embd, H n_head, D head_dim, V vocab_size.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ from gptcore.generation.linear import (
     product_then,
     table_of,
 )
+from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT, Block, bigram
 from gptcore.model.norm import Norm
 
@@ -52,9 +54,9 @@ class Pass(NamedTuple):
 
     Of single ids, only the first `attending` rows are of use: the others are there for the shape of the matrices.
 
-    Keys and values go to `places` of their slots, those of a single row to the places from `at` on. Each query sees its
-    row's keys up to its own position, and `keys` of them are read: those up to the last position, unless more are
-    `masked`. The id before position 0 does not matter.
+    Keys and values go to `places`, counted over all slots: place p of slot s is s P + p. Each query sees its row's keys
+    up to its own position, and `keys` of them are read: those up to the last position, unless more are `masked`. The id
+    before position 0 does not matter.
     """
 
     ids: Tensor
@@ -65,22 +67,19 @@ class Pass(NamedTuple):
     rows: int
     attending: int
     keys: int
-    at: int
     masked: bool = True
 
 
 class _Views(NamedTuple):
-    """Of the queries, keys and values of a pass and of the cache; each has one for each layer."""
+    """Of what a pass computes; passes of one shape share them. Each but the last has one for each layer."""
 
     products: tuple[Tensor, ...]  # (N, 3 C): those of one layer
     values: tuple[Tensor, ...]  # (N, C)
     queries: tuple[Tensor, ...]  # (A, H, T, D)
-    kept: tuple[Tensor, ...]  # (2, A, H, T, D): the new keys and values
+    kept: tuple[Tensor, ...]  # (2, H, N, D): the new keys and values
     heads: tuple[Tensor, ...]  # (N, 2, H, D): queries and keys
     pairs: tuple[Tensor, ...]  # (N, 2, H, D / 2): the same in complex numbers
-    read: tuple[Tensor, ...]  # (A, H, keys, D): the cache's keys, its values, keys of the next layer ..
-    written: tuple[Tensor, ...]  # (2, A, H, P, D) of the cache, or T places of them
-    into: Tensor | None  # (2, A, H, T, D): the places there
+    padded: Tensor  # (N, C): what attention gives, and zeros for the rows that do not attend
 
 
 class CachedModel:
@@ -95,9 +94,13 @@ class CachedModel:
         self.config, self.slots, self.model = config, slots, model
         self.device = model.wte.weight.device
         self.places = -(-config.block_size // PLACES) * PLACES + 1  # nothing looks into the last
-        shape = (config.n_layer, 2, slots, config.n_head, self.places, config.head_dim)
+        shape = (config.n_layer, 2, config.n_head, slots, self.places, config.head_dim)
         # zeros, as what is masked is multiplied by 0, and 0 x NaN is not 0; numpy's take no memory until written to
         self.cache = torch.from_numpy(np.zeros(shape, np.float32)).to(self.device)
+        self.written = self.cache.flatten(3, 4).unbind()  # (2, H, S P, D) of each layer
+        self.read = self.cache.transpose(2, 3).flatten(0, 1)  # (2 L, S, H, P, D): keys, values, keys of the next ..
+        # of the last two shapes, as prompts and steps take turns
+        self.views = lru_cache(maxsize=2)(partial(_views, config, self.device))
         self.wte = table_of(model.wte)
         self.wpe = table_of(model.wpe) if model.wpe else None
         self.wbe = table_of(model.wbe) if model.wbe else None
@@ -132,8 +135,8 @@ class CachedModel:
             x = x / self.root_of_x(x)
         starts = None if self.shares is None else (self.shares * x).unbind()
         rotation = None if self.rotations is None else self.rotations.index_select(0, new.positions)[:, None, None]
-        views = self._views(new)
-        padded = torch.zeros(N, C, device=self.device) if A < R else None
+        views = self.views(N, R, A)
+        read = self.read.narrow(1, new.first, A).narrow(3, 0, new.keys).unbind()  # (A, H, keys, D)
         masks = {window: self._seen(window, new) for window in self.lines}
         for layer, block in enumerate(self.blocks):
             if block.residual is not None and starts:
@@ -147,39 +150,17 @@ class CachedModel:
             if block.values:
                 own, table = block.value_mix
                 views.values[layer].mul_(own).add_(block.values(new.ids), alpha=table)
-            if views.into is None:
-                views.written[layer].copy_(views.kept[layer])
-            else:
-                views.written[layer].scatter_(3, views.into, views.kept[layer])
-            keys, values = views.read[2 * layer : 2 * layer + 2]
+            self.written[layer].index_copy_(2, new.places, views.kept[layer])
+            keys, values = read[2 * layer : 2 * layer + 2]
             mask = masks[block.window]
             y = F.scaled_dot_product_attention(views.queries[layer], keys, values, attn_mask=mask, scale=block.scale)
             y = (y if N == R else y.transpose(1, 2)).reshape(-1, C)
-            if padded is not None:
-                padded.narrow(0, 0, A).copy_(y)
-            x = block.project(x, y if padded is None else padded)
+            if A < R:
+                views.padded.narrow(0, 0, A).copy_(y)
+                y = views.padded
+            x = block.project(x, y)
             x = block.narrow(x, block.widen(block.norm_2(x)))
         return self.norm(x)
-
-    def _views(self, new: Pass) -> _Views:
-        L, C, H, D = self.config.n_layer, self.config.n_embd, self.config.n_head, self.config.head_dim
-        N, A, row = new.ids.size(0), new.attending, 3 * self.config.n_embd
-        T = N // new.rows
-        products = torch.empty(L, N, row, device=self.device)
-        heads = products.as_strided((L, N, 2, H, D), (N * row, row, C, D, 1))
-        taken = self.cache.narrow(2, new.first, A)
-        is_one = new.rows == 1  # a copy takes half the time of a scatter
-        return _Views(
-            products.unbind(),
-            products.narrow(2, 2 * C, C).unbind(),
-            products.as_strided((L, A, H, T, D), (N * row, T * row, D, row, 1)).unbind(),
-            products.as_strided((L, 2, A, H, T, D), (N * row, C, T * row, D, row, 1), C).unbind(),
-            heads.unbind(),
-            () if self.rotations is None else torch.view_as_complex(heads.unflatten(-1, (-1, 2))).unbind(),
-            taken.narrow(4, 0, new.keys).flatten(0, 1).unbind(),
-            (taken.narrow(4, new.at, T) if is_one else taken).unbind(),
-            None if is_one else new.places.narrow(0, 0, A * T).view(A, 1, T, 1).expand(2, A, H, T, D),
-        )
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(N, V) in float32, -inf for ids that cannot be said."""
@@ -190,7 +171,7 @@ class CachedModel:
 
     def clear(self, slot: int) -> None:
         """Make a slot usable again that holds NaN."""
-        self.cache[:, :, slot] = 0
+        self.cache[:, :, :, slot] = 0
 
     def _bigrams(self, new: Pass) -> Tensor:
         found = bigram(new.before, new.ids, self.config.bigram_buckets)
@@ -209,6 +190,22 @@ class CachedModel:
             return None
         rows = self.lines[window].narrow(1, 0, new.keys).index_select(0, self.places - 1 - new.positions)
         return rows.view(new.rows, 1, -1, new.keys).narrow(0, 0, new.attending)
+
+
+def _views(config: ModelConfig, device: torch.device, N: int, R: int, A: int) -> _Views:
+    L, C, H, D = config.n_layer, config.n_embd, config.n_head, config.head_dim
+    T, row = N // R, 3 * C
+    products = torch.empty(L, N, row, device=device)
+    heads = products.as_strided((L, N, 2, H, D), (N * row, row, C, D, 1))
+    return _Views(
+        products.unbind(),
+        products.narrow(2, 2 * C, C).unbind(),
+        products.as_strided((L, A, H, T, D), (N * row, T * row, D, row, 1)).unbind(),
+        products.as_strided((L, 2, H, N, D), (N * row, C, D, row, 1), C).unbind(),
+        heads.unbind(),
+        torch.view_as_complex(heads.unflatten(-1, (-1, 2))).unbind() if config.position == "rope" else (),
+        torch.zeros(N, C, device=device),
+    )
 
 
 def _packed(block: Block, root: Layer, values: Layer | None, dtype: torch.dtype, rows: int) -> _Block:

@@ -83,9 +83,9 @@ class Engine:
         assert slot is not None
         chunk, sequence.todo = sequence.todo[:CHUNK], sequence.todo[CHUNK:]
         last = first + len(chunk)
-        places = list(range(first, last))
-        before = [sequence.before, *chunk[:-1]]
-        new = self._pass([chunk, before, places, places], slot, 1, 1, last, first, masked=len(chunk) > 1)
+        positions, before = list(range(first, last)), [sequence.before, *chunk[:-1]]
+        places = [slot * self.model.places + each for each in positions]
+        new = self._pass([chunk, before, positions, places], slot, 1, 1, last, masked=len(chunk) > 1)
         hidden = self.model.forward(new)
         sequence.cached, sequence.before = last, chunk[-1]
         if sequence.request.echo and sequence.request.logprobs is not None and not sequence.ids:
@@ -107,14 +107,16 @@ class Engine:
             last, longest = max(last, each.slot), max(longest, each.cached + 1)
         rows = next(size for size in self.sizes if size > last)
         ids, before, positions = [0] * rows, [0] * rows, [0] * rows
-        places = [self.model.places - 1] * rows  # an empty slot writes where no row looks
+        P = self.model.places
+        places = list(range(P - 1, rows * P, P))  # an empty slot writes where no row looks
         for each in sequences:
             slot = each.slot or 0
-            ids[slot], before[slot], positions[slot], places[slot] = each.ids[-1], each.before, each.cached, each.cached
+            ids[slot], before[slot], positions[slot] = each.ids[-1], each.before, each.cached
+            places[slot] = slot * P + each.cached
         is_alone = len(self.slots) == 1
         keys = longest if is_alone else -(-longest // PLACES) * PLACES
         attending = last + 1 if self.attends_apart else rows
-        new = self._pass([ids, before, positions, places], 0, rows, attending, keys, places[0], masked=not is_alone)
+        new = self._pass([ids, before, positions, places], 0, rows, attending, keys, masked=not is_alone)
         logits = self.model.logits(self.model.forward(new))
         for each in sequences:
             each.before, each.cached = each.ids[-1], each.cached + 1
@@ -122,13 +124,11 @@ class Engine:
             logits = logits[[each.slot for each in sequences]]
         self._advance(sequences, logits)
 
-    def _pass(
-        self, columns: list[list[int]], first: int, rows: int, attending: int, keys: int, at: int, masked: bool
-    ) -> Pass:
+    def _pass(self, columns: list[list[int]], first: int, rows: int, attending: int, keys: int, masked: bool) -> Pass:
         """`columns` are ids, those before them, positions and places."""
         values = torch.from_numpy(np.array(columns))  # in half of the time that a tensor of lists takes
         ids, before, positions, places = values.to(self.model.device).unbind()
-        return Pass(ids, before, positions, places, first, rows, attending, keys, at, masked)
+        return Pass(ids, before, positions, places, first, rows, attending, keys, masked)
 
     @torch.inference_mode()
     def _try_shapes(self) -> None:
@@ -146,7 +146,8 @@ class Engine:
     def _trial(self, rows: int, attending: int) -> Tensor:
         """The logits of some ids at the beginning of a text."""
         ids = [each % self.vocab_size for each in range(rows)]
-        new = self._pass([ids, ids, [0] * rows, [0] * rows], 0, rows, attending, PLACES, 0, masked=True)
+        places = list(range(0, rows * self.model.places, self.model.places))
+        new = self._pass([ids, ids, [0] * rows, places], 0, rows, attending, PLACES, masked=True)
         return self.model.logits(self.model.forward(new))
 
     def _advance(self, sequences: list[Sequence], logits: Tensor) -> None:

@@ -67,14 +67,16 @@ def product_then(activation: str, module: Linear, dtype: torch.dtype, rows: int)
 
 
 def added_product(module: Linear, dtype: torch.dtype, rows: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """The sum of the residual, its first argument, and the product."""
+    """The sum of the residual, its first argument, and the product; it may be written over the residual."""
     is_packed = _is_packed(module, dtype)
     if is_packed and rows > 1:
         packed, bias = _packed(module.weight), module.bias
         return lambda residual, x: ONEDNN_WITH(x, residual, packed, bias, "add")
-    if _is_plain(module, dtype) and not is_packed and module.bias is None:
-        turned = module.weight.detach().t()
-        return lambda residual, x: torch.addmm(residual, x, turned)
+    if _is_plain(module, dtype) and not is_packed:
+        turned, bias = module.weight.detach().t(), module.bias
+        if bias is None:
+            return lambda residual, x: residual.addmm_(x, turned)
+        return lambda residual, x: residual.addmm_(x, turned).add_(bias)
     multiply = product(module, dtype, rows)
     return lambda residual, x: residual + multiply(x)
 
@@ -129,8 +131,9 @@ def _is_packed(module: Linear, dtype: torch.dtype) -> bool:
 
 
 def _packs(weight: Tensor) -> bool:
-    is_large = weight.device.type == "cpu" and weight.numel() >= PACKED_FROM
-    return is_large and torch.backends.mkldnn.is_available()
+    if weight.device.type != "cpu" or weight.numel() < PACKED_FROM or not torch.backends.mkldnn.is_available():
+        return False
+    return weight.dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _packed(weight: Tensor) -> Tensor:

@@ -35,9 +35,10 @@ def _opened(folder: Path, model: GPT) -> Iterator[Consumer]:
     def step(ids: Tensor, previous: Tensor, cache: Any) -> tuple[Tensor, Any]:
         cached, first = cache or (CachedModel(rounded, len(ids)), 0)
         last = first + ids.size(1)
-        places = torch.arange(first, last).repeat(len(ids))
+        positions = torch.arange(first, last).repeat(len(ids))
+        places = positions + cached.places * torch.arange(len(ids)).repeat_interleave(last - first)
         before = torch.cat((previous, ids[:, :-1]), dim=1)
-        new = Pass(ids.flatten(), before.flatten(), places, places, 0, len(ids), len(ids), keys=last, at=first)
+        new = Pass(ids.flatten(), before.flatten(), positions, places, 0, len(ids), len(ids), keys=last)
         return cached.logits(cached.forward(new)).view(*ids.shape, -1), (cached, last)
 
     yield Consumer("gptcore", version("gptcore"), with_and_without_cache(step))
