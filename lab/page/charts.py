@@ -31,7 +31,7 @@ def _legible(chart: Any) -> Any:
 def losses(table: pd.DataFrame, over: str, marks: pd.DataFrame | None = None) -> Any:
     """Validation loss of model and baseline; `table` has the columns `over`, val_loss and side."""
     scale = alt.Scale(domain=SIDES, range=side_colors())
-    color = alt.Color("side:N", title=None, scale=scale, legend=alt.Legend(orient="top-right"))
+    color = alt.Color("side:N", title=None, scale=scale, legend=alt.Legend(orient="top"))
     return _legible(_marked(_lines(table, over, "val_loss", "validation loss, nats").encode(color=color), over, marks))
 
 
@@ -88,7 +88,8 @@ def parallel(table: pd.DataFrame, columns: list[str], best: str) -> Any:
     names = alt.Chart(pd.DataFrame({"axis": order, "place": 0.0})).encode(x=x, y=y, text="axis:N")
     at_ends = alt.expr("datum.place < 0.1 ? 'left' : datum.place > 0.9 ? 'right' : 'center'")
     layers: list[Any] = [lines]
-    for halo in ({"stroke": page, "strokeWidth": 4}, {}):  # else the lines go through what is written
+    halos: list[dict[str, Any]] = [{"stroke": page, "strokeWidth": 4}, {}]  # else lines go through what is written
+    for halo in halos:
         layers += [
             told.mark_text(align=at_ends, dy=15, fontSize=11, color=ink, **halo),
             names.mark_text(align="left", dy=-15, fontSize=12, fontWeight="bold", color=ink, **halo),

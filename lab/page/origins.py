@@ -64,5 +64,10 @@ def _ways(version: Known, rival: int | None) -> None:
 
 
 def _to_version(number: int, why: str) -> None:
+    """A link to this page would look like the chosen one of several."""
     label = f"Version {number}, {why}"
-    st.page_link("page/registry.py", label=label, icon=":material/inventory_2:", query_params={"version": str(number)})
+    st.button(label, type="tertiary", icon=":material/inventory_2:", on_click=_go, args=(number,))
+
+
+def _go(number: int) -> None:
+    st.query_params["version"] = str(number)
