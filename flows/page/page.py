@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.page.charts import Curve, Points, chart
-from flows.page.lineage import picture
+from flows.page.lineage import Origins, picture
 from flows.page.style import STYLE
 from gptcore.files import read_json, write_text
 from gptcore.model.config import ModelConfig
@@ -213,5 +213,5 @@ def _lineage(facts: Facts, name: str) -> str:
             ("the version again", f"gptcore rebuild {facts.version}"),
         ]
     listed = "".join(f"<dt>{what}</dt><dd><code>{escape(how)}</code></dd>" for what, how in known)
-    drawn = picture(facts.outputs, facts.commit, name, facts.start)
+    drawn = picture(Origins(facts.outputs, facts.commit, facts.run, name, facts.start))
     return f'<div class="pair"><figure>{drawn}</figure><figure><dl>{listed}</dl></figure></div>'

@@ -1,12 +1,28 @@
-"""What the journal tells: every move of an alias, and which version had it at a time."""
+"""What the journal tells: every move of an alias, which version had it from when to when, and which at a time."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
 from gptcore.errors import UserError
 from gptcore.registry.journal import Line
 
 COLUMNS = ("LINE", "WHEN", "WHO", "ALIAS", "FROM", "TO", "WHY")
+
+
+@dataclass(frozen=True)
+class Reign:
+    """The time in which a version had an alias, from the move that gave it; `until` is None while it has it."""
+
+    began: Line
+    until: datetime | None
+
+
+def reigns(lines: Sequence[Line], alias: str = "champion") -> list[Reign]:
+    """The earliest first. The time in which no version had the alias is none of them."""
+    moves = [line for line in lines if line.alias == alias]
+    ends = [*(line.when for line in moves[1:]), None]
+    return [Reign(line, end) for line, end in zip(moves, ends, strict=True) if line.to is not None]
 
 
 def moment(given: str) -> datetime:

@@ -44,6 +44,10 @@ def artifact_page(address: str, experiment: str, run: str, path: str) -> str:
     return f"{address.rstrip('/')}/#/experiments/{experiment}/runs/{run}/artifacts/{path}?workflowType=machine_learning"
 
 
+def version_page(address: str, number: int) -> str:
+    return f"{address.rstrip('/')}/#/models/gpt/versions/{number}"
+
+
 def packed(tags: Mapping[str, str]) -> dict[str, str]:
     """Tags as MLflow keeps them: those of a group in one, as its pages show each tag in a row of its own."""
     members: dict[str, dict[str, str]] = {}

@@ -6,7 +6,6 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from gptcore.evaluation.runs import varied
 from lab.page import charts
 from lab.page.parts import (
     empty,
@@ -25,6 +24,7 @@ from tasks.dvc.experiments import Experiment
 
 AXES = ("tokens", "seconds", "TFLOPs")
 MOST = 12  # curves in one chart
+AXES_SHOWN = 6  # parameters in the picture of all runs
 PAIRED = "95 % interval of the difference, paired by the text: below 0 is better"
 FIGURES = {
     BITS: st.column_config.NumberColumn("bits per byte", format="%.4f"),
@@ -114,14 +114,14 @@ def _curve(name: str, made: tuple[str, ...], _experiment: Experiment) -> pd.Data
 
 
 def _parallel(table: pd.DataFrame, differing: list[str]) -> None:
-    measured = table[table[BITS].notna()]
-    numbers = experiments.numbers(measured[varied(measured, differing)])
-    if len(measured) < 3 or numbers.empty:
+    measured = table[table[BITS].notna()].rename(columns={BITS: "bits per byte"})
+    varied = [name for name in differing if measured[name].map(str).nunique() > 1]
+    if len(measured) < 3 or not varied:
         return
     st.subheader("What matters")
-    picked = numbers.iloc[:, :7].assign(**{"bits per byte": measured[BITS]})
-    picked.columns = [name.replace(".", " ") for name in picked.columns]
-    st.altair_chart(charts.parallel(picked, [*picked.columns], "bits per byte"), width="stretch")
+    st.altair_chart(charts.parallel(measured, varied[:AXES_SHOWN], "bits per byte"), width="stretch")
+    if rest := varied[AXES_SHOWN:]:
+        st.caption(f"Without an axis of their own: {', '.join(rest)}; the table above has them.")
 
 
 def _links() -> None:

@@ -10,9 +10,12 @@ import streamlit as st
 from gptcore.errors import Unavailable, UserError
 from lab.page.parts import POLL_SECONDS, duration, known_experiments, state
 from lab.read import curves, texts, versions
-from lab.read.log import Log, Point
+from lab.read.log import Log, Point, Skip
 from lab.read.prefect import Run, Step
 from tasks.workspace.workspace import plain_name
+
+EVENTS_SHOWN = 20
+SKIPPED = ["at step", "loss", "back to step", "without batch"]
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
@@ -83,11 +86,24 @@ def stages(steps: Sequence[Step], pages: Mapping[str, str]) -> None:
                     st.markdown(pages[step.name])
 
 
-def events(log: Log) -> None:
-    """What a person should know: skipped batches, resumption, warnings."""
+def events(steps: Sequence[Step], log: Log) -> None:
+    """What a person should know: batches that the guard has left out, resumption, warnings."""
+    for step in steps:
+        if skips := log.skips.get(step.id):
+            _guard(step.name, [*skips.values()])
     if log.events:
         st.subheader("Events")
-        st.code("\n".join(line.text for line in log.events[-20:]), language=None, wrap_lines=True)
+        st.code("\n".join(line.text for line in log.events[-EVENTS_SHOWN:]), language=None, wrap_lines=True)
+
+
+def _guard(stage: str, skips: Sequence[Skip]) -> None:
+    """The newest first."""
+    st.subheader(f"Guard of {stage}")
+    count = f"{len(skips):,} batch was" if len(skips) == 1 else f"{len(skips):,} batches were"
+    limit = f"; the last {EVENTS_SHOWN} of them" if len(skips) > EVENTS_SHOWN else ""
+    st.caption(f"{count} left out, as the loss was a spike or no number: training went back and on without it{limit}")
+    rows = [(f"{each.step:,}", f"{each.loss:.4g}", f"{each.back_to:,}", f"{each.batch:,}") for each in skips]
+    st.table(pd.DataFrame(rows[: -EVENTS_SHOWN - 1 : -1], columns=SKIPPED).set_index(SKIPPED[0]))
 
 
 @st.cache_data(ttl=4 * POLL_SECONDS, max_entries=32, show_spinner=False)

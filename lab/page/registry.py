@@ -2,27 +2,27 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
-from flows.page.lineage import picture
 from gptcore.commands.export import TARGETS
 from gptcore.errors import UserError
 from gptcore.evaluation.verdict import Verdict, read_record
-from gptcore.registry.history import shown
-from gptcore.registry.journal import LONGEST_REASON
+from gptcore.registry.history import Reign, reigns, shown
+from gptcore.registry.journal import LONGEST_REASON, Line
 from gptcore.registry.judge import WITHDRAWN
+from lab.page.origins import made_of
 from lab.page.parts import empty, known_versions, prefect, told
 from lab.read import gate, versions
 from lab.read.versions import Known
 
-DRAWING = """<style>
-rect { fill: none; stroke: #a8a29e; } text { font: 12px sans-serif; fill: INK; text-anchor: middle; }
-text.hash { font: 11.5px monospace; opacity: .8; }
-.arrow { stroke: #a8a29e; fill: none; stroke-width: 1.5; } marker path { fill: #a8a29e; }
-</style>"""
+WORDS = {
+    "why": st.column_config.TextColumn(width="large"),
+    "for": st.column_config.TextColumn(help="Until now, of the present champion"),
+}
 
 
 def show() -> None:
@@ -60,25 +60,7 @@ def _version(version: Known, champion: int) -> None:
         _verdict(verdict, champion)
         _actions(version, verdict)
     with right:
-        st.subheader("What it is made of")
-        st.image(_lineage(version), width="stretch", alt="Each part, with its hash, is listed below")
-        with st.expander("How to get each of it"):
-            for link in version.links:
-                st.caption(f"{link.what} `{link.name[:16]}`")
-                st.code(link.command, language="sh", wrap_lines=True)
-
-
-def _lineage(version: Known) -> str:
-    """The picture of the report page, as an image of its own, whose style must be in it."""
-    ink = "#fafaf9" if st.context.theme.type == "dark" else "#1c1917"
-    drawn = picture(
-        version.outputs,
-        version.tags.get("git_commit", ""),
-        f"gpt version {version.number}",
-        version.tags.get("start", ""),
-    )
-    head, _, rest = drawn.partition(">")
-    return f'{head} xmlns="http://www.w3.org/2000/svg">{DRAWING.replace("INK", ink)}{rest}'
+        made_of(version, verdict)
 
 
 def _verdict(verdict: Verdict | None, champion: int) -> None:
@@ -177,13 +159,31 @@ def _moved(number: int, because: str) -> None:
 
 
 def _history() -> None:
-    st.subheader("History")
-    lines = versions.history(Path.cwd())
-    rows = [(shown(each.when), each.alias, each.was, each.to, each.why, each.who) for each in lines]
-    table = pd.DataFrame(rows, columns=["when", "alias", "from", "to", "why", "who"]).astype(
-        {"from": "Int64", "to": "Int64"}
-    )
-    st.dataframe(table, hide_index=True, width="stretch", placeholder="")
+    st.subheader("Champions")
+    lines, faults = versions.history(Path.cwd())
+    if faults:
+        st.error(f"The journal was changed: {'; '.join(faults)}", icon=":material/error:")
+    st.dataframe(_champions(lines), hide_index=True, width="stretch", placeholder="", column_config=WORDS)
+    with st.expander("Every move of an alias"):
+        rows = [(shown(each.when), each.alias, each.was, each.to, each.why, each.who) for each in reversed(lines)]
+        table = pd.DataFrame(rows, columns=["when", "alias", "from", "to", "why", "who"])
+        table = table.astype({"from": "Int64", "to": "Int64"})
+        st.dataframe(table, hide_index=True, width="stretch", placeholder="", column_config=WORDS)
+
+
+def _champions(lines: list[Line]) -> pd.DataFrame:
+    """From when to when each was champion and by which promotion or rollback, the present one first."""
+    rows = [
+        (each.began.to, shown(each.began.when), shown(each.until) if each.until else "now", _held(each),
+         each.began.why, each.began.who)
+        for each in reversed(reigns(lines))
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["version", "from", "until", "for", "why", "who"])
+
+
+def _held(reign: Reign) -> str:
+    held = (reign.until or datetime.now(UTC)) - reign.began.when
+    return str(timedelta(seconds=round(held.total_seconds())))
 
 
 show()

@@ -75,7 +75,7 @@ def _live(number: str, every: float | None) -> None:
             _curves(run, steps, log)
         with right:
             stages(steps, prefect().artifacts(number))
-            events(log)
+            events(steps, log)
         samples(run)
         with st.expander("Log"):
             st.code("\n".join(line.text for line in log.last) or "Nothing yet.", language=None, height=360)
@@ -120,7 +120,7 @@ def _curves(run: Run, steps: list[Step], log: Log) -> None:
     name = plain_name(run.name)
     values = params.of_run(run, {each.name: each.params for each in known.values()}, Path.cwd())
     tracked = heard(name, run.is_final)
-    tables = []
+    tables, marks = [], []
     for side, stage in curves.STAGES.items():
         finished = curves.of_workspace(Path.cwd(), name, side)
         if finished is None and name in known:
@@ -129,26 +129,31 @@ def _curves(run: Run, steps: list[Step], log: Log) -> None:
         section = "train" if side == "model" else "baseline"
         batch = values.get(f"{section}.batch_tokens")
         found = curves.curve(finished, tracked if side == "model" else tracked.iloc[:0], points, batch)
+        skips = [skip for step in steps if step.name == stage for skip in log.skips.get(step.id, {}).values()]
+        marks.append(curves.marks(skips, found, batch).assign(side=side))
         tables.append(curves.thinned(found).assign(side=side))
     both = pd.concat(tables, ignore_index=True)
     if len(both) or len(tracked):
-        _charts(both, tracked)
+        _charts(both, tracked, pd.concat(marks, ignore_index=True))
     elif not run.is_final:
         st.info("No loss yet: the curve begins with the first evaluation of the stage train.")
 
 
-def _charts(both: pd.DataFrame, tracked: pd.DataFrame) -> None:
+def _charts(both: pd.DataFrame, tracked: pd.DataFrame, marks: pd.DataFrame) -> None:
+    """`marks` are where the guard has left a batch out; what is tracked is the model's training."""
     over = ["tokens", *(["seconds"] if "seconds" in both and both["seconds"].notna().any() else [])]
     axis = st.segmented_control("Over", over, default="tokens", required=True, bind="query-params", key="over")
-    st.altair_chart(charts.losses(both, axis or "tokens"), width="stretch")
+    st.altair_chart(charts.losses(both, axis or "tokens", marks), width="stretch")
     shown = {
         "loss": "training loss, nats", "learning_rate": "learning rate", "gradient_norm": "gradient norm",
         "tokens_per_second": "tokens per second",
     }  # fmt: skip
-    table = curves.thinned(tracked)
+    table, own = curves.thinned(tracked), marks[marks["side"] == curves.SIDES[0]]
+    if len(marks):
+        st.caption("A dashed line is a batch that the guard has left out.")
     columns = st.columns(2)
     for place, (name, title) in enumerate(each for each in shown.items() if table[each[0]].notna().any()):
-        columns[place % 2].altair_chart(charts.single(table, "step", name, title), width="stretch")
+        columns[place % 2].altair_chart(charts.single(table, "step", name, title, own), width="stretch")
 
 
 show()

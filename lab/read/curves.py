@@ -5,12 +5,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from gptcore.config.paths import Paths
 from gptcore.evaluation.curves import read_curve
 from gptcore.registry.moved import EXPERIMENT
-from lab.read.log import Point
+from lab.read.log import Point, Skip
 from tasks.dvc.experiments import Experiment
 from tasks.dvc.repository import cached_file
 
@@ -80,6 +81,15 @@ def thinned(table: pd.DataFrame, most: int = MOST) -> pd.DataFrame:
         return table
     stride = -(-len(table) // most)
     return table.iloc[sorted({*range(0, len(table), stride), len(table) - 1})]
+
+
+def marks(skips: Sequence[Skip], known: pd.DataFrame, batch_tokens: int | None) -> pd.DataFrame:
+    """Where the guard has left out a batch, on every axis of the charts; seconds as far as the curve tells them."""
+    rows = [(each.step, each.loss, each.back_to, each.batch) for each in skips]
+    found = pd.DataFrame(rows, columns=["step", "loss", "back_to", "batch"], dtype=float)
+    timed = known.dropna(subset=["seconds"]) if "seconds" in known else known.iloc[:0]
+    seconds = np.interp(found["step"], timed["step"], timed["seconds"]) if len(timed) else float("nan")
+    return found.assign(tokens=found["step"] * (batch_tokens or 1), seconds=seconds)
 
 
 def curve(

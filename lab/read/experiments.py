@@ -26,6 +26,7 @@ BOUNDS = {
     "baseline_high": ("difference", "high"),
 }  # column -> which interval of bits per byte it is, and which end
 Bounds = Mapping[str, float]
+LONGEST = 14  # characters of a value in a picture
 
 
 def all_experiments(checkout: Path) -> dict[str, Experiment]:
@@ -91,9 +92,34 @@ def matching(table: pd.DataFrame, words: Sequence[str]) -> pd.DataFrame:
     return table[[all(word.casefold() in row for word in words) for row in rows]]
 
 
-def numbers(table: pd.DataFrame) -> pd.DataFrame:
-    """The columns that hold a number, or a truth value, in every row."""
-    return table.apply(pd.to_numeric, errors="coerce").astype(float).dropna(axis="columns")
+def places(column: pd.Series) -> dict[str, float]:
+    """The values of a column as they are shown, and where each lies on an axis from 0 to 1: in their order, evenly.
+
+    So a sweep over 0.001, 0.01 and 0.1 has room for each of them, and words have an axis as numbers do.
+    """
+    known = sorted({shown(value) for value in column}, key=_order)
+    return {value: place / (len(known) - 1) if len(known) > 1 else 0.5 for place, value in enumerate(known)}
+
+
+def shown(value: Any) -> str:
+    """A value of a parameter in a few characters."""
+    if value is None or value is pd.NA or value != value:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    try:
+        return f"{float(value):g}"
+    except (TypeError, ValueError):
+        text = str(value) or "none"
+        return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _order(value: str) -> tuple[bool, float, str]:
+    """Numbers before words."""
+    try:
+        return False, float(value), ""
+    except ValueError:
+        return True, 0.0, value
 
 
 def all_bounds(known: Mapping[str, Experiment], cache: Path) -> dict[str, Bounds]:

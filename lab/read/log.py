@@ -10,7 +10,8 @@ from lab.read.prefect import Line, Prefect
 
 PROGRESS = re.compile(r"^\s*(\d+)% \|.*?\| (\w+) ([\d,]+)/([\d,]+)(.*?)(?:  (\d+):(\d\d) left)?$")
 FIGURE = re.compile(r"(?:(loss|val) ([\d.]+|nan|inf))|(?:([\d,]+) (tokens)/s)")
-EVENT = re.compile(r"went back to step|out of memory|resumed at step|was asked to stop|warning:")
+SKIP = re.compile(r"the loss is (\S+) at step ([\d,]+): went back to step ([\d,]+) and on without batch ([\d,]+)$")
+EVENT = re.compile(r"out of memory|resumed at step|was asked to stop|warning:")
 SHOWN = 400  # lines that are kept to be read, more than come at once
 
 
@@ -31,6 +32,16 @@ class Point:
         return min(self.done / max(self.total, 1), 1.0)
 
 
+@dataclass(frozen=True)
+class Skip:
+    """A batch that the guard has left out of a training, as its `loss` at `step` was a spike or no number."""
+
+    step: int
+    loss: float
+    back_to: int
+    batch: int
+
+
 @dataclass
 class Log:
     """What a run has logged so far. Only lines that came since the last look are asked for."""
@@ -38,6 +49,7 @@ class Log:
     run: str
     after: str = ""
     points: dict[str, list[Point]] = field(default_factory=dict)  # by the id of the step
+    skips: dict[str, dict[int, Skip]] = field(default_factory=dict)  # likewise, then by batch: a retry skips it again
     events: list[Line] = field(default_factory=list)
     last: deque[Line] = field(default_factory=lambda: deque(maxlen=SHOWN))
     lock: Lock = field(default_factory=Lock)
@@ -58,6 +70,8 @@ class Log:
             self.last.append(line)
             if line.step and (point := parsed(line.text)):
                 self.points.setdefault(line.step, []).append(point)
+            elif line.step and (skip := skipped(line.text)):
+                self.skips.setdefault(line.step, {})[skip.batch] = skip
             elif EVENT.search(line.text):
                 self.events.append(line)
 
@@ -75,6 +89,15 @@ def parsed(text: str) -> Point | None:
         _number(done), _number(total), unit, _figure(figures.get("loss")), _figure(figures.get("val")),
         _figure(figures.get("tokens")), 60 * int(minutes) + int(seconds) if minutes else None,
     )  # fmt: skip
+
+
+def skipped(text: str) -> Skip | None:
+    """A line as `gptcore.training.guard` writes it; None if it is another."""
+    found = SKIP.search(text)
+    if not found:
+        return None
+    loss, step, back_to, batch = found.groups()
+    return Skip(_number(step), float(loss), _number(back_to), _number(batch))
 
 
 def _number(text: str) -> int:

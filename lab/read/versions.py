@@ -78,10 +78,13 @@ def verdict(checkout: Path, known: Known) -> "Verdict | None":
     return read_record(text) if text else None
 
 
-def history(checkout: Path) -> "list[Line]":
-    """Every move of an alias, the newest first."""
+def history(checkout: Path) -> "tuple[list[Line], list[str]]":
+    """Every move of an alias, and what shows that a line was changed; as `gptcore registry history` tells them."""
+    from gptcore.registry.journal import faults
+
     with registry(checkout) as found:
-        return list(reversed(found.moves.journal.lines())) if found else []
+        lines = found.moves.lines(found.aliases()) if found else []
+    return lines, list(faults(lines))
 
 
 def promote(checkout: Path, number: int, why: str) -> None:

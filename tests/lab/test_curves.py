@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gptcore.registry.tracking import Registry, opened
 from lab.read import curves, texts
-from lab.read.log import Point
+from lab.read.log import Point, Skip
 
 RUN = "swift-otter"
 
@@ -50,6 +50,18 @@ def test_files_before_mlflow_before_the_log() -> None:
     assert curves.curve(None, heard, points, 100)["tokens"].tolist() == [200]
     finished = pd.DataFrame({"step": [1], "tokens": [10], "val_loss": [2.0]})
     assert curves.curve(finished, heard, points, 100) is finished
+
+
+def test_a_batch_that_was_left_out_has_its_place_on_each_axis() -> None:
+    known = pd.DataFrame({"step": [10, 20], "seconds": [1.0, 3.0], "val_loss": [3.0, 2.0]})
+    skips = [Skip(15, float("nan"), 10, 14), Skip(20, 9.5, 10, 20)]
+    assert curves.marks(skips, known, 100)[["step", "tokens", "seconds"]].to_numpy().tolist() == [
+        [15, 1500, 2.0],
+        [20, 2000, 3.0],
+    ]
+    untimed = curves.marks(skips, known[["step"]], None)
+    assert untimed["tokens"].tolist() == [15, 20] and untimed["seconds"].isna().all()
+    assert curves.marks([], known, 100).empty
 
 
 @given(st.integers(0, 3000), st.integers(1, 500))

@@ -10,7 +10,7 @@ import pytest
 from gptcore.config.params import read_params
 from gptcore.config.presets import flatten
 from gptcore.evaluation.runs import Registered
-from lab.read.experiments import BOUNDS, matching, numbers, of_here, same, table
+from lab.read.experiments import BOUNDS, matching, of_here, places, same, table
 from lab.read.prefect import Run
 from tasks.dvc.experiments import Experiment
 from tests.support.scratch import CHECKOUT
@@ -59,10 +59,18 @@ def test_without_experiments_and_versions(known: dict[str, Experiment]) -> None:
     assert isinstance(matching(table({}, {}, [], {}), ["x"]), pd.DataFrame)
 
 
-def test_numbers_and_truth_values_can_be_drawn() -> None:
-    columns = {"steps": [1, 2], "bias": [True, False], "rate": ["1e-3", 0.5], "name": ["a", "b"], "seed": [1, None]}
-    found = numbers(pd.DataFrame(columns, dtype=object))
-    assert found.to_dict("list") == {"steps": [1.0, 2.0], "bias": [1.0, 0.0], "rate": [0.001, 0.5]}
+@pytest.mark.parametrize(
+    ("values", "axis"),
+    [
+        ([0.1, "1e-3", 0.01, 0.1], {"0.001": 0.0, "0.01": 0.5, "0.1": 1.0}),
+        (["wsd", "cosine"], {"cosine": 0.0, "wsd": 1.0}),
+        ([True, False, None], {"false": 0.0, "none": 0.5, "true": 1.0}),
+        (["", 20, float("nan"), 3], {"3": 0.0, "20": 0.5, "none": 1.0}),
+        ([[0.9, 0.95], [0.9, 0.95]], {"[0.9, 0.95]": 0.5}),
+    ],
+)
+def test_values_lie_evenly_in_their_order_numbers_before_words(values: list[Any], axis: dict[str, float]) -> None:
+    assert places(pd.Series(values, dtype=object)) == axis
 
 
 def test_what_is_cached_has_the_same_parameters_and_code(known: dict[str, Experiment]) -> None:

@@ -1,9 +1,12 @@
 """Progress read from the lines that stages log."""
 
+import math
+
 import pytest
 
 from gptcore.progress import Progress
-from lab.read.log import Log, Point, parsed
+from gptcore.training.guard import SkippedBatch
+from lab.read.log import Log, Point, Skip, parsed, skipped
 from lab.read.prefect import Line
 
 
@@ -24,15 +27,23 @@ def test_a_line_of_progress_is_read_as_it_is_written(capsys: pytest.CaptureFixtu
     assert (third.loss, third.tokens_per_second) == (None, None)
 
 
+@pytest.mark.parametrize("loss", [9.25, 12345.0, math.nan, math.inf])
+def test_a_line_of_the_guard_is_read_as_it_is_written(loss: float) -> None:
+    found = skipped(f"train: {SkippedBatch(step=1234, batch=1300, loss=loss, back_to=1200)}")
+    assert found and (found.step, found.batch, found.back_to) == (1234, 1300, 1200)
+    assert found.loss == pytest.approx(loss, rel=1e-3, nan_ok=True)
+
+
 @pytest.mark.parametrize("text", ["", "to do: first run", "50% of nothing", "train: the loss is 9 at step 3"])
 def test_other_lines_are_none(text: str) -> None:
-    assert parsed(text) is None
+    assert parsed(text) is None and skipped(text) is None
 
 
 def test_a_log_knows_points_by_step_events_and_lines_once() -> None:
     lines = [
         Line("1", "10:00", 20, "45% |#  | step 9/20  loss 3.2  1:05 left", "a"),
         Line("2", "10:01", 20, "train: the loss is 9 at step 10: went back to step 1 and on without batch 9", "a"),
+        Line("4", "10:01", 20, "train: resumed at step 9", "b"),
         Line("3", "10:01", 20, "50% |#  | step 10/20  loss 3.1  1:00 left", "b"),
     ]
 
@@ -49,5 +60,6 @@ def test_a_log_knows_points_by_step_events_and_lines_once() -> None:
         "a": [Point(9, 20, "step", 3.2, None, None, 65)],
         "b": [Point(10, 20, "step", 3.1, None, None, 60)],
     }
-    assert [each.id for each in log.events] == ["2"]
-    assert [each.id for each in log.last] == ["1", "2", "3"]
+    assert log.skips == {"a": {9: Skip(10, 9.0, 1, 9)}}
+    assert [each.id for each in log.events] == ["4"]
+    assert [each.id for each in log.last] == ["1", "2", "4", "3"]

@@ -1,12 +1,16 @@
 """The pages themselves, without a browser."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from flows.page.lineage import LONGEST
+from gptcore.registry.moves import FOUND
 from gptcore.registry.tracking import opened_in
+from gptcore.training.guard import SkippedBatch
 from lab.read.experiments import all_experiments
 from lab.read.prefect import REBUILD, Prefect
 from tasks.workspace.workspace import plain_name
@@ -50,6 +54,15 @@ def shown(app: "AppTest") -> str:
     return " ".join(str(each.value) for each in (*app.title, *app.markdown, *app.caption, *app.info))
 
 
+def leave_out_a_batch(prefect: Prefect, run: str) -> None:
+    """A line in the log of a training, as its guard writes it."""
+    (train,) = [each for each in prefect.steps(run) if each.name == "train"]
+    line = str(SkippedBatch(step=2, batch=1, loss=9.25, back_to=1))
+    when = datetime.now(UTC).isoformat()
+    entry = {"name": "test", "level": 20, "message": f"train: {line}", "timestamp": when, "flow_run_id": run}
+    prefect.http.post(f"{prefect.address}/logs/", json=[{**entry, "task_run_id": train.id}]).raise_for_status()
+
+
 @pytest.mark.parametrize("page", ["run", "compare", "playground", "registry"])
 def test_an_empty_page_says_what_to_do(project: Path, page: str) -> None:
     app = opened(page)
@@ -89,12 +102,15 @@ def test_what_a_run_has_left_is_on_each_page(finished: Path, queues: str) -> Non
         ((version, _),) = registry.versions()
         for figure in ("learning_rate", "gradient_norm"):
             registry.client.log_metric(version.run_id, figure, 0.5, step=1)
+    leave_out_a_batch(Prefect(queues), run.id)
     app = opened("run", run=[run.id])
     assert {each.label: each.value for each in app.metric}["bits per byte"] == "2.0500"
     assert "is the new champion" in shown(app) and "**train** " in shown(app)
     assert [each.label for each in app.expander].count("Why it ran, and what it made") >= 6
     assert "ROMEO: to be" in [each.value for each in app.code]
     assert len(app.get("vega_lite_chart")) == 3
+    assert "Guard of train" in [each.value for each in app.subheader] and "1 batch was left out" in shown(app)
+    assert app.table[0].value.reset_index().to_numpy().tolist() == [["2", "9.25", "1", "1"]]
 
     app = opened()
     assert [each.value for each in app.success] == [
@@ -115,6 +131,18 @@ def test_what_a_run_has_left_is_on_each_page(finished: Path, queues: str) -> Non
 def test_a_version_is_made_again_at_a_press(finished: Path, queues: str) -> None:
     app = opened("registry")
     assert ":green[:material/check_circle:]" in shown(app)
+    (picture,) = app.get("image")
+    told = picture.proto.imgs[0].alt
+    (name,) = all_experiments(finished)
+    assert told.endswith("version gpt version 1, of evaluation") and f"training run {name[:LONGEST]}, of" in told
+    assert {"Its run", "Prefect"} <= {each.label for each in app.get("page_link")}
+    (champion,) = app.dataframe[0].value.to_dict("records")
+    assert (champion["version"], champion["until"]) == (1, "now") and "its 2.0500 bits per byte" in champion["why"]
+    with opened_in(finished) as registry:  # by somebody in MLflow's pages
+        registry.client.delete_registered_model_alias("gpt", "champion")
+    app.run()
+    (champion,) = app.dataframe[0].value.to_dict("records")
+    assert champion["until"] != "now" and FOUND in [*app.dataframe[1].value["why"]]
     app.session_state["rebuild-1"] = True  # as if somebody had pressed "Rebuild"
     app.run()
     (start,) = [each for each in app.button if each.label == "Start the rebuild"]

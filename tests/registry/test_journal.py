@@ -15,7 +15,7 @@ from gptcore.commands import registry as command
 from gptcore.errors import UserError
 from gptcore.files import SUMS, sha256_file, sha256sums
 from gptcore.registry.champion import crown
-from gptcore.registry.history import at, moment
+from gptcore.registry.history import at, moment, reigns
 from gptcore.registry.journal import JOURNAL, Journal, Line, faults
 from gptcore.registry.judge import WITHDRAWN, Ruling
 from gptcore.registry.moves import BEGAN, FOUND, Moves
@@ -163,6 +163,19 @@ def test_who_was_champion_then(registry: Registry) -> None:
     assert moment("2026-11-01") == datetime(2026, 11, 1, 23, 59, 59, 999999, UTC)
     assert moment("2026-11-01T12:30") == moment("2026-11-01 13:30+01:00") == datetime(2026, 11, 1, 12, 30, tzinfo=UTC)
     assert refused("history", "--at", "1.11.2026").startswith("`1.11.2026` is no date; write 2026-11-01")
+
+
+def test_how_long_each_was_champion(registry: Registry) -> None:
+    registry.moves.move("challenger", 2, "it is another alias")
+    registry.client.delete_registered_model_alias(MODEL, "champion")
+    registry.moves.notice("champion")
+    gptcore_registry("promote", "1", "--why", "it is smaller")
+    lines = [line for line in registry.moves.journal.lines() if line.alias == "champion"]
+    found = reigns(registry.moves.journal.lines())
+    assert [each.began.to for each in found] == [1, 2, 3, 1]
+    ends = [lines[1].when, lines[2].when, lines[3].when, None]  # the fourth took it away: a time without a champion
+    assert [each.until for each in found] == ends
+    assert found[-1].began.why == "by hand: it is smaller"
 
 
 def test_a_person_promotes_a_version_and_withdraws_none(registry: Registry, capsys: pytest.CaptureFixture[str]) -> None:
