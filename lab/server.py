@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import logging
 import os
 import signal
 import threading
@@ -23,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gptcore.config.environment import check_environment
 from gptcore.errors import UserError
+from lab.scripts import Scripts
 
 COOKIE, TOKEN = "gptcore-lab", "token"
 OPEN = "/_stcore/health"  # for those who ask whether the server is up
@@ -85,7 +87,7 @@ def make_app(token: str) -> streamlit.App:
     """Streamlit itself refuses pages of other sites; where it does not know its own address, the token does."""
     door = [Middleware(Door, token=token)] if token else []
     routes = [Route("/launch", _first_page)]  # Streamlit knows its first page without a name alone
-    layers = [Middleware(Closed), *door]
+    layers = [Middleware(Closed), *door, Middleware(Scripts)]
     app = streamlit.App(Path(__file__).with_name("app.py"), routes=routes, middleware=layers)
     if token:
         streamlit.config.set_option("server.enableCORS", False)
@@ -129,7 +131,8 @@ def main() -> None:
     threading.Thread(target=_read_all, name="read", daemon=True).start()
     for each in (signal.SIGINT, signal.SIGTERM):  # uvicorn ends by them, and then sends them again
         signal.signal(each, _end)
-    uvicorn.run(app, host=given.host, port=given.port, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    logging.getLogger("uvicorn.access").disabled = True  # it would keep the token; Streamlit undoes `access_log=False`
+    uvicorn.run(app, host=given.host, port=given.port, log_config=None, timeout_graceful_shutdown=1)
 
 
 if __name__ == "__main__":

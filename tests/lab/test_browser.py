@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flows.services.ui import LOGS
 from gptcore.files import read_json, sha256_file
 from gptcore.model.folder import save_export
 from gptcore.registry.tracking import opened_in
 from gptcore.weights.nanogpt import read_nanogpt
+from tests.lab.reach import press_by_keyboard, require_legible
 from tests.support import scratch
 from tests.support.cluster import Cluster, free_port
 from tests.support.engine import make_workspace
@@ -121,7 +123,7 @@ def test_a_person_goes_through_all_of_it(lab: str, finished: Path, cluster: Clus
     trouble.write_text("wait 2")
     with chromium() as browser:
         page = opened(browser, f"{lab}/launch?o=train.steps={scratch.STEPS_WORSE}")
-        press(page, "Start the run")
+        press_by_keyboard(page, page.get_by_role("button", name="Start the run"))
         sees(page, "train: step 2 of 4, 0:09 left")
         page.reload()
         sees(page, "train: step 2 of 4, 0:09 left")
@@ -145,14 +147,14 @@ def test_a_person_goes_through_all_of_it(lab: str, finished: Path, cluster: Clus
         sees(other, "is not promoted")
         make_it_speak(finished, 2)
 
-        go(page, "Playground")
+        press_by_keyboard(page, page.get_by_role("link", name="Playground").first)
         choose(page, "Beside it", "gpt@2")
-        press(page, "Generate")
+        press_by_keyboard(page, page.get_by_role("button", name="Generate"), "Space")
         expect(page.get_by_text("pieces in")).to_have_count(2, timeout=PATIENCE)
         first, second = page.locator(".said").all_inner_texts()
         assert first.startswith("ROMEO.") and second.startswith("ROMEO.") and first != second
         assert "%" in str(page.locator(".said span[title]").first.get_attribute("title"))  # a token, how likely it was
-        at_rest = len(heard)
+        at_rest, talk = len(heard), page.url
 
         go(page, "Registry")
         choose(page, "Version", "version 2")
@@ -174,7 +176,16 @@ def test_a_person_goes_through_all_of_it(lab: str, finished: Path, cluster: Clus
         give_reason(page, "What is wrong with it", "Withdraw version 2")
         expect(version).to_have_value(re.compile(r"version 1 \(champion"), timeout=PATIENCE)
 
+        run, registry = other.url, page.url
         page.goto(f"{lab}/compare")
         both = page.get_by_text(re.compile(r"\w+-\w+, \w+-\w+\. Choose rows"))
         expect(both).to_be_visible(timeout=PATIENCE)
         assert len(heard) == at_rest > 0  # the page of a run that has ended asks no more
+
+        for theme, width in (("light", 1440), ("dark", 390)):
+            eyes = browser.new_context(color_scheme=theme, viewport={"width": width, "height": 900}).new_page()
+            eyes.set_default_timeout(PATIENCE)
+            for address in (f"{lab}/launch?o=train.steps=0", f"{lab}/run", run, f"{lab}/compare", talk, registry):
+                eyes.goto(address)
+                require_legible(eyes)
+    assert "GET /" not in (finished / LOGS / "lab.log").read_text()  # an address may have the token
