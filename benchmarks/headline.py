@@ -13,16 +13,17 @@ from dataclasses import replace
 import torch
 from cells import FIRST_SEED, FOLDER, PATHS, Cell, Cells, by_seed, interval, measure, our_cell, setting
 from contest import Contest, Measured, Medians, precisions
+from sides import ROOT
 
 from gptcore.config.params import read_params, validate_section
+from gptcore.config.plain_yaml import load_yaml
 from gptcore.errors import UserError
 from gptcore.model.config import ModelConfig
 from gptcore.model.counts import counts
 
 SWEEP = (1e-3, 2e-3, 4e-3, 8e-3)  # learning rates of nanoGPT
 NANOGPT = "nanoGPT"
-NO_TABLES = {"tied_head": True, "value_embeddings": False, "bigram_buckets": 0}  # what GPT-2 does not have
-TIED = ("optim.head_learning_rate=0.007",)  # a head that is the token embedding too learns faster
+WITHOUT_TABLES = ROOT / "conf/experiment/without_tables.yaml"
 
 
 class Headline:
@@ -44,13 +45,15 @@ class Headline:
         """The table's lines; `medians` gets its figures."""
         their_size, our_size = (counts(each, self.vocab_size).parameters for each in (self.theirs, self.ours))
         wide = self._fitted(self.theirs, our_size)
-        small = self._fitted(self.ours.model_copy(update=NO_TABLES), their_size)
+        without = load_yaml(WITHOUT_TABLES.read_text("utf-8"))
+        small = self._fitted(self.ours.model_copy(update=without["model"]), their_size)
+        recipe = tuple(f"optim.{field}={value}" for field, value in without["optim"].items())
         best, equal = f"{NANOGPT} at its best rate", f"ours at nanoGPT's parameters, {small.n_embd} wide"
         rows = {
             f"{NANOGPT} as published": self._theirs(self.theirs, self.baseline["optim"]["matrix_learning_rate"]),
             best: self._best(self.theirs),
             f"{NANOGPT} at our parameters, {wide.n_embd} wide, best rate": self._best(wide),
-            equal: replace(ours := self._ours(small), recipe=ours.recipe + TIED),
+            equal: self._ours(small, recipe),
             "ours": self._ours(self.ours),
         }
         seeds = range(FIRST_SEED, FIRST_SEED + self.contest.arguments.seeds)
@@ -74,8 +77,9 @@ class Headline:
         size = setting(model, batch, self.vocab_size)
         return Cell(self.nanogpt, size, max(round(tokens / batch), 1), learning_rate=learning_rate, beta2=beta2)
 
-    def _ours(self, model: ModelConfig) -> Cell:
-        return our_cell(self.gptcore, model, self.values, self.vocab_size, self.steps)
+    def _ours(self, model: ModelConfig, recipe: tuple[str, ...] = ()) -> Cell:
+        cell = our_cell(self.gptcore, model, self.values, self.vocab_size, self.steps)
+        return replace(cell, recipe=cell.recipe + recipe)
 
     def _fitted(self, model: ModelConfig, parameters: int) -> ModelConfig:
         """`model` in the width that has the nearest number of parameters."""
