@@ -145,6 +145,14 @@ def test_the_baseline_gets_the_models_number_of_parameters(params: Path, size: s
         compose([f"model={size}", "baseline=nanogpt_equal", "tokenizer=char"], params)
 
 
+def test_without_tables_the_model_has_nanogpts_number_of_parameters(params: Path) -> None:
+    values = compose(["experiment=without_tables"], params)
+    model, baseline = (counts(ModelConfig(**each["model"]), 2048).parameters for each in (values, values["baseline"]))
+    assert 0.98 * baseline < model < baseline
+    nanogpts = compose([], params)["baseline"]["model"]
+    assert values["baseline"]["model"] == nanogpts
+
+
 def test_a_value_alone_keeps_what_was_edited_by_hand(params: Path) -> None:
     write(compose(["train.seed=7"], params), params)
     values = compose(["train.steps=20"], params)
