@@ -18,7 +18,9 @@ ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
 STYLE = """
 .stMainBlockContainer { padding-top: 4.5rem; }
 a:focus-visible { outline: 2px solid currentColor !important; outline-offset: 2px; }
-:is([data-testid=stMain], canvas):focus-visible { outline: 2px solid currentColor !important; outline-offset: -2px; }
+:is([data-testid=stMain], canvas):focus-visible, canvas:has(:focus-visible) {
+    outline: 2px solid currentColor !important; outline-offset: -2px;
+}
 [data-testid=stCaptionContainer] code { color: inherit; }
 [data-stale=true], [data-testid=stExpander], [data-testid=stExpander] > * { opacity: 1 !important; }
 """

@@ -96,8 +96,9 @@ def test_the_interval_over_seeds_is_students() -> None:
 
 
 def test_the_rows_of_the_headline_have_equal_parameters() -> None:
-    from headline import NO_TABLES, Headline
+    from headline import WITHOUT_TABLES, Headline
 
+    from gptcore.config.plain_yaml import load_yaml
     from gptcore.model.config import ModelConfig
     from gptcore.model.counts import counts
 
@@ -105,7 +106,8 @@ def test_the_rows_of_the_headline_have_equal_parameters() -> None:
     ours, theirs = ModelConfig(**values["model"]), ModelConfig(**values["baseline"]["model"])
     table: Any = SimpleNamespace(vocab_size=2048)
     wide = Headline._fitted(table, theirs, counts(ours, 2048).parameters)
-    small = Headline._fitted(table, ours.model_copy(update=NO_TABLES), counts(theirs, 2048).parameters)
+    without = ours.model_copy(update=load_yaml(WITHOUT_TABLES.read_text("utf-8"))["model"])
+    small = Headline._fitted(table, without, counts(theirs, 2048).parameters)
     assert counts(wide, 2048).parameters == pytest.approx(counts(ours, 2048).parameters, rel=0.02)
     assert counts(small, 2048).parameters == pytest.approx(counts(theirs, 2048).parameters, rel=0.02)
 

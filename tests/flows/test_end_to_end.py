@@ -19,7 +19,7 @@ def test_notebook_and_source_are_a_pair() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # a minute and a half, but several on a busy machine
+@pytest.mark.timeout(900)  # a minute and a half, but several on a busy machine
 def test_the_tour(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its cells assert figures; here it says what the notebook in docs/ says, and leaves what a flow leaves."""
     import nbformat

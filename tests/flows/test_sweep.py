@@ -45,6 +45,7 @@ def ranking(output: str) -> list[list[str]]:
     return [row for row in rows if len(row) > 2 and row[0].isdigit()]
 
 
+@pytest.mark.timeout(600)  # half a minute, but several on a busy machine
 def test_sweep_ranks_promotes_and_runs_only_what_is_missing(cluster: Cluster, finished: Path) -> None:
     with cluster.worker(finished, limit=2):
         said = cluster.command(finished, *SWEEP, GRID)

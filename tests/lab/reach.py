@@ -8,7 +8,9 @@ if TYPE_CHECKING:
 
 CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 STOPS = 200  # of Tab on one page, at most
-LOOKS = """element => [element, element.parentElement, element.parentElement?.parentElement].map(each => {
+LOOKS = """element => [
+  element, element.parentElement, element.parentElement?.parentElement, element.closest("canvas"),
+].map(each => {
   const style = each && getComputedStyle(each)
   return style && [style.outlineStyle, style.outlineWidth, style.boxShadow, style.borderColor, style.backgroundColor]
 }).join()"""

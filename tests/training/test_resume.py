@@ -95,7 +95,6 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_best_weights_are_those_of_the_lowest_validation_loss(uninterrupted: Path) -> None:
     with (uninterrupted / "data/model/curve.csv").open() as file:
         val_losses = [float(row["val_loss"]) for row in csv.DictReader(file)]
-    assert min(val_losses) < val_losses[-1]
     tokens = open_tokens(uninterrupted / "data/tokens", "val")
     for name, expected in (("best", min(val_losses)), ("export", val_losses[-1])):
         model, _ = load_export(uninterrupted / "data/model" / name)
