@@ -75,4 +75,9 @@ def _differing(params: list[Mapping[str, Any]]) -> list[str]:
 def varied(table: pd.DataFrame, columns: Iterable[str]) -> list[str]:
     """Those of `columns` that hold more than one value, or the first one when none does."""
     columns = list(columns)
-    return [name for name in columns if table[name].map(str).nunique() > 1] or columns[:1]
+    return varying(table, columns) or columns[:1]
+
+
+def varying(table: pd.DataFrame, columns: Iterable[str]) -> list[str]:
+    """Those of `columns` that hold more than one value."""
+    return [name for name in columns if table[name].map(str).nunique() > 1]

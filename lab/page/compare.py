@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from gptcore.evaluation.runs import varying
 from lab.page import charts
 from lab.page.parts import (
     empty,
@@ -115,12 +116,12 @@ def _curve(name: str, made: tuple[str, ...], _experiment: Experiment) -> pd.Data
 
 def _parallel(table: pd.DataFrame, differing: list[str]) -> None:
     measured = table[table[BITS].notna()].rename(columns={BITS: "bits per byte"})
-    varied = [name for name in differing if measured[name].map(str).nunique() > 1]
-    if len(measured) < 3 or not varied:
+    swept = varying(measured, differing)
+    if len(measured) < 3 or not swept:
         return
     st.subheader("What matters")
-    st.altair_chart(charts.parallel(measured, varied[:AXES_SHOWN], "bits per byte"), width="stretch")
-    if rest := varied[AXES_SHOWN:]:
+    st.altair_chart(charts.parallel(measured, swept[:AXES_SHOWN], "bits per byte"), width="stretch")
+    if rest := swept[AXES_SHOWN:]:
         st.caption(f"Without an axis of their own: {', '.join(rest)}; the table above has them.")
 
 
