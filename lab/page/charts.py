@@ -1,5 +1,8 @@
 """Charts in the colours of the report page."""
 
+from collections.abc import Callable
+from operator import attrgetter
+from types import FunctionType
 from typing import Any
 
 import altair as alt
@@ -11,6 +14,19 @@ from lab.read.experiments import places, shown
 HEIGHT, AXIS, LEGEND = 260, 56, 80
 MOST_TOLD = 5  # values of an axis that are written down; of more, the first and the last
 SIDES = ("model", "baseline")
+
+
+def draw(chart: Callable[..., Any], *given: Any) -> None:
+    """Show what `chart` makes of `given`; what the page has drawn before is not made again."""
+    st.vega_lite_chart(_spec(chart, is_dark(), *given), width="stretch")
+
+
+@st.cache_data(max_entries=64, show_spinner=False, hash_funcs={FunctionType: attrgetter("__name__")})
+def _spec(chart: Callable[..., Any], dark: bool, *given: Any) -> dict[str, Any]:
+    """Altair takes a tenth of a second for it, most of which checks it; the colours of a chart depend on `dark`."""
+    with alt.data_transformers.enable("default", max_rows=None):
+        found: dict[str, Any] = chart(*given).to_dict()
+    return found
 
 
 def side_colors() -> list[str]:

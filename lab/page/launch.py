@@ -1,5 +1,6 @@
 """Start a run: presets, values of params.yaml, what differs, what it costs, where it runs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tasks.dvc.probe import code_of
 
 PARAMS = Path("params.yaml")  # of the current folder, which is the checkout
 MODELS = {"train.start": "", "baseline.source": "train"}  # fields that name a model, with what names none
+PRESETS = "presets"  # beside the names of sections
 OVERRIDE = "o"  # of the page's address, one for each override
 PRESET_PIXELS = 168  # two beside each other on a telephone
 
@@ -28,8 +30,7 @@ def show() -> None:
     if form:
         left, right = st.columns([3, 2], gap="large")
         with left:
-            _presets(form)
-            _fields(form)
+            _values(form)
         with right:
             _summary(form)
     elif overrides and st.button("Begin with params.yaml"):
@@ -51,8 +52,28 @@ def _go(overrides: list[str]) -> None:
     st.query_params[OVERRIDE] = overrides
 
 
+def _values(form: Form) -> None:
+    """Presets, or the fields of one section: a browser takes milliseconds for each field that is there."""
+    st.subheader("Presets and values")
+    known = sections()
+    wrong = [name.partition(".")[0] for name in form.mistakes]
+    touched = {name.partition(".")[0] for name, *_ in form.changes}
+    touched |= {PRESETS} if form.choices else set()
+    marks = {**dict.fromkeys(touched, " •"), **dict.fromkeys(wrong, " ⚠")}
+    first = next((name for name in wrong if name in known), PRESETS)
+    section = st.pills(
+        "Presets, or a section of params.yaml", [PRESETS, *known], default=first, required=True, wrap=True,
+        bind="query-params", key="section", format_func=lambda name: name + marks.get(name, ""),
+    )  # fmt: skip
+    if said := form.mistakes.get(section or "") or form.mistakes.get(""):
+        st.error(said)
+    if section in known:
+        _fields(form, known[section])
+    else:
+        _presets(form)
+
+
 def _presets(form: Form) -> None:
-    st.subheader("Presets")
     known = groups(PARAMS.parent / "conf")
     row = st.container(horizontal=True)  # as many beside each other as there is room for
     for group, choices in known.items():
@@ -69,19 +90,7 @@ def _chosen(form: Form, group: str, key: str) -> None:
     _go(form.chosen(group, st.session_state[key] or None))
 
 
-def _fields(form: Form) -> None:
-    st.subheader("Values")
-    known = sections()
-    wrong = {name.partition(".")[0] for name in form.mistakes}
-    touched = {name.partition(".")[0] for name, *_ in form.changes}
-    marks = {**dict.fromkeys(touched, " •"), **dict.fromkeys(wrong, " ⚠")}
-    section = st.pills(
-        "Section of params.yaml", [*known], default="train", required=True, wrap=True, bind="query-params",
-        key="section", format_func=lambda name: name + marks.get(name, ""),
-    )  # fmt: skip
-    fields = known[section or "train"]
-    if said := form.mistakes.get(section or "") or form.mistakes.get(""):
-        st.error(said)
+def _fields(form: Form, fields: Sequence[Field]) -> None:
     for row in range(0, len(fields), 2):  # so that one column on a narrow page keeps the order
         for column, field in zip(st.columns(2), fields[row : row + 2], strict=False):
             with column:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from lab.page import charts
@@ -70,3 +71,22 @@ def test_a_batch_that_the_guard_has_left_out_is_marked(over: str) -> None:
         14,
     )
     assert "layer" not in charts.losses(known.assign(side="model"), over, marks[:0]).to_dict()
+
+
+def test_a_chart_may_have_many_points() -> None:
+    from streamlit.testing.v1 import AppTest
+
+    def page() -> None:
+        import pandas as pd
+
+        from lab.page import charts
+
+        steps = range(6000)  # Altair alone refuses more than 5,000
+        table = pd.DataFrame({"tokens": steps, "val_loss": [1 / (1 + each) for each in steps], "side": "model"})
+        charts.draw(charts.losses, table, "tokens")
+
+    app = AppTest.from_function(page, default_timeout=60).run()
+    assert not app.exception
+    (chart,) = app.get("vega_lite_chart")
+    (data,) = chart.proto.datasets
+    assert len(pa.ipc.open_stream(data.data.data).read_all()) == 6000

@@ -82,6 +82,7 @@ def test_a_mistake_is_told_at_its_field_and_a_run_starts_with_what_is_right(proj
     steps.set_value("7").run()
     assert not app.error
     assert given(app) == ["train.steps=7"]
+    app.pills(key="section").set_value("presets").run()
     app.selectbox(key="model=").select("baby").run()
     assert given(app) == ["model=baby", "train.steps=7"]
     (start,) = [each for each in app.button if each.label == "Start the run"]
@@ -112,7 +113,7 @@ def test_what_a_run_has_left_is_on_each_page(finished: Path, queues: str) -> Non
     assert "Guard of train" in [each.value for each in app.subheader] and "1 batch was left out" in shown(app)
     assert app.table[0].value.reset_index().to_numpy().tolist() == [["2", "9.25", "1", "1"]]
 
-    app = opened()
+    app = opened(section=["train"])
     assert [each.value for each in app.success] == [
         f"This is cached: the run {name} has made it, and another takes seconds."
     ]
