@@ -38,7 +38,12 @@ FIGURES = {
     "model.seconds": st.column_config.NumberColumn("training, s", format="%.1f"),
     "tera_flops": st.column_config.NumberColumn("TFLOPs", format="%.2f"),
 }
-COLUMNS = {**FIGURES, "name": st.column_config.TextColumn(pinned=True)}
+COLUMNS = {
+    **FIGURES,
+    "name": st.column_config.TextColumn(pinned=True),
+    "open": st.column_config.LinkColumn("run", display_text="open"),
+    "aliases": st.column_config.TextColumn(width=150),
+}
 FIRST = ["state", "version", "aliases", *FIGURES]
 
 
@@ -77,11 +82,10 @@ def _table(table: pd.DataFrame, differing: list[str]) -> list[str]:
     columns = dict.fromkeys(each for each in [*FIRST, *differing] if each in table)
     shown = experiments.matching(table[[*columns]], words)
     runs = table.loc[shown.index, "flow_run_id"]
-    shown = shown.assign(open=[f"/run?run={each}" if isinstance(each, str) else None for each in runs])
+    shown.insert(0, "open", [f"/run?run={each}" if isinstance(each, str) else None for each in runs])
     event = st.dataframe(
         shown.reset_index(), hide_index=True, width="stretch", placeholder="", on_select="rerun",
-        selection_mode="multi-row", key="rows",
-        column_config={**COLUMNS, "open": st.column_config.LinkColumn("run", display_text="open")},
+        selection_mode="multi-row", key="rows", column_config=COLUMNS,
     )  # fmt: skip
     rows = event["selection"]["rows"] or range(min(len(shown), 3))
     return [str(shown.index[place]) for place in rows if place < len(shown)][:MOST]

@@ -58,7 +58,7 @@ def _list() -> None:
                 st.page_link("page/run.py", label=run.name, query_params={"run": run.id})
                 st.markdown(state(run.state))
                 st.caption(params.asked(run))
-                st.caption(duration(run.seconds) if run.began else "")
+                st.caption(duration(run.seconds) if run.began else "", width="content")
 
 
 def _live(number: str, every: float | None) -> None:
