@@ -164,7 +164,9 @@ def nothing_but_streamlit(folder: Path) -> Iterator[str]:
     port, script = free_port(), folder / "nothing.py"
     script.write_text(f"import streamlit\nstreamlit.title({NOTHING!r})\n")
     options = ["--server.port", str(port), "--server.headless", "true", "--browser.gatherUsageStats", "false"]
-    process = subprocess.Popen([sys.executable, "-m", "streamlit", "run", str(script), *options])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", str(script), *options], stdout=subprocess.DEVNULL
+    )
     try:
         scratch.wait_until(lambda: listens(port))
         yield f"http://127.0.0.1:{port}"

@@ -29,7 +29,7 @@ from lab.scripts import Scripts
 COOKIE, TOKEN = "gptcore-lab", "token"
 OPEN = "/_stcore/health"  # for those who ask whether the server is up
 DRAWN_WITH = (
-    "altair", "hydra.core.override_parser.overrides_parser", "omegaconf", "flows.page.lineage",
+    "hydra.core.override_parser.overrides_parser", "omegaconf", "flows.page.lineage",
     "gptcore.registry.tracking", "lab.read.experiments", "lab.read.gate", "lab.read.texts",
 )  # fmt: skip
 # what a page may fetch: Streamlit would take the icon of the browser's tab from Google
@@ -108,11 +108,13 @@ def _import_all() -> None:
 
 
 def _read_all() -> None:
-    """What DVC keeps of each experiment, 0.2 s for one that it has not read before."""
+    """What takes long the first time: MLflow opens its store in a second, DVC reads an experiment in 0.2 s."""
     from lab.read.experiments import all_experiments
+    from lab.read.versions import versions
 
-    with suppress(UserError):
-        all_experiments(Path.cwd())
+    for read in (versions, all_experiments):
+        with suppress(UserError):
+            read(Path.cwd())
 
 
 def _end(number: int, frame: FrameType | None) -> None:

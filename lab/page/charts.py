@@ -1,32 +1,24 @@
-"""Charts in the colours of the report page."""
+"""Charts in the colours of the report page, as Vega-Lite specifies them (https://vega.github.io/vega-lite/docs).
 
-from collections.abc import Callable
-from operator import attrgetter
-from types import FunctionType
+Altair would write the same: it checks each against a schema, which takes a tenth of a second for every chart drawn.
+"""
+
 from typing import Any
 
-import altair as alt
 import pandas as pd
 import streamlit as st
 
 from lab.read.experiments import places, shown
 
+Spec = dict[str, Any]
 HEIGHT, AXIS, LEGEND = 260, 56, 80
 MOST_TOLD = 5  # values of an axis that are written down; of more, the first and the last
 SIDES = ("model", "baseline")
+KINDS = {"Q": "quantitative", "N": "nominal"}
 
 
-def draw(chart: Callable[..., Any], *given: Any) -> None:
-    """Show what `chart` makes of `given`; what the page has drawn before is not made again."""
-    st.vega_lite_chart(_spec(chart, is_dark(), *given), width="stretch")
-
-
-@st.cache_data(max_entries=64, show_spinner=False, hash_funcs={FunctionType: attrgetter("__name__")})
-def _spec(chart: Callable[..., Any], dark: bool, *given: Any) -> dict[str, Any]:
-    """Altair takes a tenth of a second for it, most of which checks it; the colours of a chart depend on `dark`."""
-    with alt.data_transformers.enable("default", max_rows=None):
-        found: dict[str, Any] = chart(*given).to_dict()
-    return found
+def draw(chart: Spec) -> None:
+    st.vega_lite_chart(chart, width="stretch")
 
 
 def side_colors() -> list[str]:
@@ -38,53 +30,61 @@ def is_dark() -> bool:
     return st.context.theme.type == "dark"
 
 
-def _legible(chart: Any) -> Any:
+def _chart(layers: list[Spec], height: int, **datasets: pd.DataFrame) -> Spec:
     """Streamlit's grey has too little contrast for what is written at axes and in legends."""
     ink = "#d6d3d1" if is_dark() else "#57534e"
-    return chart.configure_axis(labelColor=ink, titleColor=ink).configure_legend(labelColor=ink, titleColor=ink)
+    legible = {"labelColor": ink, "titleColor": ink}
+    config = {"axis": legible, "legend": legible}
+    return {"layer": layers, "height": height, "config": config, "datasets": datasets}
 
 
-def losses(table: pd.DataFrame, over: str, marks: pd.DataFrame | None = None) -> Any:
+def _layer(data: str, mark: str, encoding: Spec, **style: Any) -> Spec:
+    return {"data": {"name": data}, "mark": {"type": mark, **style}, "encoding": encoding}
+
+
+def _field(name: str, kind: str, **more: Any) -> Spec:
+    return {"field": name, "type": KINDS[kind], **more}
+
+
+def losses(table: pd.DataFrame, over: str, marks: pd.DataFrame | None = None) -> Spec:
     """Validation loss of model and baseline; `table` has the columns `over`, val_loss and side."""
-    scale = alt.Scale(domain=SIDES, range=side_colors())
-    color = alt.Color("side:N", title=None, scale=scale, legend=alt.Legend(orient="top"))
-    return _legible(_marked(_lines(table, over, "val_loss", "validation loss, nats").encode(color=color), over, marks))
+    scale = {"domain": [*SIDES], "range": side_colors()}
+    color = _field("side", "N", title=None, scale=scale, legend={"orient": "top"})
+    return _curves(table, over, "val_loss", "validation loss, nats", color, HEIGHT, marks)
 
 
-def single(table: pd.DataFrame, over: str, value: str, title: str, marks: pd.DataFrame | None = None) -> Any:
-    lines = _lines(table, over, value, title).encode(color=alt.value(side_colors()[0]))
-    return _legible(_marked(lines, over, marks))
+def single(table: pd.DataFrame, over: str, value: str, title: str, marks: pd.DataFrame | None = None) -> Spec:
+    return _curves(table, over, value, title, {"value": side_colors()[0]}, HEIGHT, marks)
 
 
-def _marked(lines: Any, over: str, marks: pd.DataFrame | None) -> Any:
-    """With a rule where the guard has left out a batch."""
-    if marks is None or marks[over].isna().all():
-        return lines
-    told = {"step": "at step", "loss": "its loss", "back_to": "back to step", "batch": "without batch"}
-    tooltip = [alt.Tooltip(f"{name}:Q", title=title) for name, title in told.items()]
-    rules = alt.Chart(marks).mark_rule(strokeDash=[3, 3], strokeWidth=1.5, color="#f87171" if is_dark() else "#b91c1c")
-    return lines + rules.encode(x=alt.X(f"{over}:Q"), tooltip=tooltip)
-
-
-def several(table: pd.DataFrame, over: str, value: str, title: str) -> Any:
+def several(table: pd.DataFrame, over: str, value: str, title: str) -> Spec:
     """A line for each `name`."""
-    legend = alt.Legend(orient="bottom", columns=2, labelLimit=260)
-    color = alt.Color("name:N", title=None, legend=legend)
+    color = _field("name", "N", title=None, legend={"orient": "bottom", "columns": 2, "labelLimit": 260})
     rows = -(-table["name"].nunique() // 2)
-    return _legible(_lines(table, over, value, title).encode(color=color).properties(height=HEIGHT + 40 + 20 * rows))
+    return _curves(table, over, value, title, color, HEIGHT + 40 + 20 * rows)
 
 
-def _lines(table: pd.DataFrame, over: str, value: str, title: str) -> Any:
+def _curves(
+    table: pd.DataFrame, over: str, value: str, title: str, color: Spec, height: int, marks: pd.DataFrame | None = None
+) -> Spec:
+    """With a rule where the guard has left out a batch."""
     columns = [each for each in (over, value, "side", "name") if each in table]
     known = table[columns].dropna()
-    point = alt.OverlayMarkDef(size=18) if len(known) < 80 else False
-    x = alt.X(f"{over}:Q", axis=alt.Axis(format="~s", grid=False))
-    y = alt.Y(f"{value}:Q", title=title, scale=alt.Scale(zero=False))
-    tooltip = [alt.Tooltip(f"{each}:{'N' if each in ('side', 'name') else 'Q'}") for each in columns]
-    return alt.Chart(known, height=HEIGHT).mark_line(point=point).encode(x=x, y=y, tooltip=tooltip)
+    x = _field(over, "Q", axis={"format": "~s", "grid": False})
+    y = _field(value, "Q", title=title, scale={"zero": False})
+    tooltip = [_field(each, "N" if each in ("side", "name") else "Q") for each in columns]
+    point = {"size": 18} if len(known) < 80 else False
+    lines = _layer("curves", "line", {"x": x, "y": y, "color": color, "tooltip": tooltip}, point=point)
+    if marks is None or marks[over].isna().all():
+        return _chart([lines], height, curves=known)
+    told = {"step": "at step", "loss": "its loss", "back_to": "back to step", "batch": "without batch"}
+    tooltip = [_field(name, "Q", title=title) for name, title in told.items()]
+    style = {"strokeDash": [3, 3], "strokeWidth": 1.5, "color": "#f87171" if is_dark() else "#b91c1c"}
+    rules = _layer("marks", "rule", {"x": _field(over, "Q"), "tooltip": tooltip}, **style)
+    return _chart([lines, rules], height, curves=known, marks=marks)
 
 
-def parallel(table: pd.DataFrame, columns: list[str], best: str) -> Any:
+def parallel(table: pd.DataFrame, columns: list[str], best: str) -> Spec:
     """A line for each run through its values of `columns` and its figure; the lower `best`, the more orange.
 
     The axes lie under each other, with their names above them, so that there is room for these on a telephone. The
@@ -93,24 +93,29 @@ def parallel(table: pd.DataFrame, columns: list[str], best: str) -> Any:
     quiet, ink, page = ("#78716c", "#d6d3d1", "#1c1917") if is_dark() else ("#8b8580", "#57534e", "#fafaf9")
     order = [*map(_title, columns), best]
     found = _points(table, columns, best)
-    x = alt.X("place:Q", axis=None, scale=alt.Scale(domain=(-0.02, 1.02)))
-    y = alt.Y("axis:N", sort=order, axis=alt.Axis(title=None, labels=False, ticks=False, domain=False, grid=True))
-    tones = alt.Scale(range=[side_colors()[0], quiet])
-    color = alt.Color("figure:Q", scale=tones, legend=alt.Legend(orient="top", title=best))
-    tooltip = ["run:N", "axis:N", "value:N", alt.Tooltip("figure:Q", title=best, format=".4f")]
-    lines = alt.Chart(found, height=LEGEND + AXIS * len(order)).mark_line(point=True, opacity=0.75)
-    lines = lines.encode(x=x, y=y, detail="run:N", order="number:Q", color=color, tooltip=tooltip)
-    told = alt.Chart(found[found["told"]].drop_duplicates(["axis", "value"])).encode(x=x, y=y, text="value:N")
-    names = alt.Chart(pd.DataFrame({"axis": order, "place": 0.0})).encode(x=x, y=y, text="axis:N")
-    at_ends = alt.expr("datum.place < 0.1 ? 'left' : datum.place > 0.9 ? 'right' : 'center'")
-    layers: list[Any] = [lines]
-    halos: list[dict[str, Any]] = [{"stroke": page, "strokeWidth": 4}, {}]  # else lines go through what is written
+    x = _field("place", "Q", axis=None, scale={"domain": [-0.02, 1.02]})
+    hidden = {"title": None, "labels": False, "ticks": False, "domain": False, "grid": True}
+    y = _field("axis", "N", sort=order, axis=hidden)
+    tones = {"range": [side_colors()[0], quiet]}
+    color = _field("figure", "Q", scale=tones, legend={"orient": "top", "title": best})
+    tooltip = [
+        *(_field(each, "N") for each in ("run", "axis", "value")),
+        _field("figure", "Q", title=best, format=".4f"),
+    ]
+    line = {"x": x, "y": y, "color": color, "tooltip": tooltip, "detail": _field("run", "N"),
+            "order": _field("number", "Q")}  # fmt: skip
+    layers = [_layer("points", "line", line, point=True, opacity=0.75)]
+    at_ends = {"expr": "datum.place < 0.1 ? 'left' : datum.place > 0.9 ? 'right' : 'center'"}
+    value, name = ({"x": x, "y": y, "text": _field(each, "N")} for each in ("value", "axis"))
+    halos: list[Spec] = [{"stroke": page, "strokeWidth": 4}, {}]  # else lines go through what is written
     for halo in halos:
         layers += [
-            told.mark_text(align=at_ends, dy=15, fontSize=11, color=ink, **halo),
-            names.mark_text(align="left", dy=-15, fontSize=12, fontWeight="bold", color=ink, **halo),
+            _layer("told", "text", value, align=at_ends, dy=15, fontSize=11, color=ink, **halo),
+            _layer("names", "text", name, align="left", dy=-15, fontSize=12, fontWeight="bold", color=ink, **halo),
         ]
-    return _legible(alt.layer(*layers))
+    told = found[found["told"]].drop_duplicates(["axis", "value"])
+    names = pd.DataFrame({"axis": order, "place": 0.0})
+    return _chart(layers, LEGEND + AXIS * len(order), points=found, told=told, names=names)
 
 
 def _points(table: pd.DataFrame, columns: list[str], best: str) -> pd.DataFrame:

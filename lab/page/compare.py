@@ -102,7 +102,7 @@ def _overlaid(known: dict[str, Experiment]) -> None:
     if not tables:
         st.caption("Their curves are not in DVC's cache; `dvc exp pull origin NAME` fetches them.")
         return
-    charts.draw(charts.several, pd.concat(tables), axis or AXES[0], "val_loss", "validation loss, nats")
+    charts.draw(charts.several(pd.concat(tables), axis or AXES[0], "val_loss", "validation loss, nats"))
     st.caption(f"{', '.join(known)}. Choose rows of the table for other curves.")
 
 
@@ -122,7 +122,7 @@ def _parallel(table: pd.DataFrame, differing: list[str]) -> None:
     if len(measured) < 3 or not swept:
         return
     st.subheader("What matters")
-    charts.draw(charts.parallel, measured, swept[:AXES_SHOWN], "bits per byte")
+    charts.draw(charts.parallel(measured, swept[:AXES_SHOWN], "bits per byte"))
     if rest := swept[AXES_SHOWN:]:
         st.caption(f"Without an axis of their own: {', '.join(rest)}; the table above has them.")
 
