@@ -13,13 +13,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir
+from functools import partial
 from hashlib import md5
 from pathlib import Path
-from socket import socket
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -38,7 +37,7 @@ from tests.support import scratch
 from tests.support.cluster import Cluster, free_port
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 TITLES = {
     "launch": "Launch a training", "run": "Runs", "compare": "Compare", "playground": "Playground",
@@ -129,24 +128,25 @@ def in_chromium(root: Path, cluster: Cluster) -> Iterator[str]:
     from playwright.sync_api import sync_playwright
 
     port, log = free_port(), cluster.home / "lab.log"
+    bare_port, bare_log, script = free_port(), cluster.home / "bare.log", cluster.home / "nothing.py"
+    script.write_text(f"import streamlit\nstreamlit.title({NOTHING!r})\n")
+    bare = ["run", str(script), "--server.port", str(bare_port)]
+    bare += ["--server.headless", "true", "--browser.gatherUsageStats", "false"]
     with (
-        cluster.launched(root, "lab", "--port", str(port), log="lab.log"),
-        nothing_but_streamlit(cluster.home) as nothing,
+        cluster.launched(root, "lab", "--port", str(port), log=log.name),
+        cluster.launched(root, "streamlit", *bare, log=bare_log.name),
         sync_playwright() as playwright,
     ):
-        scratch.wait_until(lambda: "Ctrl-C" in log.read_text())
-        for told_of, address, heading in (
-            ("Streamlit's page with nothing but a title", nothing, NOTHING),
-            ("the lab's first page", f"http://127.0.0.1:{port}", TITLES[PAGES[0]]),
-        ):
-            taken = []
-            for _ in range(REPEATS):
-                page = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"]).new_page()
-                began = time.perf_counter()
-                page.goto(address)
-                whole(page, heading)
-                taken.append(time.perf_counter() - began)
-            yield f"in a new browser, {told_of}: {median(taken):.2f} s"
+        scratch.wait_until(lambda: "Ctrl-C" in log.read_text() and "URL" in bare_log.read_text())
+        new = partial(playwright.chromium.launch, executable_path=chromium, args=["--no-sandbox"])
+        taken = [opened(new, f"http://127.0.0.1:{bare_port}", NOTHING) for _ in range(REPEATS)]
+        yield f"in a new browser, Streamlit's page with nothing but a title: {median(taken):.2f} s"
+        address, heading = f"http://127.0.0.1:{port}", TITLES[PAGES[0]]
+        taken = [opened(new, address, heading) for _ in range(REPEATS)]
+        yield f"in a new browser, the lab's first page: {median(taken):.2f} s"
+        page = new().new_page()
+        page.goto(address)
+        whole(page, heading)
         for name in (*PAGES[1:], PAGES[0]):
             taken = []
             for _ in range(2):
@@ -158,26 +158,16 @@ def in_chromium(root: Path, cluster: Cluster) -> Iterator[str]:
             yield f"{name:<11} in Chromium {taken[0]:.2f} s, again {taken[1]:.2f} s"
 
 
-@contextmanager
-def nothing_but_streamlit(folder: Path) -> Iterator[str]:
-    """The address of what any page of Streamlit takes."""
-    port, script = free_port(), folder / "nothing.py"
-    script.write_text(f"import streamlit\nstreamlit.title({NOTHING!r})\n")
-    options = ["--server.port", str(port), "--server.headless", "true", "--browser.gatherUsageStats", "false"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", str(script), *options], stdout=subprocess.DEVNULL
-    )
-    try:
-        scratch.wait_until(lambda: listens(port))
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def listens(port: int) -> bool:
-    with socket() as asked:
-        return asked.connect_ex(("127.0.0.1", port)) == 0
+def opened(new: "Callable[[], Browser]", address: str, heading: str) -> float:
+    """Seconds until the page at an address is there, in a browser of its own."""
+    browser = new()
+    page = browser.new_page()
+    began = time.perf_counter()
+    page.goto(address)
+    whole(page, heading)
+    seconds = time.perf_counter() - began
+    browser.close()  # else its page would go on asking beside the next one
+    return seconds
 
 
 def clicked(page: "Page", name: str) -> None:

@@ -14,11 +14,6 @@ Spec = dict[str, Any]
 HEIGHT, AXIS, LEGEND = 260, 56, 80
 MOST_TOLD = 5  # values of an axis that are written down; of more, the first and the last
 SIDES = ("model", "baseline")
-KINDS = {"Q": "quantitative", "N": "nominal"}
-
-
-def draw(chart: Spec) -> None:
-    st.vega_lite_chart(chart, width="stretch")
 
 
 def side_colors() -> list[str]:
@@ -31,7 +26,8 @@ def is_dark() -> bool:
 
 
 def _chart(layers: list[Spec], height: int, **datasets: pd.DataFrame) -> Spec:
-    """Streamlit's grey has too little contrast for what is written at axes and in legends."""
+    """Layers over each other, each with one of the `datasets`."""
+    # Streamlit's grey has too little contrast for what is written at axes and in legends
     ink = "#d6d3d1" if is_dark() else "#57534e"
     legible = {"labelColor": ink, "titleColor": ink}
     config = {"axis": legible, "legend": legible}
@@ -42,45 +38,51 @@ def _layer(data: str, mark: str, encoding: Spec, **style: Any) -> Spec:
     return {"data": {"name": data}, "mark": {"type": mark, **style}, "encoding": encoding}
 
 
-def _field(name: str, kind: str, **more: Any) -> Spec:
-    return {"field": name, "type": KINDS[kind], **more}
+def _number(name: str, **more: Any) -> Spec:
+    """How a column of numbers is shown; `_word` one of words."""
+    return {"field": name, "type": "quantitative", **more}
+
+
+def _word(name: str, **more: Any) -> Spec:
+    return {"field": name, "type": "nominal", **more}
 
 
 def losses(table: pd.DataFrame, over: str, marks: pd.DataFrame | None = None) -> Spec:
     """Validation loss of model and baseline; `table` has the columns `over`, val_loss and side."""
     scale = {"domain": [*SIDES], "range": side_colors()}
-    color = _field("side", "N", title=None, scale=scale, legend={"orient": "top"})
-    return _curves(table, over, "val_loss", "validation loss, nats", color, HEIGHT, marks)
+    color = _word("side", title=None, scale=scale, legend={"orient": "top"})
+    return _curves(table, over, "val_loss", "validation loss, nats", color, marks)
 
 
 def single(table: pd.DataFrame, over: str, value: str, title: str, marks: pd.DataFrame | None = None) -> Spec:
-    return _curves(table, over, value, title, {"value": side_colors()[0]}, HEIGHT, marks)
+    return _curves(table, over, value, title, {"value": side_colors()[0]}, marks)
 
 
 def several(table: pd.DataFrame, over: str, value: str, title: str) -> Spec:
     """A line for each `name`."""
-    color = _field("name", "N", title=None, legend={"orient": "bottom", "columns": 2, "labelLimit": 260})
+    color = _word("name", title=None, legend={"orient": "bottom", "columns": 2, "labelLimit": 260})
     rows = -(-table["name"].nunique() // 2)
-    return _curves(table, over, value, title, color, HEIGHT + 40 + 20 * rows)
+    return _curves(table, over, value, title, color, height=HEIGHT + 40 + 20 * rows)
 
 
 def _curves(
-    table: pd.DataFrame, over: str, value: str, title: str, color: Spec, height: int, marks: pd.DataFrame | None = None
-) -> Spec:
+    table: pd.DataFrame, over: str, value: str, title: str, color: Spec, marks: pd.DataFrame | None = None,
+    height: int = HEIGHT,
+) -> Spec:  # fmt: skip
     """With a rule where the guard has left out a batch."""
     columns = [each for each in (over, value, "side", "name") if each in table]
     known = table[columns].dropna()
-    x = _field(over, "Q", axis={"format": "~s", "grid": False})
-    y = _field(value, "Q", title=title, scale={"zero": False})
-    tooltip = [_field(each, "N" if each in ("side", "name") else "Q") for each in columns]
+    x = _number(over, axis={"format": "~s", "grid": False})
+    y = _number(value, title=title, scale={"zero": False})
+    tooltip = [(_word if each in ("side", "name") else _number)(each) for each in columns]
     point = {"size": 18} if len(known) < 80 else False
     lines = _layer("curves", "line", {"x": x, "y": y, "color": color, "tooltip": tooltip}, point=point)
     if marks is None or marks[over].isna().all():
         return _chart([lines], height, curves=known)
     told = {"step": "at step", "loss": "its loss", "back_to": "back to step", "batch": "without batch"}
-    tooltip = [_field(name, "Q", title=title) for name, title in told.items()]
+    tooltip = [_number(name, title=title) for name, title in told.items()]
     style = {"strokeDash": [3, 3], "strokeWidth": 1.5, "color": "#f87171" if is_dark() else "#b91c1c"}
-    rules = _layer("marks", "rule", {"x": _field(over, "Q"), "tooltip": tooltip}, **style)
+    rules = _layer("marks", "rule", {"x": _number(over), "tooltip": tooltip}, **style)
     return _chart([lines, rules], height, curves=known, marks=marks)
 
 
@@ -93,20 +95,20 @@ def parallel(table: pd.DataFrame, columns: list[str], best: str) -> Spec:
     quiet, ink, page = ("#78716c", "#d6d3d1", "#1c1917") if is_dark() else ("#8b8580", "#57534e", "#fafaf9")
     order = [*map(_title, columns), best]
     found = _points(table, columns, best)
-    x = _field("place", "Q", axis=None, scale={"domain": [-0.02, 1.02]})
+    x = _number("place", axis=None, scale={"domain": [-0.02, 1.02]})
     hidden = {"title": None, "labels": False, "ticks": False, "domain": False, "grid": True}
-    y = _field("axis", "N", sort=order, axis=hidden)
+    y = _word("axis", sort=order, axis=hidden)
     tones = {"range": [side_colors()[0], quiet]}
-    color = _field("figure", "Q", scale=tones, legend={"orient": "top", "title": best})
+    color = _number("figure", scale=tones, legend={"orient": "top", "title": best})
     tooltip = [
-        *(_field(each, "N") for each in ("run", "axis", "value")),
-        _field("figure", "Q", title=best, format=".4f"),
+        *(_word(each) for each in ("run", "axis", "value")),
+        _number("figure", title=best, format=".4f"),
     ]
-    line = {"x": x, "y": y, "color": color, "tooltip": tooltip, "detail": _field("run", "N"),
-            "order": _field("number", "Q")}  # fmt: skip
+    line = {"x": x, "y": y, "color": color, "tooltip": tooltip, "detail": _word("run"),
+            "order": _number("number")}  # fmt: skip
     layers = [_layer("points", "line", line, point=True, opacity=0.75)]
     at_ends = {"expr": "datum.place < 0.1 ? 'left' : datum.place > 0.9 ? 'right' : 'center'"}
-    value, name = ({"x": x, "y": y, "text": _field(each, "N")} for each in ("value", "axis"))
+    value, name = ({"x": x, "y": y, "text": _word(each)} for each in ("value", "axis"))
     halos: list[Spec] = [{"stroke": page, "strokeWidth": 4}, {}]  # else lines go through what is written
     for halo in halos:
         layers += [

@@ -102,7 +102,8 @@ def _overlaid(known: dict[str, Experiment]) -> None:
     if not tables:
         st.caption("Their curves are not in DVC's cache; `dvc exp pull origin NAME` fetches them.")
         return
-    charts.draw(charts.several(pd.concat(tables), axis or AXES[0], "val_loss", "validation loss, nats"))
+    chart = charts.several(pd.concat(tables), axis or AXES[0], "val_loss", "validation loss, nats")
+    st.vega_lite_chart(chart, width="stretch")
     st.caption(f"{', '.join(known)}. Choose rows of the table for other curves.")
 
 
@@ -122,7 +123,7 @@ def _parallel(table: pd.DataFrame, differing: list[str]) -> None:
     if len(measured) < 3 or not swept:
         return
     st.subheader("What matters")
-    charts.draw(charts.parallel(measured, swept[:AXES_SHOWN], "bits per byte"))
+    st.vega_lite_chart(charts.parallel(measured, swept[:AXES_SHOWN], "bits per byte"), width="stretch")
     if rest := swept[AXES_SHOWN:]:
         st.caption(f"Without an axis of their own: {', '.join(rest)}; the table above has them.")
 

@@ -143,7 +143,7 @@ def _charts(both: pd.DataFrame, tracked: pd.DataFrame, marks: pd.DataFrame) -> N
     """`marks` are where the guard has left a batch out; what is tracked is the model's training."""
     over = ["tokens", *(["seconds"] if "seconds" in both and both["seconds"].notna().any() else [])]
     axis = st.segmented_control("Over", over, default="tokens", required=True, bind="query-params", key="over")
-    charts.draw(charts.losses(both, axis or "tokens", marks))
+    st.vega_lite_chart(charts.losses(both, axis or "tokens", marks), width="stretch")
     shown = {
         "loss": "training loss, nats", "learning_rate": "learning rate", "gradient_norm": "gradient norm",
         "tokens_per_second": "tokens per second",
@@ -153,8 +153,7 @@ def _charts(both: pd.DataFrame, tracked: pd.DataFrame, marks: pd.DataFrame) -> N
         st.caption("A dashed line is a batch that the guard has left out.")
     columns = st.columns(2)
     for place, (name, title) in enumerate(each for each in shown.items() if table[each[0]].notna().any()):
-        with columns[place % 2]:
-            charts.draw(charts.single(table, "step", name, title, own))
+        columns[place % 2].vega_lite_chart(charts.single(table, "step", name, title, own), width="stretch")
 
 
 show()
