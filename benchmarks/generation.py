@@ -1,17 +1,18 @@
 """Tokens per second of generation: nanoGPT's and transformers' generate, llama.cpp, a naive cache and ours.
 
-At 1, 4 and 16 streams that start together: GPT-2's architecture with random weights, in float32, greedy, without an end
-of text, from prompts of 32 tokens. All sides may take the same threads; ours and the naive cache take one for the small
-model. llama.cpp gets our weights as GGUF, and its cache is in float32, too. The naive cache is what one writes first
-over our weights. nanoGPT has none; without a checkout of it our model without a cache stands in. The figures are tokens
-per second with the prompt's time, seconds to the first token, and the share of this machine's memory bandwidth (that of
-a large copy) that reading the weights once a step takes.
+At 1, 4 and 16 streams that start together: GPT-2's architecture with random weights, greedy, without an end of text,
+from prompts of 32 tokens. On a CPU in float32; all sides may take the same threads, and ours and the naive cache take
+one for the small model. On a GPU in float32 and in bfloat16, nanoGPT's by autocast, as its sample.py has it; ours keeps
+norms, cache and logits in float32. llama.cpp gets our weights as GGUF, and its cache is in float32, too. The naive
+cache is what one writes first over our weights. nanoGPT has none; without a checkout of it our model without a cache
+stands in. The figures are tokens per second with the prompt's time, seconds to the first token, and the share of the
+memory bandwidth (that of a large copy) that reading the weights once a step, in the side's precision, takes.
 """
 
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,6 +32,8 @@ from gptcore.tokens.tokenizer import BYTES, CHARACTER_PATTERN, Tokenizer
 
 PROMPT = 32
 COPIED = 1 << 28  # bytes
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+ON_GPU = ("nanogpt", "transformers", "gptcore")
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Setting:
     vocab_size: int
     streams: int
     new: int  # tokens of each stream; fewer where nanoGPT, which recomputes all of them for each, would take an hour
+    dtype: torch.dtype = torch.float32
 
 
 SMALL, GPT2 = (4, 4, 128, 512, 257), (12, 12, 768, 1024, 50257)
@@ -55,16 +59,20 @@ Generate = Callable[[torch.Tensor, int], int]  # ids (streams, PROMPT) and the n
 
 
 def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
-    size = SETTINGS[setting]
+    name, precision = side.split()
+    size = replace(SETTINGS[setting], dtype=getattr(torch, precision))
+    if DEVICE.type == "cuda":
+        size = replace(size, new=size.block_size // 4)
     torch.manual_seed(0)
-    generate = SIDES[side.split()[0]](size, nanogpt_folder)
-    ids = torch.randint(size.vocab_size, (size.streams, PROMPT))
+    generate = SIDES[name](size, nanogpt_folder)
+    ids = torch.randint(size.vocab_size, (size.streams, PROMPT), device=DEVICE)
     with torch.inference_mode():
-        generate(ids, 2)
+        timed(generate, ids, size.new if DEVICE.type == "cuda" else 2)  # a GPU's kernels are chosen and captured
         first, _ = timed(generate, ids, 1)
         seconds, made = timed(generate, ids, size.new)
     assert made == size.streams * size.new
-    read = 4 * (12 * size.n_layer * size.n_embd**2 + size.vocab_size * size.n_embd)  # bytes of matrices and head
+    numbers = 12 * size.n_layer * size.n_embd**2 + size.vocab_size * size.n_embd  # of matrices and head
+    read = numbers * size.dtype.itemsize
     return {
         "tokens_per_second": made / seconds,
         "first_token_seconds": first,
@@ -75,23 +83,31 @@ def measure(side: str, setting: str, nanogpt_folder: Path | None) -> Measured:
 def timed(generate: Generate, ids: torch.Tensor, new: int) -> tuple[float, int]:
     started = time.perf_counter()
     made = generate(ids, new)
+    finish()
     return time.perf_counter() - started, made
+
+
+def finish() -> None:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def bandwidth() -> float:
     """Bytes per second that a copy reads and writes."""
-    source, target = torch.ones(COPIED, dtype=torch.uint8), torch.empty(COPIED, dtype=torch.uint8)
+    source, target = (torch.ones(COPIED, dtype=torch.uint8, device=DEVICE) for _ in range(2))
+    finish()
     seconds = []
     for _ in range(4):
         started = time.perf_counter()
         target.copy_(source)
+        finish()
         seconds.append(time.perf_counter() - started)
     return 2 * COPIED / min(seconds)
 
 
 def gptcore_side(size: Setting, _: Path | None) -> Generate:
     model = our_model(size)
-    engine = Engine(model, size.streams)
+    engine = Engine(model, size.streams, dtype=size.dtype)
 
     def generate(ids: torch.Tensor, new: int) -> int:
         asked = [engine.submit(Request(tuple(row), new, Sampling(temperature=0))) for row in ids.tolist()]
@@ -110,7 +126,7 @@ def our_model(size: Setting) -> GPT:
         attention_scale=0.0, tied_head=True, zero_init=False, embedding_norm=False, residual_scalars=False,
         value_embeddings=False, bigram_buckets=0, logit_softcap=0.0, sliding_window=0, activation_checkpointing=False,
     )  # fmt: skip
-    return GPT(config, size.vocab_size).eval()
+    return GPT(config, size.vocab_size).eval().to(DEVICE)
 
 
 def transformers_side(size: Setting, _: Path | None) -> Generate:
@@ -122,7 +138,7 @@ def transformers_side(size: Setting, _: Path | None) -> Generate:
             vocab_size=size.vocab_size, bos_token_id=0, eos_token_id=None, pad_token_id=0,
         )
     )  # fmt: skip
-    model.eval()
+    model.eval().to(DEVICE, size.dtype)
 
     def generate(ids: torch.Tensor, new: int) -> int:
         made = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=new, do_sample=False)
@@ -140,10 +156,12 @@ def nanogpt_side(size: Setting, folder: Path | None) -> Generate:
 
     config = GPTConfig(block_size=size.block_size, vocab_size=size.vocab_size, n_layer=size.n_layer,
                        n_head=size.n_head, n_embd=size.n_embd, dropout=0.0, bias=True)  # fmt: skip
-    model = Theirs(config).eval()
+    model = Theirs(config).eval().to(DEVICE)
+    half = size.dtype == torch.bfloat16
 
     def generate(ids: torch.Tensor, new: int) -> int:
-        return int(model.generate(ids, new, top_k=1)[:, ids.size(1) :].numel())
+        with torch.autocast(DEVICE.type, size.dtype, enabled=half):
+            return int(model.generate(ids, new, top_k=1)[:, ids.size(1) :].numel())
 
     return generate
 
@@ -225,10 +243,15 @@ SIDES: dict[str, Callable[[Setting, Path | None], Generate]] = {
 def report(medians: Medians) -> list[str]:
     lines = []
     for setting, measured in medians.items():
-        rates = {side.split()[0]: figures["tokens_per_second"] for side, figures in measured.items()}
-        ours = rates.pop("gptcore")
-        others = ", ".join(f"{name} {rate:,.4g} (ratio {ours / rate:.2f})" for name, rate in rates.items())
-        lines.append(f"{setting:10} tokens/s: gptcore {ours:,.4g}, {others}")
+        for precision in dict.fromkeys(side.split()[1] for side in measured):
+            rates = {
+                side.split()[0]: figures["tokens_per_second"]
+                for side, figures in measured.items()
+                if side.endswith(precision)
+            }
+            ours = rates.pop("gptcore")
+            others = ", ".join(f"{name} {rate:,.4g} (ratio {ours / rate:.2f})" for name, rate in rates.items())
+            lines.append(f"{setting:10} {precision} tokens/s: gptcore {ours:,.4g}, {others}")
     return lines
 
 
@@ -236,4 +259,7 @@ if __name__ == "__main__":
     contest = Contest(__file__, __doc__ or "", measure, list(SIDES), list(SETTINGS))
     contest.environment.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # of every side; `gptcore sample` and the server set it
     contest.sides = [f"{name} float32" for name in contest.arguments.sides]  # the rivals know no other format on a CPU
+    if DEVICE.type == "cuda":
+        rivals = [name for name in contest.arguments.sides if name in ON_GPU]
+        contest.sides = [f"{name} {precision}" for precision in ("float32", "bfloat16") for name in rivals]
     contest.run(report)

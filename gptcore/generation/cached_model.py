@@ -7,7 +7,9 @@ Shapes: S slots, R rows of a pass, A of them that attend, T new ids of each row,
 C n_embd, H n_head, D head_dim, V vocab_size.
 """
 
+import logging
 import math
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -31,6 +33,7 @@ from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT, Block, bigram
 from gptcore.model.norm import Norm
 
+log = logging.getLogger(__name__)
 PLACES = 32  # attention reads a multiple of so many keys: masked ones at the end then change no bit of the result
 
 
@@ -96,7 +99,9 @@ class CachedModel:
         self.places = -(-config.block_size // PLACES) * PLACES + 1  # nothing looks into the last
         shape = (config.n_layer, 2, config.n_head, slots, self.places, config.head_dim)
         # zeros, as what is masked is multiplied by 0, and 0 x NaN is not 0; numpy's take no memory until written to
-        self.cache = torch.from_numpy(np.zeros(shape, np.float32)).to(self.device)
+        on_cpu = self.device.type == "cpu"
+        self.attend = None if on_cpu else _one_query(self.device)
+        self.cache = torch.from_numpy(np.zeros(shape, np.float32)) if on_cpu else torch.zeros(shape, device=self.device)
         self.written = self.cache.flatten(3, 4).unbind()  # (2, H, S P, D) of each layer
         self.read = self.cache.transpose(2, 3).flatten(0, 1)  # (2 L, S, H, P, D): keys, values, keys of the next ..
         # of the last two shapes, as prompts and steps take turns
@@ -107,13 +112,14 @@ class CachedModel:
         self.root_of_x, self.root_of_head = (
             root_mean_square(size, self.device) for size in (config.n_embd, config.head_dim)
         )
+        self.rms_norm = _rms_norm(config.n_embd, self.root_of_x, self.device)
         tables, rows = map(table_of, model.wve), 1 if slots == 1 else PACKED_FOR_ROWS
         self.blocks = [
-            _packed(block, self.root_of_x, next(tables) if config.has_value_embedding(layer) else None, dtype, rows)
+            _packed(block, self.rms_norm, next(tables) if config.has_value_embedding(layer) else None, dtype, rows)
             for layer, block in enumerate(model.h)
             if isinstance(block, Block)
         ]
-        self.norm, self.head = _norm(model.ln_f, self.root_of_x), product(model.lm_head, rows=rows)
+        self.norm, self.head = _norm(model.ln_f, self.rms_norm), product(model.lm_head, rows=rows)
         self.lines = {block.window: self._lines(block.window) for block in self.blocks}
         self.rotations = torch.complex(model.cos, model.sin) if config.position == "rope" else None
         mixes: list[Tensor] = [
@@ -132,12 +138,13 @@ class CachedModel:
         if self.wbe:
             x = x + self.wbe(self._bigrams(new))
         if config.embedding_norm:
-            x = x / self.root_of_x(x)
+            x = self.rms_norm(x)
         starts = None if self.shares is None else (self.shares * x).unbind()
         rotation = None if self.rotations is None else self.rotations.index_select(0, new.positions)[:, None, None]
         views = self.views(N, R, A)
         read = self.read.narrow(1, new.first, A).narrow(3, 0, new.keys).unbind()  # (A, H, keys, D)
-        masks = {window: self._seen(window, new) for window in self.lines}
+        attend = self.attend if N == R else None
+        masks = {} if attend else {window: self._seen(window, new) for window in self.lines}
         for layer, block in enumerate(self.blocks):
             if block.residual is not None and starts:
                 x = torch.addcmul(starts[layer], x, block.residual)
@@ -152,9 +159,13 @@ class CachedModel:
                 views.values[layer].mul_(own).add_(block.values(new.ids), alpha=table)
             self.written[layer].index_copy_(2, new.places, views.kept[layer])
             keys, values = read[2 * layer : 2 * layer + 2]
-            mask = masks[block.window]
-            y = F.scaled_dot_product_attention(views.queries[layer], keys, values, attn_mask=mask, scale=block.scale)
-            y = (y if N == R else y.transpose(1, 2)).reshape(-1, C)
+            queries = views.queries[layer]
+            if attend:
+                y = attend(queries, keys, values, new.positions, block.scale, block.window)
+            else:
+                mask = masks[block.window]
+                y = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=block.scale)
+                y = (y if N == R else y.transpose(1, 2)).reshape(-1, C)
             if A < R:
                 views.padded.narrow(0, 0, A).copy_(y)
                 y = views.padded
@@ -168,6 +179,9 @@ class CachedModel:
         if self.config.logit_softcap:
             logits = logits.div_(self.config.logit_softcap).tanh_().mul_(self.config.logit_softcap)
         return logits.index_fill_(-1, self.unsayable, -math.inf) if len(self.unsayable) else logits
+
+    def next_logits(self, new: Pass) -> Tensor:
+        return self.logits(self.forward(new))
 
     def clear(self, slot: int) -> None:
         """Make a slot usable again that holds NaN."""
@@ -192,6 +206,19 @@ class CachedModel:
         return rows.view(new.rows, 1, -1, new.keys).narrow(0, 0, new.attending)
 
 
+def _one_query(device: torch.device) -> Callable[..., Tensor] | None:
+    """The kernel of `one_query.py`; None where it cannot be compiled."""
+    try:
+        from gptcore.generation.one_query import attend
+
+        row = torch.ones(1, 1, 1, 16, device=device)
+        attend(row, row, row, torch.zeros(1, dtype=torch.long, device=device), 1.0, 0)
+    except (ImportError, RuntimeError, subprocess.CalledProcessError) as error:
+        log.warning("generation is slower than it could be, as Triton compiles nothing here: %s", error)
+        return None
+    return attend
+
+
 def _views(config: ModelConfig, device: torch.device, N: int, R: int, A: int) -> _Views:
     L, C, H, D = config.n_layer, config.n_embd, config.n_head, config.head_dim
     T, row = N // R, 3 * C
@@ -208,13 +235,13 @@ def _views(config: ModelConfig, device: torch.device, N: int, R: int, A: int) ->
     )
 
 
-def _packed(block: Block, root: Layer, values: Layer | None, dtype: torch.dtype, rows: int) -> _Block:
+def _packed(block: Block, rms_norm: Layer, values: Layer | None, dtype: torch.dtype, rows: int) -> _Block:
     attention, mlp, mix = block.attn, block.mlp, block.residual_mix
     return _Block(
-        norm_1=_norm(block.ln_1, root),
+        norm_1=_norm(block.ln_1, rms_norm),
         qkv=product_into(attention.c_attn, dtype, rows),
         project=added_product(attention.c_proj, dtype, rows),
-        norm_2=_norm(block.ln_2, root),
+        norm_2=_norm(block.ln_2, rms_norm),
         widen=product_then(mlp.config.activation, mlp.c_fc, dtype, rows),
         narrow=added_product(mlp.c_proj, dtype, rows),
         window=attention.window,
@@ -225,12 +252,18 @@ def _packed(block: Block, root: Layer, values: Layer | None, dtype: torch.dtype,
     )
 
 
-def _norm(module: Norm, root: Layer) -> Layer:
+def _norm(module: Norm, rms_norm: Layer) -> Layer:
     weight, bias = module.weight, module.bias
     if weight is None:
-        return lambda x: x / root(x)
+        return rms_norm
     shape = weight.shape
     return lambda x: torch.native_layer_norm(x, shape, weight, bias, 1e-5)[0]
+
+
+def _rms_norm(size: int, root: Layer, device: torch.device) -> Layer:
+    if device.type == "cuda":
+        return lambda x: torch.rms_norm(x, (size,))
+    return lambda x: x / root(x)
 
 
 def root_mean_square(size: int, device: torch.device) -> Layer:

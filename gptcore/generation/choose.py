@@ -1,23 +1,25 @@
 """Draw the next id of each row. A row's draw depends on its own logits and request alone, not on the rows beside it.
 
-Rows that are filtered alike go through torch together: row by row it computes the same bits for one row and for many.
+Rows that are filtered alike go through torch together, where the logits are. On a CPU it computes row by row the same
+bits for one row and for many; on a GPU, where it does not, weights are integers, whose sums are the same in any order.
 """
 
 import math
 from collections import defaultdict
+from collections.abc import Iterable
 from collections.abc import Sequence as Rows
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from gptcore.generation.sequence import Sequence
 
 BROKEN = -1  # instead of an id, where the logits hold NaN or infinity
+LIKELIEST = 2.0**44  # the weight of the likeliest id: a sum of as many as there are ids in any vocabulary fits in int64
 
 
 def choose(logits: Tensor, sequences: Rows[Sequence]) -> list[int]:
-    """`logits` (rows, V) in float32 on the CPU; they may be overwritten."""
+    """`logits` (rows, V) in float32; they may be overwritten."""
     asked = [each.request.sampling for each in sequences]
     if not any(each.temperature or each.adjusts for each in asked):
         return _likeliest(logits)
@@ -37,38 +39,58 @@ def choose(logits: Tensor, sequences: Rows[Sequence]) -> list[int]:
 
 
 def _likeliest(logits: Tensor) -> list[int]:
+    if logits.is_cuda:
+        highest, choices = logits.max(1)
+        return _unbroken(choices.tolist(), map(math.isfinite, highest.tolist()))
     values = logits.numpy()  # which finds the highest of few in half of torch's time
     choice: list[int] = values.argmax(1).tolist()
-    return _unbroken(choice, [values[row, at] for row, at in enumerate(choice)])
+    return _unbroken(choice, (math.isfinite(values[row, at]) for row, at in enumerate(choice)))
 
 
 def _drawn(logits: Tensor, sequences: list[Sequence], top_k: int, nucleus: bool) -> list[int]:
-    wanted = [each.request.sampling for each in sequences]
-    z, order = logits / _column([of.temperature for of in wanted], torch.float32), None
+    wanted, device = [each.request.sampling for each in sequences], logits.device
+    z, order = logits / _column([of.temperature for of in wanted], device, torch.float32), None
     if top_k or nucleus:
-        z, order = z.topk(min(top_k or z.size(1), z.size(1)))
-    p = z.softmax(-1)
+        z, order = _highest(z, min(top_k or z.size(1), z.size(1)))
+    p = _weights(z)
+    exact = torch.float64 if p.is_floating_point() else torch.int64
     if nucleus:
-        before = p.cumsum(-1, dtype=torch.float64) - p
-        p = p.masked_fill(before >= _column([of.top_p for of in wanted]), 0)
+        reached = p.cumsum(-1, dtype=exact)
+        p = p.masked_fill(reached - p >= _column([of.top_p for of in wanted], device) * reached[:, -1:], 0)
     if any(of.min_p for of in wanted):
-        p = p.masked_fill(p < _column([of.min_p for of in wanted]) * p.amax(-1, keepdim=True), 0)
-    reached = p.cumsum(-1, dtype=torch.float64)
+        p = p.masked_fill(p < _column([of.min_p for of in wanted], device) * p.amax(-1, keepdim=True), 0)
+    reached = p.cumsum(-1, dtype=exact).double()
     total = reached[:, -1:]
-    # the first id at which the sum reaches a share in (0, 1]: an id of probability 0 adds nothing and is never it
-    share = _column([1 - each.random.random() for each in sequences])
+    # the first id at which the sum reaches a share in (0, 1]: an id of weight 0 adds nothing and is never it
+    share = _column([1 - each.random.random() for each in sequences], device)
     at = torch.searchsorted(reached, total * share).clamp_(max=p.size(1) - 1)
     choice = at if order is None else order.gather(1, at)
-    return _unbroken(choice[:, 0].tolist(), total[:, 0].tolist())
+    return _unbroken(choice[:, 0].tolist(), (0 < each < math.inf for each in total[:, 0].tolist()))
 
 
-def _unbroken(choice: list[int], values: list[float]) -> list[int]:
-    """BROKEN for a row whose value is not finite."""
-    return [token if math.isfinite(each) else BROKEN for token, each in zip(choice, values, strict=True)]
+def _highest(z: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    if not z.is_cuda:
+        return z.topk(count)
+    values, order = z.sort(stable=True, descending=True)  # of equal ones, topk takes others among other rows
+    return values[:, :count], order[:, :count]
 
 
-def _column(values: list[float], dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.tensor(values, dtype=dtype).unsqueeze(1)
+def _weights(z: Tensor) -> Tensor:
+    return _integers(z) if z.is_cuda else z.softmax(-1)
+
+
+def _integers(z: Tensor) -> Tensor:
+    """In proportion to the probabilities; all 0 in a row that holds NaN or infinity."""
+    shares = (z - z.amax(-1, keepdim=True)).exp_()
+    return (shares * LIKELIEST).nan_to_num_(0.0).long()
+
+
+def _unbroken(choice: list[int], finite: Iterable[bool]) -> list[int]:
+    return [token if each else BROKEN for token, each in zip(choice, finite, strict=True)]
+
+
+def _column(values: list[float], device: torch.device, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.tensor(values, dtype=dtype, device=device).unsqueeze(1)
 
 
 def _adjust(logits: Tensor, sequences: Rows[Sequence]) -> None:
@@ -81,15 +103,15 @@ def _adjust(logits: Tensor, sequences: Rows[Sequence]) -> None:
         biases += [(row, token, bias) for token, bias in sampling.logit_bias.items()]
     if biases:
         rows, tokens, values = zip(*biases, strict=True)
-        logits.numpy()[rows, tokens] += np.array(values, np.float32)
+        logits[rows, tokens] += torch.tensor(values, device=logits.device)
 
 
 def _penalize(logits: Tensor, sequence: Sequence) -> None:
     """Repetition as in CTRL (Keskar et al. 2019), presence and frequency as in OpenAI's interface."""
     sampling = sequence.request.sampling
-    text = torch.tensor(sequence.ids, dtype=torch.long)
+    text = torch.tensor(sequence.ids, dtype=torch.long, device=logits.device)
     if sampling.repetition_penalty != 1:
-        seen = torch.cat((torch.tensor(sequence.request.prompt, dtype=torch.long), text)).unique()
+        seen = torch.cat((text.new_tensor(sequence.request.prompt), text)).unique()
         each, factor = logits[seen], sampling.repetition_penalty
         logits[seen] = torch.where(each > 0, each / factor, each * factor)
     if sampling.presence_penalty or sampling.frequency_penalty:

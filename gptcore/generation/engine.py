@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gptcore.generation.cached_model import PLACES, CachedModel, Pass
+from gptcore.generation.captured import Captured
 from gptcore.generation.choose import BROKEN, choose
 from gptcore.generation.sequence import Finish, Logprob, Request, Sequence
 from gptcore.generation.threads import one_thread
@@ -34,6 +35,7 @@ class Engine:
         With `dtype` bfloat16, large models take half the time on processors that have it, and round more.
         """
         self.model = CachedModel(model, slots, unsayable, dtype)
+        self.next_logits = Captured(self.model) if self.model.attend else self.model.next_logits
         self.vocab_size, self.block_size = model.vocab_size, model.config.block_size
         self.waiting: deque[Sequence] = deque()
         self.slots: list[Sequence | None] = [None] * slots
@@ -113,16 +115,21 @@ class Engine:
             slot = each.slot or 0
             ids[slot], before[slot], positions[slot] = each.ids[-1], each.before, each.cached
             places[slot] = slot * P + each.cached
-        is_alone = len(self.slots) == 1
-        keys = longest if is_alone else -(-longest // PLACES) * PLACES
         attending = last + 1 if self.attends_apart else rows
-        new = self._pass([ids, before, positions, places], 0, rows, attending, keys, masked=not is_alone)
-        logits = self.model.logits(self.model.forward(new))
+        logits = self.next_logits(
+            self._pass([ids, before, positions, places], 0, rows, attending, *self._keys(longest))
+        )
         for each in sequences:
             each.before, each.cached = each.ids[-1], each.cached + 1
         if len(sequences) < rows:
             logits = logits[[each.slot for each in sequences]]
         self._advance(sequences, logits)
+
+    def _keys(self, longest: int) -> tuple[int, bool]:
+        """How many keys a step reads where a row sees so many, and whether some are masked."""
+        if self.model.attend:  # which reads those of each row, so that one graph serves all lengths
+            return self.model.places - 1, False
+        return (longest, False) if len(self.slots) == 1 else (-(-longest // PLACES) * PLACES, True)
 
     def _pass(self, columns: list[list[int]], first: int, rows: int, attending: int, keys: int, masked: bool) -> Pass:
         """`columns` are ids, those before them, positions and places."""
@@ -147,14 +154,14 @@ class Engine:
         """The logits of some ids at the beginning of a text."""
         ids = [each % self.vocab_size for each in range(rows)]
         places = list(range(0, rows * self.model.places, self.model.places))
-        new = self._pass([ids, ids, [0] * rows, places], 0, rows, attending, PLACES, masked=True)
-        return self.model.logits(self.model.forward(new))
+        return self.next_logits(
+            self._pass([ids, ids, [0] * rows, places], 0, rows, attending, *self._keys(PLACES))
+        ).clone()
 
     def _advance(self, sequences: list[Sequence], logits: Tensor) -> None:
         """Draw an id for each of the sequences, whose logits these are."""
-        logits = logits.cpu()  # where torch draws the same on every machine, and sums in float64
         asking = [row for row, each in enumerate(sequences) if each.request.logprobs is not None]
-        before_it = dict(zip(asking, logits[asking].log_softmax(-1), strict=True)) if asking else {}
+        before_it = dict(zip(asking, logits[asking].cpu().log_softmax(-1), strict=True)) if asking else {}
         for row, choice in enumerate(choose(logits, sequences)):
             sequence = sequences[row]
             if choice == BROKEN:

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptcore.errors import UserError
-from gptcore.generation.choose import BROKEN, choose
+from gptcore.generation.choose import BROKEN, _integers, choose
 from gptcore.generation.sampling import Sampling
 from gptcore.generation.sequence import Request, Sequence
 
@@ -28,6 +29,14 @@ def sequence(sampling: Sampling, ids: tuple[int, ...] = ()) -> Sequence:
 
 def logits(seed: int, rows: int = 1) -> torch.Tensor:
     return 3 * torch.randn(rows, VOCAB, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.gpu
+@settings(max_examples=60, deadline=None)
+@given(asked=st.lists(samplings, min_size=1, max_size=9), seed=st.integers(0, 999))
+def test_a_gpu_leaves_the_same_ids_and_draws_the_same(asked: list[Sampling], seed: int) -> None:
+    rows = logits(seed, len(asked))
+    assert choose(rows.cuda(), list(map(sequence, asked))) == choose(rows, list(map(sequence, asked)))
 
 
 def adjusted(row: list[float], of: Sequence) -> list[float]:
@@ -66,6 +75,17 @@ def test_a_row_is_drawn_as_if_it_were_alone(several: list[Sampling]) -> None:
     together = choose(rows.clone(), [sequence(each) for each in several])
     alone = [choose(rows[[row]], [sequence(each)])[0] for row, each in enumerate(several)]
     assert together == alone
+
+
+@settings(max_examples=60, deadline=None)
+@given(asked=st.lists(samplings, min_size=1, max_size=7), seed=st.integers(0, 999))
+def test_integers_draw_what_probabilities_draw(asked: list[Sampling], seed: int) -> None:
+    """A GPU draws by them."""
+    rows = logits(seed, len(asked))
+    rows[0, 4] = (1.0, math.nan, math.inf)[seed % 3]
+    expected = choose(rows.clone(), list(map(sequence, asked)))
+    with patch("gptcore.generation.choose._weights", _integers):
+        assert choose(rows, list(map(sequence, asked))) == expected
 
 
 def test_draws_follow_the_probabilities() -> None:

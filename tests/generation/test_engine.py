@@ -1,6 +1,7 @@
 """The engine against the model without a cache, and a request against itself among others."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -62,11 +63,15 @@ def test_the_cache_gives_the_logits_of_the_whole_text(values: dict[str, Any], le
                 logprobs=2, echo=True)
         for number, length in enumerate(lengths)
     ]  # fmt: skip
-    for sequence in run(Engine(model, slots), *requests):
+    assert_logits_of_the_whole_text(Engine(model, slots), model, requests)
+
+
+def assert_logits_of_the_whole_text(engine: Engine, model: GPT, requests: list[Request]) -> None:
+    for sequence in run(engine, *requests):
         ids = [*sequence.request.prompt, *sequence.ids]
         assert sequence.full == (len(ids) > model.config.block_size and len(sequence.ids) < sequence.request.max_new)
         with torch.no_grad():
-            right = model(torch.tensor([ids[:-1]]))[0].log_softmax(-1)
+            right = model(torch.tensor([ids[:-1]], device=engine.model.device))[0].log_softmax(-1).cpu()
         found = [*sequence.prompt_logprobs, *sequence.logprobs]
         assert [each.token for each in found] == ids[1:]
         taken = torch.tensor([each.logprob for each in found])
@@ -75,16 +80,43 @@ def test_the_cache_gives_the_logits_of_the_whole_text(values: dict[str, Any], le
         torch.testing.assert_close(highest, right.topk(2).values, rtol=1e-4, atol=2e-4)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("compiles", [True, False])
+@pytest.mark.parametrize("values", [GPT2, {**MODERN, "sliding_window": 20}], ids=["gpt2", "modern"])
+def test_a_gpu_gives_the_logits_of_the_whole_text(
+    values: dict[str, Any], compiles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In slots that others have had before; also where there is no compiler for Triton."""
+    if not compiles:
+        from gptcore.generation import one_query  # needs Triton, as a GPU's torch does
+
+        monkeypatch.setattr(one_query._attend, "run", no_compiler)
+    model = model_of({**values, "block_size": 300}, 0.1).cuda()
+    lengths = [1, 130, 250, 7, 126, 90]
+    requests = [
+        Request(prompt(length, number), 60, Sampling(seed=number, top_k=7 * (number % 2)), logprobs=2, echo=True)
+        for number, length in enumerate(lengths)
+    ]
+    engine = Engine(model, 4)
+    assert bool(engine.model.attend) == compiles
+    assert_logits_of_the_whole_text(engine, model, requests)
+
+
+def no_compiler(*_: Any, **__: Any) -> None:
+    raise RuntimeError("Failed to find C compiler")
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize(
     ("values", "dtype", "count"),
     [(GPT2, torch.float32, 32), ({**MODERN, "sliding_window": 20}, torch.float32, 8), (GPT2, torch.bfloat16, 8)],
     ids=["gpt2", "modern", "bfloat16"],
 )
 def test_a_request_gives_the_same_bytes_alone_and_among_others(
-    values: dict[str, Any], dtype: torch.dtype, count: int
+    values: dict[str, Any], dtype: torch.dtype, count: int, device: str
 ) -> None:
     """In any slot and order of arrival; packed layers are among these, as one has 1 << 18 elements."""
-    model = model_of({**values, "n_embd": 256, "block_size": 200}, 0.05)
+    model = model_of({**values, "n_embd": 256, "block_size": 200}, 0.05).to(device)
     requests = [
         Request(prompt(1 + 5 * number, number), 9 + number % 7, Sampling(seed=number, top_k=number % 3), logprobs=1)
         for number in range(count)
@@ -96,6 +128,20 @@ def test_a_request_gives_the_same_bytes_alone_and_among_others(
         assert [each.ids for each in some] == [each.ids for each in others]
         assert [each.logprobs for each in some] == [each.logprobs for each in others]  # every bit
     assert len({tuple(each.ids) for each in alone}) == len(alone)
+
+
+@pytest.mark.gpu
+def test_engines_are_made_while_another_answers() -> None:
+    """As where a server tries the next version: a capture must not disturb what another thread computes."""
+    model = model_of({**MODERN, "block_size": 200}).cuda()
+    request = Request(prompt(20), 150, Sampling(seed=1))
+    (alone,) = run(Engine(model, 4), request)
+    with ThreadPoolExecutor(1) as pool:
+        made, answered = pool.submit(lambda: [Engine(model, 2) for _ in range(20)]), 0
+        while not made.done():
+            assert run(Engine(model, 4), request)[0].ids == alone.ids
+            answered += 1
+    assert len(made.result()) == 20 and answered
 
 
 def test_fewer_rows_are_computed_only_where_a_row_has_the_same_bits_among_them() -> None:
