@@ -91,12 +91,14 @@ def figures(times: Times, seconds: float) -> dict[str, float]:
 
 
 @contextmanager
-def server(size: str, slots: int) -> Iterator[str]:
+def server(size: str, slots: int, threads: int = 0) -> Iterator[str]:
     """The address of a server of a model with random weights."""
     with TemporaryDirectory(prefix="gptcore-benchmark-") as folder:
         export = Path(folder) / "model"
         save_export(export, _model(size), byte_tokenizer())
-        command = [sys.executable, "-m", "serving", "--model", str(export), "--port", "0", "--slots", str(slots)]
+        numbers = {"--port": 0, "--slots": slots, "--threads": threads}
+        words = [str(word) for pair in numbers.items() for word in pair]
+        command = [sys.executable, "-m", "serving", "--model", str(export), *words]
         with (Path(folder) / "log").open("w+") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[1])
             try:
@@ -157,6 +159,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=64, help="of each measurement (default 64)")
     parser.add_argument("--new", type=int, default=128, help="tokens of each (default 128)")
     parser.add_argument("--slots", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=0, help="that compute; as the server chooses if not given")
     parser.add_argument("--load", type=float, default=0.7, help="the open loop's share of the closed one's rate")
     parser.add_argument(
         "--llama", metavar="URL", nargs="?", const="", help="ask llama.cpp's server, too, or that at URL"
@@ -166,7 +169,7 @@ def main() -> None:
     require_free(given.under_load)
     result: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count(),
                               "client": DESCRIPTION, "size": given.size}  # fmt: skip
-    with server(f"{given.size}-1", given.slots) as address:
+    with server(f"{given.size}-1", given.slots, given.threads) as address:
         result["gptcore"] = asyncio.run(measure(address, given, NEVER))
     if given.llama is not None:
         with llama(f"{given.size}-1", given.slots, given.llama) as address:

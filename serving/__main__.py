@@ -31,6 +31,12 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--port", type=int, default=8000, help="%(default)s if not given")
     add("--slots", type=int, default=of.slots, help="sequences that run at once; %(default)s if not given")
     add("--queue", type=int, default=of.queue, help="sequences that may wait; more get 429; %(default)s if not given")
+    add(
+        "--threads",
+        type=int,
+        default=of.threads,
+        help="that compute; a core each, and one for a small model if not given",
+    )
     add("--deadline", type=float, default=of.deadline_seconds, help="seconds for a request; %(default)g if not given")
     add("--poll", type=float, default=of.poll_seconds, help="seconds between two looks at the alias; %(default)g")
     add("--body", type=int, default=of.body_bytes, help="bytes that a request may have; %(default)s if not given")
@@ -45,7 +51,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 def options(given: argparse.Namespace) -> Options:
     return Options(
-        model=given.model, slots=given.slots, queue=given.queue, deadline_seconds=given.deadline,
+        model=given.model, slots=given.slots, queue=given.queue, threads=given.threads, deadline_seconds=given.deadline,
         poll_seconds=given.poll, body_bytes=given.body, requests_per_minute=given.rate, precision=given.precision,
         int8=given.int8, log_prompts=given.log_prompts,
     )  # fmt: skip
@@ -63,7 +69,7 @@ def serve(given: argparse.Namespace) -> None:
     from serving.service import Service
 
     least = {"slots": FEWEST_SLOTS, "deadline": 0.1, "poll": 0.1, "body": 1, "grace": 1}
-    for name in ("port", "slots", "queue", "deadline", "poll", "body", "rate", "grace"):
+    for name in ("port", "slots", "queue", "threads", "deadline", "poll", "body", "rate", "grace"):
         value = least.get(name, 0)
         if getattr(given, name) < value:
             raise UserError(f"--{name} {getattr(given, name)} is not at least {value}")

@@ -1,4 +1,4 @@
-"""The routes. None of them computes: they check, hand over to the worker, and write down what it tells."""
+"""The routes. None of them computes: they check, hand over to a worker, and write down what it tells."""
 
 import asyncio
 import secrets
@@ -39,13 +39,15 @@ CHAT_COMPLETION = {"model": shapes.ChatCompletion, "content": STREAM}
 def make_app(service: Service, guard: Guard, follower: Follower | None = None) -> FastAPI:
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
-        service.worker.start()
+        for worker in service.workers:
+            worker.start()
         if follower:
             follower.start(service)
         yield
         if follower:
             follower.stop()
-        service.worker.stop()
+        for worker in service.workers:
+            worker.stop()
 
     app = FastAPI(
         title="gptcore", version="1", lifespan=running, default_response_class=Json,
@@ -137,8 +139,8 @@ def _completions(app: FastAPI, service: Service) -> None:
         if model and model not in service.names():
             said = f"there is no model {model}; there are {', '.join(service.names())}"
             raise Refusal(404, said, "model_not_found", "model")
-        lane = service.lane
-        return service.begin(lane, await asyncio.to_thread(prepare, lane.served), wish, seconds)
+        lanes = service.lanes
+        return service.begin(lanes, await asyncio.to_thread(prepare, lanes[0].served), wish, seconds)
 
     async def finished(job: Job, request: Request, work: Coroutine[Any, Any, None]) -> bool:
         """Whether the client is still there when it is done."""
@@ -203,14 +205,14 @@ def _state(app: FastAPI, service: Service, follower: Follower | None) -> None:
     @app.get("/health", responses={key: {"model": shapes.Health} for key in (200, 503)})
     async def health() -> Response:
         """Whether the server works at all; with 503, restart it."""
-        is_well = service.worker.thread.is_alive()
+        is_well = service.computes
         return Json({"status": "ok" if is_well else "failed"}, 200 if is_well else 503)
 
     @app.get("/ready", responses={key: {"model": shapes.Ready} for key in (200, 503)})
     async def ready() -> Response:
         """Whether requests may come, what serves, and what was refused; with 503, send them elsewhere."""
         served, refused = service.served, service.refused
-        is_ready = service.worker.thread.is_alive()
+        is_ready = service.computes
         values = {
             "ready": is_ready, "model": served.name, "version": served.number, "sha256": served.sha256,
             "follows": follower.alias if follower else None,

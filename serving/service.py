@@ -6,9 +6,13 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
+import torch
+
 from gptcore.errors import UserError
-from gptcore.generation.complete import Wish, prompt_ids, requested
+from gptcore.generation.complete import FEWEST_SLOTS, Wish, prompt_ids, requested
+from gptcore.generation.engine import Engine
 from gptcore.generation.sampling import check_prompt
+from gptcore.generation.threads import compute_threads
 from serving.metrics import Metrics
 from serving.model import Served
 from serving.options import Options
@@ -33,19 +37,21 @@ class Service:
     options: Options
     served: Served
     metrics: Metrics = field(default_factory=Metrics)
-    worker: Worker = field(default_factory=Worker)
+    workers: list[Worker] = field(init=False)
     refused: Candidate = field(default_factory=Candidate)
     registry_error: str = ""
     jobs: dict[Job, asyncio.TimerHandle] = field(default_factory=dict)  # and what ends them when they are late
     created: int = field(default_factory=lambda: int(time.time()))
 
     def __post_init__(self) -> None:
+        threads = self.options.threads or compute_threads(self.served.gpt)
+        self.workers = [Worker() for _ in range(max(1, min(threads, self.options.slots // FEWEST_SLOTS)))]
         self.swap(self.served)
-        metrics, worker = self.metrics, self.worker
-        metrics.slots.set(self.options.slots)
-        metrics.busy.set_function(lambda: worker.busy_slots)
-        metrics.waiting.set_function(lambda: worker.waiting)
-        metrics.steps.set_function(lambda: worker.steps)
+        metrics, workers = self.metrics, self.workers
+        metrics.slots.set(sum(len(each.engine.slots) for each in self.lanes))
+        metrics.busy.set_function(lambda: self.busy_slots)
+        metrics.waiting.set_function(lambda: sum(each.waiting for each in workers))
+        metrics.steps.set_function(lambda: sum(each.steps for each in workers))
         metrics.open.set_function(lambda: self.open)
         metrics.refused.set_function(lambda: self.refused.number)
         metrics.registry_up.set_function(lambda: not self.registry_error)
@@ -54,9 +60,22 @@ class Service:
     def open(self) -> int:
         return sum(each.size for each in self.jobs)
 
+    @property
+    def busy_slots(self) -> int:
+        return sum(each.busy_slots for each in self.workers)
+
+    @property
+    def computes(self) -> bool:
+        return all(each.thread.is_alive() for each in self.workers)
+
     def swap(self, served: Served) -> None:
         """From now on, requests get this one."""
-        self.lane, self.served = Lane(served, self.options.slots, self.options.precision), served
+        slots = -(-self.options.slots // len(self.workers))  # as many in each lane: all give a request the same bytes
+        dtype = getattr(torch, self.options.precision)
+        first = Engine(served.gpt, slots, served.tokenizer.unsayable_ids, dtype)
+        engines = [first, *(first.sibling() for _ in self.workers[1:])]
+        lanes = [Lane(worker, served, engine) for worker, engine in zip(self.workers, engines, strict=True)]
+        self.lanes, self.served = lanes, served
         self.metrics.version.clear()
         self.metrics.version.labels(str(served.number), served.sha256).set(1)
 
@@ -65,9 +84,12 @@ class Service:
         name, number = self.served.name, self.served.number
         return list(dict.fromkeys((name, self.options.model, *([f"{name}@{number}"] if number else []))))
 
-    def begin(self, lane: Lane, prompts: Sequence[Prompt], wish: Wish, seconds: float | None = None) -> Job:
-        """Whoever begins a job closes it. It fails after so many seconds. Raises Refusal if too many wait."""
-        job, most = Job(lane, prompts, wish), self.options.slots + self.options.queue
+    def begin(self, lanes: Sequence[Lane], prompts: Sequence[Prompt], wish: Wish, seconds: float | None = None) -> Job:
+        """In the lane with the fewest texts. Whoever begins a job closes it. It fails after so many seconds.
+
+        Raises Refusal if too many wait.
+        """
+        job, most = Job(min(lanes, key=self._texts), prompts, wish), self.options.slots + self.options.queue
         if job.size > most:
             raise Refusal(400, f"{job.size:,} texts in one request; this server takes {most:,}", "invalid_value", "n")
         if self.open + job.size > most:
@@ -76,14 +98,17 @@ class Service:
         limit = min(seconds or self.options.deadline_seconds, self.options.deadline_seconds)
         late = Refusal(504, f"it was not done after {limit:g} s", "timeout")
         self.jobs[job] = asyncio.get_running_loop().call_later(limit, job.hear, [], late)
-        self.worker.submit(job)
+        job.lane.worker.submit(job)
         return job
+
+    def _texts(self, lane: Lane) -> int:
+        return sum(job.size for job in self.jobs if job.lane is lane)
 
     def close(self, job: Job, how: str) -> None:
         """Free what it has. Only the first call counts."""
         if job in self.jobs:
             self.jobs.pop(job).cancel()
-            self.worker.cancel(job)
+            job.lane.worker.cancel(job)
             self.metrics.ended.labels(how).inc()
             seconds, tokens = time.perf_counter() - job.began, sum(len(each.ids) for each in job.prompts)
             version = job.lane.served.number

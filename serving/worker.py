@@ -1,7 +1,7 @@
-"""The one thread that computes. Requests join and leave between two steps; the event loop never waits for a step.
+"""A thread that computes. Requests join and leave between two steps; the event loop never waits for a step.
 
-A lane is a served model with an engine, and so a cache, of its own. New requests go to the newest lane; those that have
-begun stay in theirs, which is gone with the last of them.
+A lane is a served model with an engine, and so a cache, of its own, for one worker. New requests go to the lanes of the
+newest version; those that have begun stay in theirs, which is gone with the last of them.
 """
 
 import asyncio
@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
-
-import torch
 
 from gptcore.generation.complete import Completion, Wish
 from gptcore.generation.engine import Engine
@@ -52,18 +50,14 @@ class Update(NamedTuple):
 class Lane:
     """`jobs` and `engine` are the worker's."""
 
+    worker: "Worker"
     served: Served
-    slots: int
-    precision: str = "float32"
+    engine: Engine
     jobs: "list[Job]" = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.renew()
 
     def renew(self) -> None:
         """An engine without requests."""
-        dtype = getattr(torch, self.precision)
-        self.engine = Engine(self.served.gpt, self.slots, self.served.tokenizer.unsayable_ids, dtype)
+        self.engine = self.engine.sibling()
         self.jobs.clear()
 
 

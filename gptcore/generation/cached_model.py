@@ -11,6 +11,7 @@ import logging
 import math
 import subprocess
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -97,15 +98,8 @@ class CachedModel:
         self.config, self.slots, self.model = config, slots, model
         self.device = model.wte.weight.device
         self.places = -(-config.block_size // PLACES) * PLACES + 1  # nothing looks into the last
-        shape = (config.n_layer, 2, config.n_head, slots, self.places, config.head_dim)
-        # zeros, as what is masked is multiplied by 0, and 0 x NaN is not 0; numpy's take no memory until written to
-        on_cpu = self.device.type == "cpu"
-        self.attend = None if on_cpu else _one_query(self.device)
-        self.cache = torch.from_numpy(np.zeros(shape, np.float32)) if on_cpu else torch.zeros(shape, device=self.device)
-        self.written = self.cache.flatten(3, 4).unbind()  # (2, H, S P, D) of each layer
-        self.read = self.cache.transpose(2, 3).flatten(0, 1)  # (2 L, S, H, P, D): keys, values, keys of the next ..
-        # of the last two shapes, as prompts and steps take turns
-        self.views = lru_cache(maxsize=2)(partial(_views, config, self.device))
+        self.attend = None if self.device.type == "cpu" else _one_query(self.device)
+        self._make_cache()
         self.wte = table_of(model.wte)
         self.wpe = table_of(model.wpe) if model.wpe else None
         self.wbe = table_of(model.wbe) if model.wbe else None
@@ -127,6 +121,24 @@ class CachedModel:
         ]
         self.shares = torch.stack(mixes)[:, 1, None, None] if mixes else None  # (L, 1, 1)
         self.unsayable = torch.tensor(unsayable or [], dtype=torch.long, device=self.device)
+
+    def sibling(self) -> "CachedModel":
+        """Another with the same packed weights and a cache of its own."""
+        made = copy(self)
+        made._make_cache()
+        return made
+
+    @torch.inference_mode()
+    def _make_cache(self) -> None:
+        config, device = self.config, self.device
+        shape = (config.n_layer, 2, config.n_head, self.slots, self.places, config.head_dim)
+        # zeros, as what is masked is multiplied by 0, and 0 x NaN is not 0; numpy's take no memory until written to
+        on_cpu = device.type == "cpu"
+        self.cache = torch.from_numpy(np.zeros(shape, np.float32)) if on_cpu else torch.zeros(shape, device=device)
+        self.written = self.cache.flatten(3, 4).unbind()  # (2, H, S P, D) of each layer
+        self.read = self.cache.transpose(2, 3).flatten(0, 1)  # (2 L, S, H, P, D): keys, values, keys of the next ..
+        # of the last two shapes, as prompts and steps take turns
+        self.views = lru_cache(maxsize=2)(partial(_views, config, device))
 
     def forward(self, new: Pass) -> Tensor:
         """The last norm's output (N, C). Call it in inference mode."""

@@ -34,14 +34,24 @@ class Engine:
 
         With `dtype` bfloat16, large models take half the time on processors that have it, and round more.
         """
-        self.model = CachedModel(model, slots, unsayable, dtype)
-        self.next_logits = Captured(self.model) if self.model.attend else self.model.next_logits
-        self.vocab_size, self.block_size = model.vocab_size, model.config.block_size
-        self.waiting: deque[Sequence] = deque()
-        self.slots: list[Sequence | None] = [None] * slots
-        self.prefilling: deque[Sequence] = deque()
+        self._begin(CachedModel(model, slots, unsayable, dtype))
         with one_thread():
             self._try_shapes()
+
+    def sibling(self) -> "Engine":
+        """One for another thread: the same packed weights, and as many slots of its own."""
+        made = object.__new__(Engine)
+        made._begin(self.model.sibling())
+        made.sizes, made.attends_apart = self.sizes, self.attends_apart
+        return made
+
+    def _begin(self, model: CachedModel) -> None:
+        self.model = model
+        self.next_logits = Captured(model) if model.attend else model.next_logits
+        self.vocab_size, self.block_size = model.model.vocab_size, model.config.block_size
+        self.waiting: deque[Sequence] = deque()
+        self.slots: list[Sequence | None] = [None] * model.slots
+        self.prefilling: deque[Sequence] = deque()
 
     def submit(self, request: Request) -> Sequence:
         """Raises UserError for ids that the model does not have, and for a prompt longer than its context."""

@@ -20,7 +20,19 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def compute_threads(model: GPT) -> int:
+    """How many engines compute at the same time, each in a thread: as many as there are cores.
+
+    One for a small model, whose threads would wait for each other's Python, and on a GPU.
+    """
+    is_alone = _is_small(model) or model.wte.weight.device.type != "cpu"
+    return 1 if is_alone else torch.get_num_threads()
+
+
 def suited_to(model: GPT) -> AbstractContextManager[None]:
     """One thread for a small model, where several would wait for each other longer than they compute."""
-    largest = 4 * model.config.n_embd**2  # the elements of a block's largest matrix
-    return one_thread() if largest < PACKED_FROM else nullcontext()
+    return one_thread() if _is_small(model) else nullcontext()
+
+
+def _is_small(model: GPT) -> bool:
+    return 4 * model.config.n_embd**2 < PACKED_FROM  # the elements of a block's largest matrix

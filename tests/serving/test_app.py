@@ -165,7 +165,7 @@ def test_a_wrong_request_is_refused_by_name_and_the_next_one_is_answered() -> No
                 assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), (body, answer.text)
                 assert said in answer.json()["error"]["message"], answer.text
                 assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
-            assert (service.open, service.worker.busy_slots) == (0, 0)
+            assert (service.open, service.busy_slots) == (0, 0)
             full = await client.post("/v1/completions", json={"prompt": "a" * CONTEXT, "max_tokens": 9, "model": "gpt"})
             assert full.json()["choices"][0]["finish_reason"] == "length"
             assert full.json()["usage"]["completion_tokens"] == 1
@@ -222,14 +222,14 @@ def test_a_full_queue_a_late_answer_and_a_failing_step(monkeypatch: pytest.Monke
     async def asked() -> None:
         async with serving(Options(slots=4, queue=2)) as (service, client):
             entered = asyncio.Event()
-            loop, step = asyncio.get_running_loop(), service.lane.engine.step
+            loop, step = asyncio.get_running_loop(), service.lanes[0].engine.step
 
             def stuck() -> None:
                 loop.call_soon_threadsafe(entered.set)
                 asyncio.run_coroutine_threadsafe(asyncio.sleep(0.2), loop).result()
                 step()
 
-            service.lane.engine.step = stuck  # type: ignore[method-assign]
+            service.lanes[0].engine.step = stuck  # type: ignore[method-assign]
             body = {"prompt": "a", "n": 6, "max_tokens": 2}
             late = asyncio.create_task(client.post("/v1/completions", json={**body, "timeout": 0.1}))
             await entered.wait()
@@ -241,11 +241,11 @@ def test_a_full_queue_a_late_answer_and_a_failing_step(monkeypatch: pytest.Monke
             def broken() -> None:
                 raise RuntimeError("out of memory")
 
-            service.lane.engine.step = broken  # type: ignore[method-assign]
+            service.lanes[0].engine.step = broken  # type: ignore[method-assign]
             failed = await client.post("/v1/completions", json=body)
             assert (failed.status_code, failed.json()["error"]["type"]) == (500, "server_error")
             well = await client.post("/v1/completions", json=body)
-            assert (well.status_code, service.worker.busy_slots, service.open) == (200, 0, 0)
+            assert (well.status_code, service.busy_slots, service.open) == (200, 0, 0)
 
             service.swap(replace(served(2), gpt=without_numbers()))
             failed = await client.post("/v1/completions", json=body)

@@ -91,19 +91,21 @@ async def stream(client: httpx.AsyncClient, prompt: str, begun: asyncio.Event) -
 def test_a_champion_changes_under_open_streams(registry: mlflow.MlflowClient) -> None:
     """Each response is of one version alone, and what that version gives offline; a bad candidate is refused.
 
+    Two threads compute, each with half of the streams.
     The first change is found by polling, the others by a hint.
     """
     models = {number: open_served(f"gpt@{number}") for number in (1, 2)}
     prompts = [f"{place} to be" for place in range(STREAMS)]
     expected = {number: alone(model, prompts) for number, model in models.items()}
     assert expected[1] != expected[2]
-    service = Service(Options(slots=STREAMS, queue=STREAMS, poll_seconds=0.1), open_served("gpt@champion"))
+    options = Options(slots=STREAMS, queue=STREAMS, threads=2, poll_seconds=0.1)
+    service = Service(options, open_served("gpt@champion"))
 
     async def move(number: int) -> None:
         await asyncio.to_thread(registry.set_registered_model_alias, "gpt", "champion", str(number))
 
     async def asked() -> None:
-        gate = Gate(service.lane)
+        gates = [Gate(lane) for lane in service.lanes]
         async with (
             listening(service, Follower("champion")) as (_, address),
             httpx.AsyncClient(base_url=address, timeout=60, limits=FRESH) as client,
@@ -120,12 +122,15 @@ def test_a_champion_changes_under_open_streams(registry: mlflow.MlflowClient) ->
             begun = [asyncio.Event() for _ in prompts]
             old = [asyncio.create_task(stream(client, *each)) for each in zip(prompts, begun, strict=True)]
             await until(lambda: service.open == STREAMS)
-            gate.open(3)  # all have begun after the second, none has ended
+            assert [len(gates), *map(service._texts, service.lanes)] == [2, STREAMS // 2, STREAMS // 2]
+            for gate in gates:
+                gate.open(3)  # all have begun after the second, none has ended
             await asyncio.gather(*(each.wait() for each in begun))
             await move(2)
             await until(lambda: service.served.number == 2)
             service.options = replace(service.options, poll_seconds=600)
-            gate.open()
+            for gate in gates:
+                gate.open()
             await all_of(2)
             assert await asyncio.gather(*old) == [(text, {models[1].fingerprint}) for text in expected[1]]
             for number, why in (
@@ -154,7 +159,7 @@ def test_a_client_that_vanishes_frees_its_slot_within_a_step_and_an_open_stream_
     whole = {"prompt": "a", "n": 3, "max_tokens": 20}
 
     async def asked() -> None:
-        gate = Gate(service.lane, 1)
+        gate = Gate(service.lanes[0], 1)
         async with (
             listening(service) as (server, address),
             httpx.AsyncClient(base_url=address, timeout=60, limits=FRESH) as client,
@@ -167,13 +172,13 @@ def test_a_client_that_vanishes_frees_its_slot_within_a_step_and_an_open_stream_
             queued = asyncio.create_task(client.post("/v1/completions", json=whole))
             await until(lambda: service.open == 7)
             gate.open(2)  # three more have slots then; three wait
-            await until(lambda: service.worker.busy_slots == 4)
+            await until(lambda: service.busy_slots == 4)
             for each in (streaming, waiting, queued):
                 each.cancel()
             await until(lambda: service.open == 0)
             gate.open(1)  # it was begun before
-            await until(lambda: service.worker.busy_slots == 0)
-            assert service.worker.waiting == 0
+            await until(lambda: service.busy_slots == 0)
+            assert service.workers[0].waiting == 0
             metrics = (await other.get(f"{address}/metrics")).text
             assert '\ngptcore_requests_ended_total{how="vanished"} 3.0\n' in metrics
             last = asyncio.create_task(stream(client, "a", begun := asyncio.Event()))
@@ -191,10 +196,10 @@ def test_a_client_that_vanishes_frees_its_slot_within_a_step_and_an_open_stream_
 
 def test_a_stream_that_is_still_open_after_the_grace_is_cut() -> None:
     service = Service(Options(slots=4, queue=4), served(1))
-    gate = Gate(service.lane, 1)
+    gate = Gate(service.lanes[0], 1)
 
     def end_the_step() -> None:
-        while service.worker.inbox.empty():
+        while service.workers[0].inbox.empty():
             time.sleep(0.01)
         gate.open()
 
