@@ -54,7 +54,7 @@ class _Block:
 
 
 class Pass(NamedTuple):
-    """New ids (N,) of rows `first` to `first + rows`, with the ids before them and their positions.
+    """New ids (N,) of rows `first` to `first + rows`, `length` of each, with the ids before them and their positions.
 
     Of single ids, only the first `attending` rows are of use: the others are there for the shape of the matrices.
 
@@ -69,13 +69,14 @@ class Pass(NamedTuple):
     places: Tensor
     first: int
     rows: int
+    length: int
     attending: int
     keys: int
     masked: bool = True
 
 
-class _Views(NamedTuple):
-    """Of what a pass computes; passes of one shape share them. Each but the last has one for each layer."""
+class Views(NamedTuple):
+    """Of the memory that a pass writes to; passes of one shape share them. Those in tuples: one for each layer."""
 
     products: tuple[Tensor, ...]  # (N, 3 C): those of one layer
     values: tuple[Tensor, ...]  # (N, C)
@@ -83,6 +84,8 @@ class _Views(NamedTuple):
     kept: tuple[Tensor, ...]  # (2, H, N, D): the new keys and values
     heads: tuple[Tensor, ...]  # (N, 2, H, D): queries and keys
     pairs: tuple[Tensor, ...]  # (N, 2, H, D / 2): the same in complex numbers
+    written: tuple[Tensor, ...]  # (2, H, S P, D): the cache of a layer
+    read: Tensor  # (2 L, S, H, P, D): the cache; keys, values, keys of the next ..
     padded: Tensor  # (N, C): what attention gives, and zeros for the rows that do not attend
 
 
@@ -96,7 +99,7 @@ class CachedModel:
         """`unsayable` are ids whose logits become -inf. Blocks multiply in `dtype`; the head does not."""
         config = model.config
         self.config, self.slots, self.model = config, slots, model
-        self.device = model.wte.weight.device
+        self.device, self.dtype = model.wte.weight.device, dtype
         self.places = -(-config.block_size // PLACES) * PLACES + 1  # nothing looks into the last
         self.attend = None if self.device.type == "cpu" else _one_query(self.device)
         self._make_cache()
@@ -120,7 +123,7 @@ class CachedModel:
             each.residual_mix for each in model.h if isinstance(each, Block) and each.residual_mix is not None
         ]
         self.shares = torch.stack(mixes)[:, 1, None, None] if mixes else None  # (L, 1, 1)
-        self.unsayable = torch.tensor(unsayable or [], dtype=torch.long, device=self.device)
+        self.unsayable = torch.tensor(unsayable, device=self.device) if unsayable else None
 
     def sibling(self) -> "CachedModel":
         """Another with the same packed weights and a cache of its own."""
@@ -135,15 +138,13 @@ class CachedModel:
         # zeros, as what is masked is multiplied by 0, and 0 x NaN is not 0; numpy's take no memory until written to
         on_cpu = device.type == "cpu"
         self.cache = torch.from_numpy(np.zeros(shape, np.float32)) if on_cpu else torch.zeros(shape, device=device)
-        self.written = self.cache.flatten(3, 4).unbind()  # (2, H, S P, D) of each layer
-        self.read = self.cache.transpose(2, 3).flatten(0, 1)  # (2 L, S, H, P, D): keys, values, keys of the next ..
         # of the last two shapes, as prompts and steps take turns
-        self.views = lru_cache(maxsize=2)(partial(_views, config, device))
+        self.views = lru_cache(maxsize=2)(partial(_views, config, self.cache))
 
-    def forward(self, new: Pass) -> Tensor:
-        """The last norm's output (N, C). Call it in inference mode."""
-        config, R, A = self.config, new.rows, new.attending
-        N, C = new.ids.size(0), config.n_embd
+    def forward(self, new: Pass, views: Views | None = None) -> Tensor:
+        """The last norm's output (N, C). Call it in inference mode. `views` are those of the shape, if at hand."""
+        config, R, T, A = self.config, new.rows, new.length, new.attending
+        N, C = R * T, config.n_embd
         x = self.wte(new.ids)
         if self.wpe:
             x = x + self.wpe(new.positions)
@@ -153,9 +154,9 @@ class CachedModel:
             x = self.rms_norm(x)
         starts = None if self.shares is None else (self.shares * x).unbind()
         rotation = None if self.rotations is None else self.rotations.index_select(0, new.positions)[:, None, None]
-        views = self.views(N, R, A)
-        read = self.read.narrow(1, new.first, A).narrow(3, 0, new.keys).unbind()  # (A, H, keys, D)
-        attend = self.attend if N == R else None
+        views = views or self.views(N, R, A)
+        read = views.read.narrow(1, new.first, A).narrow(3, 0, new.keys).unbind()  # (A, H, keys, D)
+        attend = self.attend if T == 1 else None
         masks = {} if attend else {window: self._seen(window, new) for window in self.lines}
         for layer, block in enumerate(self.blocks):
             if block.residual is not None and starts:
@@ -169,7 +170,7 @@ class CachedModel:
             if block.values:
                 own, table = block.value_mix
                 views.values[layer].mul_(own).add_(block.values(new.ids), alpha=table)
-            self.written[layer].index_copy_(2, new.places, views.kept[layer])
+            views.written[layer].index_copy_(2, new.places, views.kept[layer])
             keys, values = read[2 * layer : 2 * layer + 2]
             queries = views.queries[layer]
             if attend:
@@ -177,7 +178,7 @@ class CachedModel:
             else:
                 mask = masks[block.window]
                 y = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=block.scale)
-                y = (y if N == R else y.transpose(1, 2)).reshape(-1, C)
+                y = (y if T == 1 else y.transpose(1, 2)).reshape(-1, C)
             if A < R:
                 views.padded.narrow(0, 0, A).copy_(y)
                 y = views.padded
@@ -190,7 +191,7 @@ class CachedModel:
         logits = self.head(hidden)
         if self.config.logit_softcap:
             logits = logits.div_(self.config.logit_softcap).tanh_().mul_(self.config.logit_softcap)
-        return logits.index_fill_(-1, self.unsayable, -math.inf) if len(self.unsayable) else logits
+        return logits if self.unsayable is None else logits.index_fill_(-1, self.unsayable, -math.inf)
 
     def next_logits(self, new: Pass) -> Tensor:
         return self.logits(self.forward(new))
@@ -231,18 +232,20 @@ def _one_query(device: torch.device) -> Callable[..., Tensor] | None:
     return attend
 
 
-def _views(config: ModelConfig, device: torch.device, N: int, R: int, A: int) -> _Views:
-    L, C, H, D = config.n_layer, config.n_embd, config.n_head, config.head_dim
+def _views(config: ModelConfig, cache: Tensor, N: int, R: int, A: int) -> Views:
+    device, L, C, H, D = cache.device, config.n_layer, config.n_embd, config.n_head, config.head_dim
     T, row = N // R, 3 * C
     products = torch.empty(L, N, row, device=device)
     heads = products.as_strided((L, N, 2, H, D), (N * row, row, C, D, 1))
-    return _Views(
+    return Views(
         products.unbind(),
         products.narrow(2, 2 * C, C).unbind(),
         products.as_strided((L, A, H, T, D), (N * row, T * row, D, row, 1)).unbind(),
         products.as_strided((L, 2, H, N, D), (N * row, C, D, row, 1), C).unbind(),
         heads.unbind(),
         torch.view_as_complex(heads.unflatten(-1, (-1, 2))).unbind() if config.position == "rope" else (),
+        cache.flatten(3, 4).unbind(),
+        cache.transpose(2, 3).flatten(0, 1),
         torch.zeros(N, C, device=device),
     )
 
@@ -265,9 +268,9 @@ def _packed(block: Block, rms_norm: Layer, values: Layer | None, dtype: torch.dt
 
 
 def _norm(module: Norm, rms_norm: Layer) -> Layer:
-    weight, bias = module.weight, module.bias
-    if weight is None:
+    if module.weight is None:
         return rms_norm
+    weight, bias = module.weight.detach(), None if module.bias is None else module.bias.detach()
     shape = weight.shape
     return lambda x: torch.native_layer_norm(x, shape, weight, bias, 1e-5)[0]
 

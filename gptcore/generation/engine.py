@@ -8,6 +8,7 @@ depends on the neighbours, but what it reads too much is masked and adds exact z
 """
 
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -17,10 +18,12 @@ from gptcore.generation.cached_model import PLACES, CachedModel, Pass
 from gptcore.generation.captured import Captured
 from gptcore.generation.choose import BROKEN, choose
 from gptcore.generation.sequence import Finish, Logprob, Request, Sequence
-from gptcore.generation.threads import one_thread
+from gptcore.generation.threads import is_small, one_thread
+from gptcore.generation.traced import Traced
 from gptcore.model.gpt import GPT
 
 CHUNK = 128  # ids of a prompt that go through the model at once
+ATTENDING = 4  # so many rows more or less, for few shapes of a step
 PREFILL = 2 * CHUNK  # ids of prompts in a step, before the others get their next id
 
 
@@ -47,7 +50,7 @@ class Engine:
 
     def _begin(self, model: CachedModel) -> None:
         self.model = model
-        self.next_logits = Captured(model) if model.attend else model.next_logits
+        self.next_logits = _fastest(model)
         self.vocab_size, self.block_size = model.model.vocab_size, model.config.block_size
         self.waiting: deque[Sequence] = deque()
         self.slots: list[Sequence | None] = [None] * model.slots
@@ -125,7 +128,7 @@ class Engine:
             slot = each.slot or 0
             ids[slot], before[slot], positions[slot] = each.ids[-1], each.before, each.cached
             places[slot] = slot * P + each.cached
-        attending = last + 1 if self.attends_apart else rows
+        attending = min(rows, -(-(last + 1) // ATTENDING) * ATTENDING) if self.attends_apart else rows
         logits = self.next_logits(
             self._pass([ids, before, positions, places], 0, rows, attending, *self._keys(longest))
         )
@@ -145,7 +148,7 @@ class Engine:
         """`columns` are ids, those before them, positions and places."""
         values = torch.from_numpy(np.array(columns))  # in half of the time that a tensor of lists takes
         ids, before, positions, places = values.to(self.model.device).unbind()
-        return Pass(ids, before, positions, places, first, rows, attending, keys, masked)
+        return Pass(ids, before, positions, places, first, rows, len(columns[0]) // rows, attending, keys, masked)
 
     @torch.inference_mode()
     def _try_shapes(self) -> None:
@@ -212,6 +215,13 @@ class Engine:
     def _end(self, sequence: Sequence, finish: Finish) -> None:
         sequence.finish = finish
         self.cancel(sequence)
+
+
+def _fastest(model: CachedModel) -> Callable[[Pass], Tensor]:
+    if model.attend:
+        return Captured(model)
+    traces = model.device.type == "cpu" and model.dtype == torch.float32 and is_small(model.model)
+    return Traced(model) if traces else model.next_logits
 
 
 def _logprob(distribution: Tensor, token: int, top: int) -> Logprob:

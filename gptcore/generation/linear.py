@@ -36,7 +36,7 @@ def product(module: Linear, dtype: torch.dtype = torch.float32, rows: int = PACK
     """
     if isinstance(module, Int8Linear):
         return module
-    weight, bias = module.weight.detach(), module.bias
+    weight, bias = module.weight.detach(), _bias(module)
     if dtype != torch.float32:
         low = _product(weight.to(dtype), None if bias is None else bias.to(dtype))
         return lambda x: low(x.to(dtype)).float()
@@ -50,7 +50,7 @@ def product(module: Linear, dtype: torch.dtype = torch.float32, rows: int = PACK
 def product_into(module: Linear, dtype: torch.dtype, rows: int) -> Callable[[Tensor, Tensor], object]:
     """Writes the product of its first argument to the second."""
     if _is_plain(module, dtype) and not _is_packed(module, dtype):
-        turned, bias = module.weight.detach().t(), module.bias
+        turned, bias = module.weight.detach().t(), _bias(module)
         if bias is None:
             return lambda x, out: torch.mm(x, turned, out=out)
         return lambda x, out: torch.addmm(bias, x, turned, out=out)
@@ -60,7 +60,7 @@ def product_into(module: Linear, dtype: torch.dtype, rows: int) -> Callable[[Ten
 
 def product_then(activation: str, module: Linear, dtype: torch.dtype, rows: int) -> Layer:
     if activation in FUSED and rows > 1 and _is_packed(module, dtype):
-        packed, bias, kind = _packed(module.weight), module.bias, FUSED[activation]
+        packed, bias, kind = _packed(module.weight), _bias(module), FUSED[activation]
         return lambda x: ONEDNN(x, packed, bias, "gelu", [], kind)
     multiply, activate = product(module, dtype, rows), ACTIVATIONS[activation]
     return lambda x: activate(multiply(x))
@@ -70,10 +70,10 @@ def added_product(module: Linear, dtype: torch.dtype, rows: int) -> Callable[[Te
     """The sum of the residual, its first argument, and the product; it may be written over the residual."""
     is_packed = _is_packed(module, dtype)
     if is_packed and rows > 1:
-        packed, bias = _packed(module.weight), module.bias
+        packed, bias = _packed(module.weight), _bias(module)
         return lambda residual, x: ONEDNN_WITH(x, residual, packed, bias, "add")
     if _is_plain(module, dtype) and not is_packed:
-        turned, bias = module.weight.detach().t(), module.bias
+        turned, bias = module.weight.detach().t(), _bias(module)
         if bias is None:
             return lambda residual, x: residual.addmm_(x, turned)
         return lambda residual, x: residual.addmm_(x, turned).add_(bias)
@@ -86,6 +86,11 @@ def table_of(module: nn.Module) -> Layer:
         return module
     weight = module.weight.detach()
     return lambda ids: torch.embedding(weight, ids)
+
+
+def _bias(module: Linear) -> Tensor | None:
+    """A step that is traced takes no tensors that are trained."""
+    return None if module.bias is None else module.bias.detach()
 
 
 class _OneRow:
@@ -119,7 +124,11 @@ def _product(weight: Tensor, bias: Tensor | None) -> Layer:
         packed = _packed(weight)
         return lambda x: ONEDNN(x, packed, bias, "none", [], "")
     turned = weight.t()
-    return (lambda x: torch.mm(x, turned)) if bias is None else lambda x: torch.addmm(bias, x, turned)
+    if bias is None:
+        return lambda x: torch.mm(x, turned)
+    if weight.dtype == torch.float32 and not weight.is_cuda:  # TorchScript takes addmm apart, which rounds otherwise
+        return lambda x: torch.mm(x, turned).add_(bias)
+    return lambda x: torch.addmm(bias, x, turned)
 
 
 def _is_plain(module: Linear, dtype: torch.dtype) -> bool:

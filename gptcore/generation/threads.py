@@ -25,14 +25,14 @@ def compute_threads(model: GPT) -> int:
 
     One for a small model, whose threads would wait for each other's Python, and on a GPU.
     """
-    is_alone = _is_small(model) or model.wte.weight.device.type != "cpu"
+    is_alone = is_small(model) or model.wte.weight.device.type != "cpu"
     return 1 if is_alone else torch.get_num_threads()
 
 
 def suited_to(model: GPT) -> AbstractContextManager[None]:
     """One thread for a small model, where several would wait for each other longer than they compute."""
-    return one_thread() if _is_small(model) else nullcontext()
+    return one_thread() if is_small(model) else nullcontext()
 
 
-def _is_small(model: GPT) -> bool:
+def is_small(model: GPT) -> bool:
     return 4 * model.config.n_embd**2 < PACKED_FROM  # the elements of a block's largest matrix

@@ -3,6 +3,7 @@
 import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -10,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptcore.errors import UserError
-from gptcore.generation.cached_model import Pass, root_mean_square
+from gptcore.generation.cached_model import Pass, Views, root_mean_square
 from gptcore.generation.engine import PREFILL, Engine
 from gptcore.generation.sampling import Sampling
 from gptcore.generation.sequence import Request, Sequence
 from gptcore.generation.threads import suited_to
+from gptcore.generation.traced import Traced
 from gptcore.model.gpt import GPT
 from tests.support.engine import GPT2, MODERN, model_config
 from tests.support.weights import random_model
@@ -54,16 +56,25 @@ def prompt(length: int, seed: int = 0) -> tuple[int, ...]:
 
 
 @settings(max_examples=25, deadline=None)
-@given(values=architectures, lengths=st.lists(st.integers(1, 150), min_size=1, max_size=5), slots=st.integers(1, 4))
-def test_the_cache_gives_the_logits_of_the_whole_text(values: dict[str, Any], lengths: list[int], slots: int) -> None:
-    """Ragged prompts, more of them than slots, prompts of several chunks, up to the end of the context."""
+@given(
+    values=architectures, lengths=st.lists(st.integers(1, 150), min_size=1, max_size=5), slots=st.integers(1, 4),
+    uses=st.sampled_from([0, 3]),
+)  # fmt: skip
+def test_the_cache_gives_the_logits_of_the_whole_text(
+    values: dict[str, Any], lengths: list[int], slots: int, uses: int
+) -> None:
+    """Ragged prompts, more of them than slots, prompts of several chunks, up to the end of the context.
+
+    With steps that are traced at once, and after so many uses.
+    """
     model = model_of(values)
     requests = [
         Request(prompt(min(length, model.config.block_size), number), 3 * number + 1, Sampling(seed=number),
                 logprobs=2, echo=True)
         for number, length in enumerate(lengths)
     ]  # fmt: skip
-    assert_logits_of_the_whole_text(Engine(model, slots), model, requests)
+    with patch("gptcore.generation.traced.USES", uses):
+        assert_logits_of_the_whole_text(Engine(model, slots), model, requests)
 
 
 def assert_logits_of_the_whole_text(engine: Engine, model: GPT, requests: list[Request]) -> None:
@@ -130,6 +141,23 @@ def test_a_request_gives_the_same_bytes_alone_and_among_others(
     assert len({tuple(each.ids) for each in alone}) == len(alone)
 
 
+@pytest.mark.parametrize("values", [GPT2, {**MODERN, "sliding_window": 20}], ids=["gpt2", "modern"])
+def test_a_traced_step_gives_the_same_bytes(values: dict[str, Any]) -> None:
+    model = model_of({**values, "block_size": 100}, 0.1)
+    requests = [
+        Request(prompt(1 + 9 * number, number), 30, Sampling(seed=number, top_k=number % 3), logprobs=1)
+        for number in range(6)
+    ]
+    found = []
+    for uses in (0, 1_000):
+        with patch("gptcore.generation.traced.USES", uses):
+            engine = Engine(model, 4)
+            made = run(engine, *requests)
+        assert isinstance(engine.next_logits, Traced) and bool(engine.next_logits.steps) == (uses == 0)
+        found.append([(each.ids, each.logprobs) for each in made])
+    assert found[0] == found[1]
+
+
 @pytest.mark.gpu
 def test_engines_are_made_while_another_answers() -> None:
     """As where a server tries the next version: a capture must not disturb what another thread computes."""
@@ -148,9 +176,9 @@ def test_fewer_rows_are_computed_only_where_a_row_has_the_same_bits_among_them()
     engine = Engine(model_of(MODERN), 6)
     computed, forward, head = list[int](), engine.model.forward, engine.model.head
 
-    def watched(new: Pass) -> torch.Tensor:
+    def watched(new: Pass, views: Views | None = None) -> torch.Tensor:
         computed.append(new.rows)
-        return forward(new)
+        return forward(new, views)
 
     engine.model.forward = watched  # type: ignore[method-assign]
     for sizes in ([2, 6], [6]):

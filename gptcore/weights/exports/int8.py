@@ -38,7 +38,7 @@ def _opened(folder: Path, model: GPT) -> Iterator[Consumer]:
         positions = torch.arange(first, last).repeat(len(ids))
         places = positions + cached.places * torch.arange(len(ids)).repeat_interleave(last - first)
         before = torch.cat((previous, ids[:, :-1]), dim=1)
-        new = Pass(ids.flatten(), before.flatten(), positions, places, 0, len(ids), len(ids), keys=last)
+        new = Pass(ids.flatten(), before.flatten(), positions, places, 0, len(ids), ids.size(1), len(ids), keys=last)
         return cached.logits(cached.forward(new)).view(*ids.shape, -1), (cached, last)
 
     yield Consumer("gptcore", version("gptcore"), with_and_without_cache(step))
