@@ -101,7 +101,7 @@ class CachedModel:
         self.config, self.slots, self.model = config, slots, model
         self.device, self.dtype = model.wte.weight.device, dtype
         self.places = -(-config.block_size // PLACES) * PLACES + 1  # nothing looks into the last
-        self.attend = None if self.device.type == "cpu" else _one_query(self.device)
+        self.attend = _one_query(self.device) if self.device.type == "cuda" else None
         self._make_cache()
         self.wte = table_of(model.wte)
         self.wpe = table_of(model.wpe) if model.wpe else None
