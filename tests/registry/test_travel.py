@@ -106,8 +106,8 @@ def test_champion_is_loaded_and_served_where_gptcore_is_not(moved: Path, tmp_pat
 
 def test_requirements_are_what_the_code_imports_in_versions_that_an_index_has(moved: Path, tmp_path: Path) -> None:
     imported = {name for file in copy_code(tmp_path).rglob("*.py") for name in imports(file)} - sys.stdlib_module_names
-    # ruamel reads params.yaml, the fast encoder whole corpora, jinja2 chat templates: serving by MLflow does none of it.
-    # Torch brings triton where there is a GPU
+    # ruamel reads params.yaml, the fast encoder whole corpora, jinja2 chat templates, and triton is of GPUs: serving by
+    # MLflow does none of it
     not_needed = {"gptcore", "ruamel", "gigatoken", "psutil", "jinja2", "triton"}
     assert imported - not_needed == {*REQUIREMENTS, *OF_TOKENIZERS.values(), "mlflow"}
     (tmp_path / "tokenizer.json").write_text('{"kind": "huggingface"}')
