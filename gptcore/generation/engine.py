@@ -23,7 +23,7 @@ from gptcore.generation.traced import Traced
 from gptcore.model.gpt import GPT
 
 CHUNK = 128  # ids of a prompt that go through the model at once
-ATTENDING = 4  # so many rows more or less, for few shapes of a step
+ATTENDING = 4  # of more rows a multiple of it attends: each number is a shape of its own
 PREFILL = 2 * CHUNK  # ids of prompts in a step, before the others get their next id
 
 
@@ -128,7 +128,9 @@ class Engine:
             slot = each.slot or 0
             ids[slot], before[slot], positions[slot] = each.ids[-1], each.before, each.cached
             places[slot] = slot * P + each.cached
-        attending = min(rows, -(-(last + 1) // ATTENDING) * ATTENDING) if self.attends_apart else rows
+        attending = last + 1 if self.attends_apart else rows
+        if attending > ATTENDING:
+            attending = min(rows, -(-attending // ATTENDING) * ATTENDING)
         logits = self.next_logits(
             self._pass([ids, before, positions, places], 0, rows, attending, *self._keys(longest))
         )

@@ -57,7 +57,7 @@ def prompt(length: int, seed: int = 0) -> tuple[int, ...]:
 
 @settings(max_examples=25, deadline=None)
 @given(
-    values=architectures, lengths=st.lists(st.integers(1, 150), min_size=1, max_size=5), slots=st.integers(1, 4),
+    values=architectures, lengths=st.lists(st.integers(1, 150), min_size=1, max_size=8), slots=st.integers(1, 7),
     uses=st.sampled_from([0, 3]),
 )  # fmt: skip
 def test_the_cache_gives_the_logits_of_the_whole_text(
