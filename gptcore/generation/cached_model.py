@@ -25,6 +25,7 @@ from gptcore.generation.linear import (
     PACKED_FOR_ROWS,
     Layer,
     added_product,
+    bias_of,
     product,
     product_into,
     product_then,
@@ -106,10 +107,8 @@ class CachedModel:
         self.wte = table_of(model.wte)
         self.wpe = table_of(model.wpe) if model.wpe else None
         self.wbe = table_of(model.wbe) if model.wbe else None
-        self.root_of_x, self.root_of_head = (
-            root_mean_square(size, self.device) for size in (config.n_embd, config.head_dim)
-        )
-        self.rms_norm = _rms_norm(config.n_embd, self.root_of_x, self.device)
+        self.rms_norm = _rms_norm(config.n_embd, self.device)
+        self.root_of_head = root_mean_square(config.head_dim, self.device)
         tables, rows = map(table_of, model.wve), 1 if slots == 1 else PACKED_FOR_ROWS
         self.blocks = [
             _packed(block, self.rms_norm, next(tables) if config.has_value_embedding(layer) else None, dtype, rows)
@@ -270,14 +269,15 @@ def _packed(block: Block, rms_norm: Layer, values: Layer | None, dtype: torch.dt
 def _norm(module: Norm, rms_norm: Layer) -> Layer:
     if module.weight is None:
         return rms_norm
-    weight, bias = module.weight.detach(), None if module.bias is None else module.bias.detach()
+    weight, bias = module.weight.detach(), bias_of(module)
     shape = weight.shape
     return lambda x: torch.native_layer_norm(x, shape, weight, bias, 1e-5)[0]
 
 
-def _rms_norm(size: int, root: Layer, device: torch.device) -> Layer:
+def _rms_norm(size: int, device: torch.device) -> Layer:
     if device.type == "cuda":
         return lambda x: torch.rms_norm(x, (size,))
+    root = root_mean_square(size, device)
     return lambda x: x / root(x)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gptcore.model.int8 import Int8Linear
+from gptcore.model.norm import Norm
 
 Layer = Callable[[Tensor], Tensor]
 Linear = nn.Linear | Int8Linear
@@ -36,7 +37,7 @@ def product(module: Linear, dtype: torch.dtype = torch.float32, rows: int = PACK
     """
     if isinstance(module, Int8Linear):
         return module
-    weight, bias = module.weight.detach(), _bias(module)
+    weight, bias = module.weight.detach(), bias_of(module)
     if dtype != torch.float32:
         low = _product(weight.to(dtype), None if bias is None else bias.to(dtype))
         return lambda x: low(x.to(dtype)).float()
@@ -50,7 +51,7 @@ def product(module: Linear, dtype: torch.dtype = torch.float32, rows: int = PACK
 def product_into(module: Linear, dtype: torch.dtype, rows: int) -> Callable[[Tensor, Tensor], object]:
     """Writes the product of its first argument to the second."""
     if _is_plain(module, dtype) and not _is_packed(module, dtype):
-        turned, bias = module.weight.detach().t(), _bias(module)
+        turned, bias = module.weight.detach().t(), bias_of(module)
         if bias is None:
             return lambda x, out: torch.mm(x, turned, out=out)
         return lambda x, out: torch.addmm(bias, x, turned, out=out)
@@ -60,7 +61,7 @@ def product_into(module: Linear, dtype: torch.dtype, rows: int) -> Callable[[Ten
 
 def product_then(activation: str, module: Linear, dtype: torch.dtype, rows: int) -> Layer:
     if activation in FUSED and rows > 1 and _is_packed(module, dtype):
-        packed, bias, kind = _packed(module.weight), _bias(module), FUSED[activation]
+        packed, bias, kind = _packed(module.weight), bias_of(module), FUSED[activation]
         return lambda x: ONEDNN(x, packed, bias, "gelu", [], kind)
     multiply, activate = product(module, dtype, rows), ACTIVATIONS[activation]
     return lambda x: activate(multiply(x))
@@ -70,10 +71,10 @@ def added_product(module: Linear, dtype: torch.dtype, rows: int) -> Callable[[Te
     """The sum of the residual, its first argument, and the product; it may be written over the residual."""
     is_packed = _is_packed(module, dtype)
     if is_packed and rows > 1:
-        packed, bias = _packed(module.weight), _bias(module)
+        packed, bias = _packed(module.weight), bias_of(module)
         return lambda residual, x: ONEDNN_WITH(x, residual, packed, bias, "add")
     if _is_plain(module, dtype) and not is_packed:
-        turned, bias = module.weight.detach().t(), _bias(module)
+        turned, bias = module.weight.detach().t(), bias_of(module)
         if bias is None:
             return lambda residual, x: residual.addmm_(x, turned)
         return lambda residual, x: residual.addmm_(x, turned).add_(bias)
@@ -88,7 +89,7 @@ def table_of(module: nn.Module) -> Layer:
     return lambda ids: torch.embedding(weight, ids)
 
 
-def _bias(module: Linear) -> Tensor | None:
+def bias_of(module: Linear | Norm) -> Tensor | None:
     """A step that is traced takes no tensors that are trained."""
     return None if module.bias is None else module.bias.detach()
 

@@ -36,20 +36,18 @@ class Traced:
             if self.uses[shape] <= USES:
                 return self.model.next_logits(new)
             step = self.steps[shape] = self._trace(new)
-        return self.model.logits(step(*new[:4], self.ruler[: new.keys], tuple(self._views(new))))
+        return self.model.logits(step(*self._arguments(new)))
 
-    def _views(self, new: Pass) -> Views:
-        return self.model.views(new.rows, new.rows, new.attending)
+    def _arguments(self, new: Pass) -> tuple[Any, ...]:
+        """What a step writes to is among them: TorchScript takes all else for constant."""
+        return (*new[:4], self.ruler[: new.keys], tuple(self.model.views(new.rows, new.rows, new.attending)))
 
     def _trace(self, new: Pass) -> Callable[..., Tensor]:
-        """What a step writes to is among the arguments: TorchScript takes all else for constant."""
-
         def step(
             ids: Tensor, before: Tensor, positions: Tensor, places: Tensor, ruler: Tensor, views: tuple[Any, ...]
         ) -> Tensor:
             asked = new._replace(ids=ids, before=before, positions=positions, places=places, keys=ruler.size(0))
             return self.model.forward(asked, Views(*views))
 
-        example = (*new[:4], self.ruler[: new.keys], tuple(self._views(new)))
-        traced: Callable[..., Tensor] = torch.jit.trace(step, example, check_trace=False)
+        traced: Callable[..., Tensor] = torch.jit.trace(step, self._arguments(new), check_trace=False)
         return traced
