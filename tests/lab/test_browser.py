@@ -20,6 +20,7 @@ from tests.lab.reach import press_by_keyboard, require_legible
 from tests.support import scratch
 from tests.support.cluster import Cluster, free_port
 from tests.support.engine import make_workspace
+from tests.support.patience import PATIENCE
 from tests.support.serving import in_a_thread, served
 
 if TYPE_CHECKING:  # its import takes time in each test process, which collects all tests and runs some
@@ -27,7 +28,7 @@ if TYPE_CHECKING:  # its import takes time in each test process, which collects 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")]
-PATIENCE = 60_000  # milliseconds, of a busy machine
+PATIENCE_MS = PATIENCE * 1000
 EXPORTED = "data/exported/gpt-2-nanogpt"
 
 
@@ -57,7 +58,7 @@ def lab(finished: Path, cluster: Cluster) -> Iterator[str]:
 
 def opened(browser: "Browser", address: str) -> "Page":
     page = browser.new_context().new_page()
-    page.set_default_timeout(PATIENCE)
+    page.set_default_timeout(PATIENCE_MS)
     page.goto(address)
     return page
 
@@ -65,7 +66,7 @@ def opened(browser: "Browser", address: str) -> "Page":
 def sees(page: "Page", text: str) -> None:
     from playwright.sync_api import expect
 
-    expect(page.get_by_text(text).first).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text(text).first).to_be_visible(timeout=PATIENCE_MS)
 
 
 def press(page: "Page", button: str) -> None:
@@ -115,7 +116,7 @@ def give_it_a_text(root: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # a minute, but several on a busy machine
+@pytest.mark.timeout(900)  # a minute, but several on a busy machine
 def test_a_person_goes_through_all_of_it(lab: str, finished: Path, cluster: Cluster) -> None:
     from playwright.sync_api import expect
 
@@ -150,7 +151,7 @@ def test_a_person_goes_through_all_of_it(lab: str, finished: Path, cluster: Clus
         press_by_keyboard(page, page.get_by_role("link", name="Playground").first)
         choose(page, "Beside it", "gpt@2")
         press_by_keyboard(page, page.get_by_role("button", name="Generate"), "Space")
-        expect(page.get_by_text("pieces in")).to_have_count(2, timeout=PATIENCE)
+        expect(page.get_by_text("pieces in")).to_have_count(2, timeout=PATIENCE_MS)
         first, second = page.locator(".said").all_inner_texts()
         assert first.startswith("ROMEO.") and second.startswith("ROMEO.") and first != second
         assert "%" in str(page.locator(".said span[title]").first.get_attribute("title"))  # a token, how likely it was
@@ -171,20 +172,20 @@ def test_a_person_goes_through_all_of_it(lab: str, finished: Path, cluster: Clus
         sees(page, "The gate would refuse it now, beside version 1")
         give_reason(page, "Why", "Make version 2 champion")
         version = page.get_by_role("combobox", name="Version")
-        expect(version).to_have_value(re.compile(r"version 2 \(.*champion"), timeout=PATIENCE)
+        expect(version).to_have_value(re.compile(r"version 2 \(.*champion"), timeout=PATIENCE_MS)
         press(page, "Roll back")
         give_reason(page, "What is wrong with it", "Withdraw version 2")
-        expect(version).to_have_value(re.compile(r"version 1 \(champion"), timeout=PATIENCE)
+        expect(version).to_have_value(re.compile(r"version 1 \(champion"), timeout=PATIENCE_MS)
 
         run, registry = other.url, page.url
         page.goto(f"{lab}/compare")
         both = page.get_by_text(re.compile(r"\w+-\w+, \w+-\w+\. Choose rows"))
-        expect(both).to_be_visible(timeout=PATIENCE)
+        expect(both).to_be_visible(timeout=PATIENCE_MS)
         assert len(heard) == at_rest > 0  # the page of a run that has ended asks no more
 
         for theme, width in (("light", 1440), ("dark", 390)):
             eyes = browser.new_context(color_scheme=theme, viewport={"width": width, "height": 900}).new_page()
-            eyes.set_default_timeout(PATIENCE)
+            eyes.set_default_timeout(PATIENCE_MS)
             for address in (f"{lab}/launch?o=train.steps=0", f"{lab}/run", run, f"{lab}/compare", talk, registry):
                 eyes.goto(address)
                 require_legible(eyes)
