@@ -31,12 +31,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--port", type=int, default=8000, help="%(default)s if not given")
     add("--slots", type=int, default=of.slots, help="sequences that run at once; %(default)s if not given")
     add("--queue", type=int, default=of.queue, help="sequences that may wait; more get 429; %(default)s if not given")
-    add(
-        "--threads",
-        type=int,
-        default=of.threads,
-        help="that compute; a core each, and one for a small model if not given",
-    )
+    said = "that compute; if not given, one for each core, and for a small model one, or two from 32 slots on"
+    add("--threads", type=int, default=of.threads, help=said)
     add("--deadline", type=float, default=of.deadline_seconds, help="seconds for a request; %(default)g if not given")
     add("--poll", type=float, default=of.poll_seconds, help="seconds between two looks at the alias; %(default)g")
     add("--body", type=int, default=of.body_bytes, help="bytes that a request may have; %(default)s if not given")

@@ -12,7 +12,7 @@ from gptcore.errors import UserError
 from gptcore.generation.complete import FEWEST_SLOTS, Wish, prompt_ids, requested
 from gptcore.generation.engine import Engine
 from gptcore.generation.sampling import check_prompt
-from gptcore.generation.threads import compute_threads
+from gptcore.generation.threads import compute_threads, is_small
 from serving.metrics import Metrics
 from serving.model import Served
 from serving.options import Options
@@ -44,8 +44,9 @@ class Service:
     created: int = field(default_factory=lambda: int(time.time()))
 
     def __post_init__(self) -> None:
-        threads = self.options.threads or compute_threads(self.served.gpt)
-        self.workers = [Worker() for _ in range(max(1, min(threads, self.options.slots // FEWEST_SLOTS)))]
+        slots = self.options.slots
+        threads = self.options.threads or compute_threads(self.served.gpt, slots)
+        self.workers = [Worker() for _ in range(max(1, min(threads, slots // FEWEST_SLOTS)))]
         self.swap(self.served)
         metrics, workers = self.metrics, self.workers
         metrics.slots.set(sum(len(each.engine.slots) for each in self.lanes))
@@ -85,11 +86,9 @@ class Service:
         return list(dict.fromkeys((name, self.options.model, *([f"{name}@{number}"] if number else []))))
 
     def begin(self, lanes: Sequence[Lane], prompts: Sequence[Prompt], wish: Wish, seconds: float | None = None) -> Job:
-        """In the lane with the fewest texts. Whoever begins a job closes it. It fails after so many seconds.
-
-        Raises Refusal if too many wait.
-        """
-        job, most = Job(min(lanes, key=self._texts), prompts, wish), self.options.slots + self.options.queue
+        """Whoever begins a job closes it. It fails after so many seconds. Raises Refusal if too many wait."""
+        lane, most = self._lane(lanes, len(prompts) * wish.n), self.options.slots + self.options.queue
+        job = Job(lane, prompts, wish)
         if job.size > most:
             raise Refusal(400, f"{job.size:,} texts in one request; this server takes {most:,}", "invalid_value", "n")
         if self.open + job.size > most:
@@ -100,6 +99,11 @@ class Service:
         self.jobs[job] = asyncio.get_running_loop().call_later(limit, job.hear, [], late)
         job.lane.worker.submit(job)
         return job
+
+    def _lane(self, lanes: Sequence[Lane], texts: int) -> Lane:
+        """That with the fewest texts; of a small model's the first with slots for all: two make few no faster."""
+        enough = len(lanes[0].engine.slots) if is_small(lanes[0].served.gpt) else 0
+        return min(lanes, key=lambda lane: max(enough, self._texts(lane) + texts))
 
     def _texts(self, lane: Lane) -> int:
         return sum(job.size for job in self.jobs if job.lane is lane)
