@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from gptcore.corpus.documents import Document
 from gptcore.errors import UserError
 
-PIECE_BYTES = 1 << 22  # a document may be longer, up to the limit in documents.py
+PIECE_BYTES = 1 << 21  # a document may be longer, up to the limit in documents.py
 
 
 @dataclass(frozen=True)
