@@ -145,9 +145,12 @@ def test_the_baseline_gets_the_models_number_of_parameters(params: Path, size: s
         compose([f"model={size}", "baseline=nanogpt_equal", "tokenizer=char"], params)
 
 
-def test_without_tables_the_model_has_nanogpts_number_of_parameters(params: Path) -> None:
-    values = compose(["experiment=without_tables"], params)
-    model, baseline = (counts(ModelConfig(**each["model"]), 2048).parameters for each in (values, values["baseline"]))
+@pytest.mark.parametrize(("experiment", "n_vocab"), [("without_tables", 2048), ("shakespeare_cpu", 66)])
+def test_a_model_has_nanogpts_number_of_parameters(params: Path, experiment: str, n_vocab: int) -> None:
+    values = compose([f"experiment={experiment}"], params)
+    model, baseline = (
+        counts(ModelConfig(**each["model"]), n_vocab).parameters for each in (values, values["baseline"])
+    )
     assert 0.98 * baseline < model < baseline
     nanogpts = compose([], params)["baseline"]["model"]
     assert values["baseline"]["model"] == nanogpts
