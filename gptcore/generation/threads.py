@@ -8,7 +8,7 @@ import torch
 from gptcore.generation.linear import PACKED_FROM
 from gptcore.model.gpt import GPT
 
-MANY_SLOTS = 32  # of a small model: two threads make so many texts a fifth faster than one, and 16 no faster
+MANY_SLOTS = 32  # of a small model: two threads make so many texts a sixth faster than one, and 16 no faster
 
 
 @contextmanager
