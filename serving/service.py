@@ -87,13 +87,13 @@ class Service:
 
     def begin(self, lanes: Sequence[Lane], prompts: Sequence[Prompt], wish: Wish, seconds: float | None = None) -> Job:
         """Whoever begins a job closes it. It fails after so many seconds. Raises Refusal if too many wait."""
-        lane, most = self._lane(lanes, len(prompts) * wish.n), self.options.slots + self.options.queue
-        job = Job(lane, prompts, wish)
-        if job.size > most:
-            raise Refusal(400, f"{job.size:,} texts in one request; this server takes {most:,}", "invalid_value", "n")
-        if self.open + job.size > most:
+        texts, most = len(prompts) * wish.n, self.options.slots + self.options.queue
+        if texts > most:
+            raise Refusal(400, f"{texts:,} texts in one request; this server takes {most:,}", "invalid_value", "n")
+        if self.open + texts > most:
             headers = {"Retry-After": str(RETRY_SECONDS)}
             raise Refusal(429, f"{self.open:,} texts are being made or wait", "queue_full", headers=headers)
+        job = Job(self._lane(lanes, texts), prompts, wish)
         limit = min(seconds or self.options.deadline_seconds, self.options.deadline_seconds)
         late = Refusal(504, f"it was not done after {limit:g} s", "timeout")
         self.jobs[job] = asyncio.get_running_loop().call_later(limit, job.hear, [], late)

@@ -30,7 +30,9 @@ def compute_threads(model: GPT, slots: int) -> int:
     if model.wte.weight.device.type != "cpu":
         return 1
     cores = torch.get_num_threads()
-    return min(cores, 2 if slots >= MANY_SLOTS else 1) if is_small(model) else cores
+    if not is_small(model):
+        return cores
+    return min(cores, 2) if slots >= MANY_SLOTS else 1
 
 
 def suited_to(model: GPT) -> AbstractContextManager[None]:

@@ -9,7 +9,7 @@ from gptcore.tokens.pieces import pieces, read_piece
 from tests.support.corpora import prose, write_corpus
 
 
-@pytest.mark.parametrize("piece_bytes", [1, 100, 3000, 1 << 21])
+@pytest.mark.parametrize("piece_bytes", [1, 100, 3000, 1 << 22])
 def test_documents_come_back(piece_bytes: int, tmp_path: Path) -> None:
     corpus = {f"{i}": prose(i, 10 + 700 * i % 5000) for i in range(20)}
     path = write_corpus(tmp_path, corpus) / "data/raw/documents.jsonl"
