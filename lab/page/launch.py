@@ -9,7 +9,7 @@ import streamlit as st
 from gptcore.addresses import redacted
 from gptcore.config.presets import groups
 from gptcore.errors import UserError
-from lab.page.parts import deployments, duration, empty, known_experiments, known_versions, prefect, told
+from lab.page.parts import deployments, duration, empty, known_experiments, known_versions, prefect, shows, told
 from lab.read import cost, experiments
 from lab.read.form import Field, Form, read_form, sections
 from tasks.dvc.probe import code_of
@@ -79,10 +79,11 @@ def _presets(form: Form) -> None:
     for group, choices in known.items():
         chosen, told_of = form.choices.get(group, ""), {"": "as in params.yaml"}
         told_of |= {name: f"{name}: {why}" for name, why in choices.items()}
+        key = shows(f"preset of {group}", chosen)
         row.selectbox(
-            group, [*told_of], [*told_of].index(chosen), key=f"{group}={chosen}", on_change=_chosen,
-            args=(form, group, f"{group}={chosen}"), format_func=told_of.__getitem__,
-            help=choices.get(chosen) or f"A group of values, conf/{group}/", width=PRESET_PIXELS,
+            group, [*told_of], key=key, on_change=_chosen, args=(form, group, key),
+            format_func=told_of.__getitem__, help=choices.get(chosen) or f"A group of values, conf/{group}/",
+            width=PRESET_PIXELS,
         )  # fmt: skip
 
 
@@ -99,25 +100,31 @@ def _fields(form: Form, fields: Sequence[Field]) -> None:
 
 def _widget(form: Form, field: Field) -> None:
     value = form.values.get(field.name)
-    key = f"{field.name}={value!r}"
-    wanted: dict[str, Any] = {
-        "label": field.label, "key": key, "help": field.help or None, "on_change": _entered, "args": (form, field, key)
-    }  # fmt: skip
     if field.kind == "switch" and isinstance(value, bool):
-        st.toggle(value=value, **wanted)
+        st.toggle(**_wanted(form, field, "toggle", value))
     elif field.name in MODELS and isinstance(value, str):
         options = [*dict.fromkeys((value, MODELS[field.name], "gpt@champion", *_versions()))]
+        wanted = _wanted(form, field, "model", value)
         st.selectbox(
             options=options, accept_new_options=True, format_func=lambda each: each or "from scratch", **wanted
         )
     elif field.kind == "choice" and value in field.choices:
-        st.selectbox(options=field.choices, index=field.choices.index(value), **wanted)
+        st.selectbox(options=field.choices, **_wanted(form, field, "choice", value))
     elif field.kind == "number" and type(value) is int and (field.low or value) <= value <= (field.high or value):
-        st.number_input(value=value, min_value=field.low, max_value=field.high, step=1, **wanted)
+        wanted = _wanted(form, field, "number", value)
+        st.number_input(min_value=field.low, max_value=field.high, step=1, **wanted)
     else:
-        st.text_input(value=redacted(field.shown(value)), **wanted)
+        st.text_input(**_wanted(form, field, "text", redacted(field.shown(value))))
     if said := form.mistakes.get(field.name):
         st.error(said)
+
+
+def _wanted(form: Form, field: Field, widget: str, value: Any) -> dict[str, Any]:
+    """The key is another one for another widget, as a field with a mistake is a text."""
+    key = shows(f"{field.name} as {widget}", value)
+    return {
+        "label": field.label, "key": key, "help": field.help or None, "on_change": _entered, "args": (form, field, key)
+    }  # fmt: skip
 
 
 def _versions() -> list[str]:

@@ -9,6 +9,7 @@ from lab.page.charts import is_dark
 from lab.page.parts import mlflow_address, prefect
 from lab.read.versions import Known
 
+VERSION = "version"  # in the registry's address
 # in light and dark; what is no text has a contrast of 3 to 1 at least
 INK, LINE = ("#1c1917", "#fafaf9"), ("#78716c", "#a8a29e")
 STYLE = """<style>
@@ -70,4 +71,4 @@ def _to_version(number: int, why: str) -> None:
 
 
 def _go(number: int) -> None:
-    st.query_params["version"] = str(number)
+    st.query_params[VERSION] = str(number)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -93,6 +94,13 @@ def told(looks_again: bool = True) -> Iterator[None]:
 def _look_again(since: float) -> None:
     if time.monotonic() - since > POLL_SECONDS / 2:
         st.rerun()
+
+
+def shows(key: str, value: Any) -> str:
+    """The key of a widget that shows `value`: a browser still has what was last entered under this key, however old."""
+    if st.session_state.get(key) != value:
+        st.session_state[key] = value
+    return key
 
 
 def empty(what: str, how: str, page: str = "", label: str = "") -> None:

@@ -14,8 +14,8 @@ from gptcore.evaluation.verdict import Verdict, read_record
 from gptcore.registry.history import Reign, reigns, shown
 from gptcore.registry.journal import LONGEST_REASON, Line
 from gptcore.registry.judge import WITHDRAWN
-from lab.page.origins import made_of
-from lab.page.parts import empty, known_versions, prefect, told
+from lab.page.origins import VERSION, made_of
+from lab.page.parts import empty, known_versions, prefect, shows, told
 from lab.read import gate, versions
 from lab.read.versions import Known
 
@@ -34,13 +34,20 @@ def show() -> None:
             empty("No model is registered yet.", how, "launch", "Launch a training")
             return
         names = {each.number: _name(each) for each in found}
-        given = st.query_params.get("version", "")
+        given = st.query_params.get(VERSION, "")
         holder = next((each.number for each in found if "champion" in each.aliases), found[0].number)
         start = int(given) if given.isdecimal() and int(given) in names else holder
-        number = st.selectbox("Version", [*names], [*names].index(start), format_func=names.__getitem__)
-        st.query_params["version"] = str(number)
+        key = shows(", ".join(names.values()), start)  # with new names it is a new box: an old one keeps the old name
+        number = st.selectbox(
+            "Version", [*names], key=key, format_func=names.__getitem__, on_change=_chosen, args=(key,)
+        )
+        st.query_params[VERSION] = str(number)
         _version(next(each for each in found if each.number == number), holder)
         _history()
+
+
+def _chosen(key: str) -> None:
+    st.query_params[VERSION] = str(st.session_state[key])
 
 
 def _name(version: Known) -> str:
@@ -154,7 +161,7 @@ def _moved(number: int, because: str) -> None:
     except UserError as error:
         st.toast(f"Prefect has not heard of it: {error}")
     known_versions.clear()
-    st.query_params["version"] = str(number)
+    st.query_params[VERSION] = str(number)
     st.rerun()
 
 

@@ -83,7 +83,7 @@ def test_a_mistake_is_told_at_its_field_and_a_run_starts_with_what_is_right(proj
     assert not app.error
     assert given(app) == ["train.steps=7"]
     app.pills(key="section").set_value("presets").run()
-    app.selectbox(key="model=").select("baby").run()
+    app.selectbox(key="preset of model").select("baby").run()
     assert given(app) == ["model=baby", "train.steps=7"]
     (start,) = [each for each in app.button if each.label == "Start the run"]
     start.click().run()
@@ -91,6 +91,26 @@ def test_a_mistake_is_told_at_its_field_and_a_run_starts_with_what_is_right(proj
     run = next(each for each in Prefect(queues).runs() if each.state == "Scheduled")
     assert run.parameters["overrides"] == ["model=baby", "train.steps=7"]
     assert run.name in shown(app)
+
+
+def test_a_field_shows_its_value_and_not_what_the_browser_remembers_of_before(project: Path) -> None:
+    """It keeps what was entered until a run of the page has ended, which hardly one does if a person is quick."""
+    app = opened(section=["train"])
+    (steps,) = [each for each in app.number_input if each.label == "steps"]
+    before = steps.value
+    steps.set_value(before + 1)
+    remembered = app._tree.get_widget_states()
+    app.run()
+    assert given(app) == [f"train.steps={before + 1}"]
+    (steps,) = [each for each in app.number_input if each.label == "steps"]
+    steps.set_value(before)
+    sent = app._tree.get_widget_states()
+    known = {each.id for each in sent.widgets}
+    sent.widgets.extend(each for each in remembered.widgets if each.id not in known)
+    app._run(sent)
+    (steps,) = [each for each in app.number_input if each.label == "steps"]
+    assert steps.value == before
+    assert not app.query_params.get("o")
 
 
 def test_what_a_run_has_left_is_on_each_page(finished: Path, queues: str) -> None:
