@@ -84,7 +84,7 @@ def make_tokens(folder: Path, megabytes: int) -> None:
     print(f"{len(texts):,} files, {characters / 1e6:,.0f} million characters", flush=True)
     random.Random(0).shuffle(texts)
     tokenizer = train_bpe(iter(texts[::BPE_EVERY]), TEXT_VOCABULARY)
-    ids = np.concatenate([tokenizer.encode_documents([text]) for text in texts]).astype(np.uint16)
+    ids = np.concatenate([tokenizer.encode_documents([text.encode()]) for text in texts]).astype(np.uint16)
     TOKENS.parent.mkdir(parents=True, exist_ok=True)
     np.save(TOKENS, ids)
     print(f"{len(ids):,} tokens", flush=True)

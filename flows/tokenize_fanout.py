@@ -16,6 +16,7 @@ from gptcore.config.paths import Paths
 from gptcore.corpus.split import TokenizeConfig
 from gptcore.errors import UserError
 from gptcore.tokens.encoding_plan import make_plan
+from gptcore.tokens.workers import Workers
 from tasks.encode import encode
 
 PIECES_PER_TASK = 32  # about 100 MB of text: ten seconds on a core, and some hundred task runs for 10 GB
@@ -42,7 +43,8 @@ def tokenize_fanout() -> str:
     """Encode all pieces of data/raw according to params.yaml, in any order, on the flow's task runner."""
     paths = Paths(Path.cwd())
     config = validate_section(read_params(paths.params), "tokenize", TokenizeConfig)
-    plan = make_plan(config, paths)
+    with Workers() as workers:
+        plan = make_plan(config, paths, workers)
     plan.save_tokenizer()
     jobs = plan.jobs
     parts = [jobs[first : first + PIECES_PER_TASK] for first in range(0, len(jobs), PIECES_PER_TASK)]

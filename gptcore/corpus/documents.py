@@ -37,6 +37,11 @@ class Document(BaseModel):
         ends = accumulate(self.turns)
         return [self.text[end - length : end] for length, end in zip(self.turns, ends, strict=True)]
 
+    @property
+    def encoded(self) -> list[bytes]:
+        """The parts in UTF-8."""
+        return [part.encode() for part in self.parts] if self.turns else [self.text.encode()]
+
 
 class Written(NamedTuple):
     """`text_sha256` hashes the concatenation of all texts; for a corpus of one file it is what `sha256sum` prints."""
@@ -58,9 +63,9 @@ def document(text: str, title: str = "", turns: tuple[int, ...] = ()) -> Documen
     return Document(title=title, text=text, turns=turns)
 
 
-def content(parts: Iterable[str]) -> bytes:
+def content(parts: Iterable[bytes]) -> bytes:
     """What digests are of: a plain text, its only part, or a conversation's turns, which are no plain text."""
-    return b"\xff".join(part.encode() for part in parts)  # a byte that is in no UTF-8
+    return b"\xff".join(parts)  # a byte that is in no UTF-8
 
 
 def write_documents(path: Path, documents: Iterable[Document], sha256: str) -> Written:
@@ -72,7 +77,7 @@ def write_documents(path: Path, documents: Iterable[Document], sha256: str) -> W
     with atomic_path(path) as temporary:
         with temporary.open("wb") as file:
             for each in documents:
-                digest.update(content(each.parts))
+                digest.update(content(each.encoded))
                 count, size = count + 1, size + len(each.text.encode())
                 file.write(each.model_dump_json(exclude_defaults=True).encode() + b"\n")
         if sha256 and digest.hexdigest() != sha256:

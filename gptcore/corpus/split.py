@@ -5,6 +5,7 @@ on that code.
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -112,9 +113,9 @@ def _copies(sizes: npt.NDArray[np.int32], draws: npt.NDArray[np.uint64]) -> str:
     return f"; {identical} and stay together: data.deduplicate=true keeps one of them"
 
 
-def split_text(text: bytes, points: npt.NDArray[np.integer]) -> list[bytes]:
+def split_text(text: bytes, points: Sequence[int]) -> list[bytes]:
     """The training, validation and test part of a text; a cut inside a character moves to the character's start."""
-    first, second = (_character_start(text, int(point)) for point in points)
+    first, second = _character_start(text, points[0]), _character_start(text, points[1])
     return [text[:first], text[first:second], text[second:]]
 
 

@@ -47,7 +47,7 @@ def present_text(data: DataConfig, paths: Paths) -> str:
         return files_sha256(streamed_files(corpus))
     digest = hashlib.sha256()
     for document in corpus.documents():
-        digest.update(content(document.parts))
+        digest.update(content(document.encoded))
     return digest.hexdigest()
 
 

@@ -42,7 +42,7 @@ def tokens_for(tokenizer: Tokenizer, folder: Path, meta: TokensMeta) -> tuple[To
     return _encoded(tokenizer, _parts(folder, meta))
 
 
-def _parts(folder: Path, meta: TokensMeta) -> list[list[str]]:
+def _parts(folder: Path, meta: TokensMeta) -> list[list[bytes]]:
     """The parts of each validation text: decoding gives back what was encoded, and the hash shows it."""
     tokenizer, tokens = Tokenizer.load(folder / "tokenizer.json"), open_tokens(folder, "val")
     index = read_index(folder, "val")
@@ -56,22 +56,22 @@ def _parts(folder: Path, meta: TokensMeta) -> list[list[str]]:
     return texts
 
 
-def _decoded(tokenizer: Tokenizer, tokens: Tokens, starts: NDArray[np.int64], eot_id: int) -> list[list[str]]:
+def _decoded(tokenizer: Tokenizer, tokens: Tokens, starts: NDArray[np.int64], eot_id: int) -> list[list[bytes]]:
     texts = []
     for start, end in zip(starts, [*starts[1:], len(tokens)], strict=True):
         ids = tokens[np.arange(start, end)]
         ends = np.flatnonzero(ids == eot_id)  # one before each part
-        texts.append([tokenizer.decode(each[1:]) for each in np.split(ids, ends[1:])])
+        texts.append([tokenizer.decode(each[1:]).encode() for each in np.split(ids, ends[1:])])
     return texts
 
 
-def _of_corpus(corpus: Path, lines: list[int]) -> list[list[str]]:
+def _of_corpus(corpus: Path, lines: list[int]) -> list[list[bytes]]:
     """What a chat template of others has made of prompts and responses cannot be undone."""
     wanted = {*lines}
-    return [each.parts for line, each in enumerate(read_documents(corpus)) if line in wanted]
+    return [each.encoded for line, each in enumerate(read_documents(corpus)) if line in wanted]
 
 
-def _encoded(tokenizer: Tokenizer, texts: list[list[str]]) -> tuple[Tokens, NDArray[np.int64]]:
+def _encoded(tokenizer: Tokenizer, texts: list[list[bytes]]) -> tuple[Tokens, NDArray[np.int64]]:
     """Ids and where each text starts."""
     found = written(tokenizer, texts)
     if not found.is_whole:

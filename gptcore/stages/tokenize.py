@@ -15,7 +15,7 @@ from gptcore.tokens.encode import Encoded, encode_piece, read_encoded
 from gptcore.tokens.encoding_plan import Plan, make_plan
 from gptcore.tokens.shared_folder import shared_folder
 from gptcore.tokens.token_files import TokensMeta, open_tokens, prompt_tokens
-from gptcore.tokens.workers import in_order
+from gptcore.tokens.workers import Workers
 
 MEBIBYTE = 1 << 20
 
@@ -45,10 +45,11 @@ def tokenize(tokenize: TokenizeConfig, paths: Paths) -> TokenizeMetrics:
         shutil.rmtree(stale)  # left by a killed run
     if (paths.raw / SUMS).exists():  # missing in a folder filled by hand
         verify_sums(paths.raw)
-    plan = make_plan(tokenize, paths)
-    with shared_folder(plan.folder):
-        plan.save_tokenizer()
-        meta = assemble(paths.tokens, plan.tokenizer, _encoded(plan), test=tokenize.test_fraction > 0)
+    with Workers() as workers:
+        plan = make_plan(tokenize, paths, workers)
+        with shared_folder(plan.folder):
+            plan.save_tokenizer()
+            meta = assemble(paths.tokens, plan.tokenizer, _encoded(plan, workers), test=tokenize.test_fraction > 0)
     draw_document_lengths(paths.tokens)
     if (paths.raw / STREAM).exists():
         shutil.copyfile(paths.raw / STREAM, paths.tokens / STREAM)
@@ -56,9 +57,9 @@ def tokenize(tokenize: TokenizeConfig, paths: Paths) -> TokenizeMetrics:
     return _metrics(meta, unlearned)
 
 
-def _encoded(plan: Plan) -> Iterator[tuple[int, dict[Split, Encoded]]]:
+def _encoded(plan: Plan, workers: Workers) -> Iterator[tuple[int, dict[Split, Encoded]]]:
     """The encoded pieces in order, computed on all cores; pieces of a killed run are reused."""
-    done = in_order(encode_piece, plan.jobs)
+    done = workers.in_order(encode_piece, plan.jobs)
     with Progress("tokenize", plan.jobs[-1].piece.end // MEBIBYTE, "MiB") as progress:
         for job, first_document, path in zip(plan.jobs, plan.first_documents, done, strict=True):
             yield first_document, read_encoded(path)

@@ -6,6 +6,7 @@ Each result is cached in a file whose name depends on all inputs, so a killed an
 import hashlib
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +24,7 @@ from gptcore.tokens.written import written
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
-SAMPLED_DOCUMENTS, SAMPLED_CHARACTERS = 16, 1_000
+SAMPLED_DOCUMENTS, SAMPLED_CHARACTERS = 16, 500
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def encode(tokenizer: Tokenizer, documents: list[Document], points: npt.NDArray[
     Raises UserError if decoding a text's tokens does not return the text, or if the fast encoder gives other tokens.
     """
     _compare_sample(tokenizer, documents)
-    sides = [_sides(document, at) for document, at in zip(documents, points, strict=True)]
+    sides = [_sides(document, at) for document, at in zip(documents, points.tolist(), strict=True)]
     encoded = {}
     for side, split in enumerate(SPLITS):
         texts = {number: parts[side] for number, parts in enumerate(sides) if any(parts[side])}
@@ -121,17 +122,19 @@ def encode(tokenizer: Tokenizer, documents: list[Document], points: npt.NDArray[
     return encoded
 
 
-def _sides(document: Document, points: npt.NDArray[np.integer]) -> list[list[str]]:
+def _sides(document: Document, points: Sequence[int]) -> list[list[bytes]]:
     """The parts of a document (see documents.py) in each split. Raises UserError for a conversation that is cut."""
-    texts = [text.decode() for text in split_text(document.text.encode(), points)]
+    parts = document.encoded
+    whole = b"".join(parts)
+    texts = split_text(whole, points)
     if not document.turns:
         return [[text] for text in texts]
-    if document.text not in texts:
+    if whole not in texts:
         raise UserError(f"{document.title}: would be cut: prompts and responses need tokenize.val_split=documents")
-    return [document.parts if text else [] for text in texts]
+    return [parts if text else [] for text in texts]
 
 
-def _encode_split(tokenizer: Tokenizer, documents: list[Document], texts: dict[int, list[str]]) -> Encoded:
+def _encode_split(tokenizer: Tokenizer, documents: list[Document], texts: dict[int, list[bytes]]) -> Encoded:
     """`texts` maps document numbers to their parts."""
     found = written(tokenizer, [*texts.values()])
     if not found.is_whole:
@@ -141,7 +144,7 @@ def _encode_split(tokenizer: Tokenizer, documents: list[Document], texts: dict[i
         )
     ids = found.ids
     assert ids.size == 0 or ids.max() < tokenizer.n_vocab, "an id beyond the vocabulary would wrap"
-    sizes = [len("".join(learned(each)).encode()) for each in texts.values()]
+    sizes = [sum(map(len, learned(each))) for each in texts.values()]
     digests = b"".join(hashlib.sha256(content(each)).digest() for each in texts.values())
     return Encoded(
         ids=ids.astype(token_dtype(tokenizer.n_vocab)),
@@ -151,16 +154,19 @@ def _encode_split(tokenizer: Tokenizer, documents: list[Document], texts: dict[i
     )
 
 
-def learned(parts: list[str]) -> list[str]:
+def learned(parts: list[bytes]) -> list[bytes]:
     """What is learned of a document: the responses of a conversation, or a plain text."""
     return parts[1::2] if len(parts) > 1 else parts
 
 
 def _compare_sample(tokenizer: Tokenizer, documents: list[Document]) -> None:
     """Raises UserError if the first characters of some documents have other ids from `encode_documents`."""
-    for document in documents[:: -(-len(documents) // SAMPLED_DOCUMENTS)]:
-        text = document.text[:SAMPLED_CHARACTERS]
-        if not np.array_equal(tokenizer.encode_documents([text])[1:], tokenizer.encode(text)):
+    sample = documents[:: -(-len(documents) // SAMPLED_DOCUMENTS)]
+    texts = [document.text[:SAMPLED_CHARACTERS] for document in sample]
+    ids = tokenizer.encode_documents([text.encode() for text in texts])
+    found = np.split(ids, np.flatnonzero(ids == tokenizer.eot_id))[1:]
+    for document, text, of_text in zip(sample, texts, found, strict=False):
+        if not np.array_equal(of_text[1:], tokenizer.encode(text)):
             raise UserError(
                 f"document {document.title!r}: gigatoken gives other {tokenizer.kind} tokens than tiktoken; "
                 "install the versions of requirements.lock"

@@ -25,7 +25,7 @@ from gptcore.tokens.make_tokenizer import (
 )
 from gptcore.tokens.pieces import Piece, pieces, read_piece
 from gptcore.tokens.tokenizer import Tokenizer
-from gptcore.tokens.workers import in_order
+from gptcore.tokens.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,14 @@ class Plan:
         self.tokenizer.save(self.folder / "tokenizer.json")
 
 
-def make_plan(config: TokenizeConfig, paths: Paths) -> Plan:
+def make_plan(config: TokenizeConfig, paths: Paths, workers: Workers) -> Plan:
     """Reads the corpus once, and a second time to train a bpe. Raises UserError."""
     corpus = paths.raw / "documents.jsonl"
     parts = list(pieces(corpus))
     if not parts:
         raise UserError(f"{corpus} is empty; take a corpus with text")
-    looks = list(in_order(look, [LookJob(corpus, part, config.seed, config.tokenizer == "char") for part in parts]))
+    first = [LookJob(corpus, part, config.seed, config.tokenizer == "char") for part in parts]
+    looks = list(workers.in_order(look, first))
     sizes, draws = np.concatenate([seen.sizes for seen in looks]), np.concatenate([seen.draws for seen in looks])
     ends = np.cumsum([len(seen.sizes) for seen in looks])
     points = np.split(split_points(sizes, draws, config).astype(np.int32), ends[:-1])

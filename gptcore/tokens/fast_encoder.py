@@ -49,7 +49,9 @@ class FastEncoder:
             return None
 
     def fits(self, text: bytes) -> bool:
-        return not any(first in text for first in FIRST_BYTES) or not NEWER.search(text.decode())
+        if text.isascii() or not any(first in text for first in FIRST_BYTES):
+            return True
+        return not NEWER.search(text.decode())
 
     def encode(self, text: bytes) -> npt.NDArray[np.uint32]:
         """The ids of a text for which `fits` is true, shape (tokens,)."""

@@ -17,6 +17,7 @@ from gptcore.errors import UserError
 from gptcore.files import sha256_file, write_text
 from gptcore.tokens.libraries import HuggingFace, Library, SentencePiece
 from gptcore.tokens.long_runs import encode_around_runs
+from gptcore.tokens.token_bytes import TokenBytes
 
 if TYPE_CHECKING:
     from gptcore.tokens.fast_encoder import FastEncoder
@@ -25,7 +26,6 @@ Kind = Literal["bpe", "gpt2", "cl100k_base", "o200k_base", "char", "byte", "sent
 END_OF_TEXT: Final = "<|endoftext|>"
 BYTES = tuple(bytes([value]) for value in range(256))
 CHARACTER_PATTERN = r"(?s)."
-IDS_AT_ONCE = 1 << 15
 # tiktoken's version of GPT-2's pattern: it splits identically, but without backtracking over long runs
 GPT2_PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
 # OpenAI's split patterns; the first two lines of o200k match words that end in lowercase letters and in capitals
@@ -120,8 +120,8 @@ class Tokenizer:
         """Whether the chat template is one of others, which writes special tokens by their names."""
         return self.chat_template not in ("", TEMPLATE)
 
-    def encode_documents(self, texts: list[str]) -> npt.NDArray[np.uint32]:
-        """The concatenated ids of `texts`, with <|endoftext|> before each: those of `encode`, many times faster.
+    def encode_documents(self, texts: Sequence[bytes]) -> npt.NDArray[np.uint32]:
+        """The concatenated ids of texts in UTF-8, with <|endoftext|> before each: those of `encode`, many times faster.
 
         Raises UserError like `encode`.
         """
@@ -130,7 +130,7 @@ class Tokenizer:
             fast.bound_memory()
         eot, parts = np.array([self.eot_id], np.uint32), []
         for text in texts:
-            parts += [eot, fast.encode(raw) if fast and fast.fits(raw := text.encode()) else self.encode(text)]
+            parts += [eot, fast.encode(text) if fast and fast.fits(text) else self.encode(text.decode())]
         return np.concatenate(parts or [eot[:0]])
 
     def decode(self, ids: Sequence[int] | npt.NDArray[np.unsignedinteger]) -> str:
@@ -143,17 +143,7 @@ class Tokenizer:
         """Whether `ids` decode to `text` in UTF-8, with <|endoftext|> by name; many times faster than `decode`."""
         if self.library:
             return self.decode(ids).encode() == text
-        joined, starts, lengths = self._table
-        expected, at = np.frombuffer(text, np.uint8), 0
-        for first in range(0, len(ids), IDS_AT_ONCE):  # what a pass needs stays in the processor's cache
-            some = ids[first : first + IDS_AT_ONCE]
-            sizes = lengths[some]
-            ends = np.cumsum(sizes, dtype=np.int32)
-            sources = np.repeat(starts[some] - (ends - sizes), sizes) + np.arange(ends[-1], dtype=np.int32)
-            if not np.array_equal(joined[sources], expected[at : at + len(sources)]):
-                return False
-            at += len(sources)
-        return at == len(text)
+        return self._token_bytes.give(ids, text)
 
     def save(self, path: Path) -> None:
         write_text(path, self.to_json())
@@ -194,12 +184,9 @@ class Tokenizer:
         return FastEncoder.of(self.tokens, self.pattern)
 
     @cached_property
-    def _table(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """The concatenated bytes of all tokens, <|endoftext|> last, and the start and length of each token."""
-        tokens = [*self.tokens, END_OF_TEXT.encode()]
-        lengths = np.array([len(token) for token in tokens], np.int32)
-        starts = np.cumsum(lengths, dtype=np.int32) - lengths
-        return np.frombuffer(b"".join(tokens), np.uint8), starts, lengths
+    def _token_bytes(self) -> TokenBytes:
+        """<|endoftext|> comes last."""
+        return TokenBytes([*self.tokens, END_OF_TEXT.encode()])
 
     @property
     def unsayable_ids(self) -> list[int]:

@@ -1,4 +1,4 @@
-"""Map a function over jobs on all cores, with results in order; worker processes exit with their parent."""
+"""Map functions over jobs on all cores, with results in order; worker processes exit with their parent."""
 
 import multiprocessing
 import os
@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -32,17 +32,28 @@ class WorkerSettings(BaseSettings):
         return read_environment(cls).workers or len(os.sched_getaffinity(0))
 
 
-def in_order(function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
-    """`function(job)` for each job, in order. Raises what `function` raises, and Unavailable if a worker dies."""
-    workers = min(WorkerSettings.count(), len(jobs))
-    if workers < 2:
-        yield from map(function, jobs)
-        return
-    # spawn, not fork: the terminal progress bar runs in a thread, and forking a process with threads can deadlock
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
+class Workers:
+    """Processes that start when there is work for them, and end with the block."""
+
+    def __init__(self) -> None:
+        self.count = WorkerSettings.count()
+        # spawn, not fork: the terminal progress bar runs in a thread, and forking a process with threads can deadlock
+        context = multiprocessing.get_context("spawn")
+        self.pool = ProcessPoolExecutor(self.count, context, initializer=_start_worker)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.pool.shutdown(cancel_futures=True)
+
+    def in_order(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
+        """`function(job)` for each job, in order. Raises what `function` raises, and Unavailable if a worker dies."""
+        if min(self.count, len(jobs)) < 2:
+            yield from map(function, jobs)
+            return
         try:
-            yield from pool.map(function, jobs)
+            yield from self.pool.map(function, jobs)
         except BrokenProcessPool:
             raise Unavailable("a worker was killed, perhaps for want of memory; run it again and it goes on") from None
 

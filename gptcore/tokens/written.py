@@ -24,20 +24,20 @@ class Written(NamedTuple):
     is_whole: bool
 
 
-def written(tokenizer: Tokenizer, texts: list[list[str]]) -> Written:
-    """`texts` has the parts of each: a plain text alone, or prompts and responses in turn. Raises UserError."""
+def written(tokenizer: Tokenizer, texts: list[list[bytes]]) -> Written:
+    """`texts` has each one's parts in UTF-8: a plain text alone, or prompts and responses in turn. Raises UserError."""
     if tokenizer.has_other_template and any(len(parts) > 1 for parts in texts):
         return _in_its_template(tokenizer, texts)
     parts = [part for each in texts for part in each]
     ids = tokenizer.encode_documents(parts)
     ends = np.flatnonzero(ids == tokenizer.eot_id)
-    whole = "".join(f"{tokenizer.end_of_text}{part}" for part in parts).encode()
+    whole = (tokenizer.end_of_text or "").encode().join([b"", *parts])
     if len(ends) != len(parts) or not tokenizer.gives(ids, whole):
         return Written(ids, ends, np.empty(0, np.uint8), False)
     return Written(ids, *_marked(ends, len(ids), texts), True)
 
 
-def _marked(ends: Int64s, n_ids: int, texts: list[list[str]]) -> tuple[Int64s, npt.NDArray[np.uint8]]:
+def _marked(ends: Int64s, n_ids: int, texts: list[list[bytes]]) -> tuple[Int64s, npt.NDArray[np.uint8]]:
     """Starts and mask. `ends` are the places of <|endoftext|>, one for each part of each text, among so many ids."""
     counts = np.array([len(each) for each in texts], np.int64)
     starts = ends[np.cumsum(counts) - counts]
@@ -47,12 +47,12 @@ def _marked(ends: Int64s, n_ids: int, texts: list[list[str]]) -> tuple[Int64s, n
     return starts, np.repeat(is_response, np.diff(ends, append=n_ids)).astype(np.uint8)
 
 
-def _in_its_template(tokenizer: Tokenizer, texts: list[list[str]]) -> Written:
+def _in_its_template(tokenizer: Tokenizer, texts: list[list[bytes]]) -> Written:
     """Each part alone, as a model has the prompt's ids before it makes those of the response."""
     starts, ids, mask, said = list[int](), list[int](), list[int](), list[str]()
     for parts in texts:
         starts.append(len(ids))
-        for asked, answered in segments(tokenizer.chat_template, parts):
+        for asked, answered in segments(tokenizer.chat_template, [part.decode() for part in parts]):
             question, response = (tokenizer.encode(each).tolist() for each in (asked, answered))
             if not question or tokenizer.eot_id not in response:
                 raise UserError(

@@ -119,7 +119,7 @@ class StreamBatches:
 
     def _encoded(self, documents: Iterable[tuple[Place, str]]) -> Iterator[tuple[Place, Tokens]]:
         for place, text in documents:
-            yield place, self.tokenizer.encode_documents([text])
+            yield place, self.tokenizer.encode_documents([text.encode()])
 
     def _random(self, counter: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(key=np.array([self.seed, counter], np.uint64)))

@@ -297,8 +297,9 @@ def test_records_are_written_in_the_template_and_responses_learned_to_their_end(
     tokenizer = read_hugging_face_tokenizer(chats(CHATML))
     assert tokenizer
     talks = [["the sun", "rises", "and", "sets"], ["a", " b "]]
-    found = written(tokenizer, talks)
-    assert found.is_whole and found.starts.tolist() == [0, len(written(tokenizer, talks[:1]).ids)]
+    texts = [[each.encode() for each in talk] for talk in talks]
+    found = written(tokenizer, texts)
+    assert found.is_whole and found.starts.tolist() == [0, len(written(tokenizer, texts[:1]).ids)]
     whole = "".join(
         f"<|im_start|>{'user' if place % 2 == 0 else 'assistant'}\n{each.strip()}<|im_end|>\n"
         for talk in talks for place, each in enumerate(talk)
@@ -323,4 +324,4 @@ def test_a_template_without_a_response_is_refused(chats: Callable[[str], Path], 
     tokenizer = read_hugging_face_tokenizer(chats(template))
     assert tokenizer
     with pytest.raises(UserError, match=re.escape(said)):
-        written(tokenizer, [["a", "b"]])
+        written(tokenizer, [[b"a", b"b"]])

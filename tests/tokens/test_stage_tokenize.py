@@ -25,6 +25,7 @@ from gptcore.tokens.fast_encoder import FastEncoder
 from gptcore.tokens.shared_folder import shared_folder
 from gptcore.tokens.token_files import open_tokens, read_meta, verify_tokens
 from gptcore.tokens.tokenizer import Tokenizer
+from gptcore.tokens.workers import Workers
 from tests.support import scratch
 from tests.support.corpora import prose, texts, write_corpus
 from tests.support.engine import REPOSITORY, TOKENIZE, run_stage_here, start_stage
@@ -182,7 +183,8 @@ def test_the_last_of_two_that_make_the_same_pieces_removes_them(tmp_path: Path) 
 def test_pieces_that_are_there_are_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gptcore.tokens.pieces.pieces, "__defaults__", (2_000,))
     root = workspace(tmp_path)
-    plan = make_plan(TokenizeConfig(**{**TOKENIZE, **BPE}), Paths(root))
+    with Workers() as workers:
+        plan = make_plan(TokenizeConfig(**{**TOKENIZE, **BPE}), Paths(root), workers)
     plan.save_tokenizer()
     made = [encode_piece(job) for job in plan.jobs[:-1]]
     times = [path.stat().st_mtime_ns for path in made]

@@ -66,7 +66,7 @@ def test_round_trip_of_any_text(gpt2: Tokenizer, text: str) -> None:
 def test_documents_at_once_are_documents_one_by_one(documents: list[str]) -> None:
     for tokenizer in (BPE, byte_tokenizer()):
         one_by_one = [[tokenizer.eot_id, *tokenizer.encode(document).tolist()] for document in documents]
-        ids = tokenizer.encode_documents(documents)
+        ids = tokenizer.encode_documents([each.encode() for each in documents])
         assert ids.tolist() == list(chain(*one_by_one))
         assert tokenizer.gives(ids, "".join(f"<|endoftext|>{document}" for document in documents).encode())
 

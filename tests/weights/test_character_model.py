@@ -113,7 +113,7 @@ def test_it_generates_from_a_prompt_and_says_so_without_one(imported: Path) -> N
     assert len(text) == 105
     assert set(text) <= set(CHARACTERS)
     with pytest.raises(UserError, match=r"has no <\|endoftext\|> .*; give it a text to continue"):
-        generator.tokenizer.encode_documents(["to be"])
+        generator.tokenizer.encode_documents([b"to be"])
     with pytest.raises(MlflowException, match="give it a text to continue"):
         generator.predict(None, [""], {"n_tokens": 1})  # type: ignore[arg-type]
 

@@ -134,7 +134,7 @@ def test_the_validation_text_is_what_is_compared_on(
     assert run_command(monkeypatch, *words) == 0
     bits = parity(tmp_path / "out")["bits_per_byte"]
     model, tokenizer = load_export(folder / "gpt2")
-    ids = torch.from_numpy(tokenizer.encode_documents([TEXT * 4, TEXT * 3]).astype("int64"))
+    ids = torch.from_numpy(tokenizer.encode_documents([TEXT.encode() * 4, TEXT.encode() * 3]).astype("int64"))
     windows = ids[: len(ids) // 24 * 24 + 1].unfold(0, 25, 24)
     losses = cross_entropy(model(windows[:, :-1]).flatten(0, 1), windows[:, 1:].flatten())
     assert bits["windows"] == len(windows) < 16
