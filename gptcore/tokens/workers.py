@@ -33,25 +33,27 @@ class WorkerSettings(BaseSettings):
 
 
 class Workers:
-    """Processes that start when there is work for them, and end with the block."""
+    """Processes that start when there is work for several, and end with the block."""
 
     def __init__(self) -> None:
         self.count = WorkerSettings.count()
-        # spawn, not fork: the terminal progress bar runs in a thread, and forking a process with threads can deadlock
-        context = multiprocessing.get_context("spawn")
-        self.pool = ProcessPoolExecutor(self.count, context, initializer=_start_worker)
+        self.pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.pool.shutdown(cancel_futures=True)
+        if self.pool:
+            self.pool.shutdown(cancel_futures=True)
 
     def in_order(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
         """`function(job)` for each job, in order. Raises what `function` raises, and Unavailable if a worker dies."""
         if min(self.count, len(jobs)) < 2:
             yield from map(function, jobs)
             return
+        # spawn, not fork: the terminal progress bar runs in a thread, and forking a process with threads can deadlock
+        context = multiprocessing.get_context("spawn")
+        self.pool = self.pool or ProcessPoolExecutor(self.count, context, initializer=_start_worker)
         try:
             yield from self.pool.map(function, jobs)
         except BrokenProcessPool:
