@@ -29,7 +29,7 @@ def draw_curves(path: Path, model: pd.DataFrame, baseline: pd.DataFrame) -> None
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.5), dpi=110)
-    figure.subplots_adjust(0.065, 0.12, 0.985, 0.97, wspace=0.06)
+    figure.subplots_adjust(0.065, 0.12, 0.98, 0.97, wspace=0.06)
     for axes, key in zip(figure.subplots(1, 2, sharey=True), ("tokens", "seconds"), strict=True):
         for curve, name, color in ((baseline, "baseline", "#888888"), (model, "gptcore", "#c2410c")):
             axes.plot(curve[key], curve["val_loss"], color=color, label=name, linewidth=2)

@@ -48,7 +48,7 @@ def _draw(path: Path, table: pd.DataFrame) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.5), dpi=110)
-    axes = figure.add_axes((0.065, 0.12, 0.92, 0.85))
+    axes = figure.add_axes((0.065, 0.12, 0.915, 0.85))
     table = smoothed(table)
     for name, label, color in (("baseline", "baseline", "#888888"), ("model", "gptcore", "#c2410c")):
         axes.plot(table["tokens_before"], table[f"{name}_loss"], color=color, label=label, linewidth=2, marker=".")

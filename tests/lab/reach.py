@@ -8,9 +8,7 @@ if TYPE_CHECKING:
 
 CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 STOPS = 200  # of Tab on one page, at most
-LOOKS = """element => [
-  element, element.parentElement, element.parentElement?.parentElement, element.closest("canvas"),
-].map(each => {
+LOOKS = """element => [element, element.parentElement, element.parentElement?.parentElement].map(each => {
   const style = each && getComputedStyle(each)
   return style && [style.outlineStyle, style.outlineWidth, style.boxShadow, style.borderColor, style.backgroundColor]
 }).join()"""
@@ -19,7 +17,7 @@ REMEMBER = f"""() => {{
   window.unfocused = new Map(all.map(each => [each, ({LOOKS})(each)]))
 }}"""
 UNSEEN = f"""() => {{
-  const focused = document.activeElement
+  const focused = document.activeElement.closest("canvas") ?? document.activeElement
   return window.unfocused.get(focused) === ({LOOKS})(focused) ? focused.outerHTML.slice(0, 300) : ""
 }}"""
 
@@ -37,6 +35,8 @@ def press_by_keyboard(page: "Page", target: "Locator", key: str = "Enter") -> No
     page.evaluate(REMEMBER)
     for _ in range(STOPS):
         page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('canvas')"):
+            page.locator("canvas :focus").wait_for(state="attached")  # a table gives the focus to its first cell
         assert not (unseen := page.evaluate(UNSEEN)), f"nothing shows the focus of {unseen}"
         if target.evaluate("element => element === document.activeElement"):
             page.keyboard.press(key)
