@@ -14,8 +14,8 @@ ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
 <rect width="32" height="32" rx="7" fill="#c2410c"/>
 <path d="M6 7c2 12 8 16 20 17" fill="none" stroke="#fff" stroke-width="3" stroke-linecap="round"/></svg>"""
 # the page itself takes the focus, to be scrolled, and so does a table's cell, at which Chromium does not look again for
-# `canvas:has(:focus-visible)`; the colour of code is too faint where a caption
-# fades it; and nothing fades while a page looks again
+# `canvas:has(:focus-visible)`; the colour of code is too faint where a caption fades it; and nothing fades while a page
+# looks again
 STYLE = """
 .stMainBlockContainer { padding-top: 4.5rem; }
 a:focus-visible { outline: 2px solid currentColor !important; outline-offset: 2px; }

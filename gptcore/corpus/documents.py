@@ -40,7 +40,7 @@ class Document(BaseModel):
     @property
     def encoded(self) -> list[bytes]:
         """The parts in UTF-8."""
-        return [part.encode() for part in self.parts] if self.turns else [self.text.encode()]
+        return [part.encode() for part in self.parts]
 
 
 class Written(NamedTuple):
@@ -77,8 +77,9 @@ def write_documents(path: Path, documents: Iterable[Document], sha256: str) -> W
     with atomic_path(path) as temporary:
         with temporary.open("wb") as file:
             for each in documents:
-                digest.update(content(each.encoded))
-                count, size = count + 1, size + len(each.text.encode())
+                parts = each.encoded
+                digest.update(content(parts))
+                count, size = count + 1, size + sum(map(len, parts))
                 file.write(each.model_dump_json(exclude_defaults=True).encode() + b"\n")
         if sha256 and digest.hexdigest() != sha256:
             raise OtherText(

@@ -67,8 +67,9 @@ def _ways(version: Known, rival: int | None) -> None:
 def _to_version(number: int, why: str) -> None:
     """A link to this page would look like the chosen one of several."""
     label = f"Version {number}, {why}"
-    st.button(label, type="tertiary", icon=":material/inventory_2:", on_click=_go, args=(number,))
+    st.button(label, type="tertiary", icon=":material/inventory_2:", on_click=choose, args=(number,))
 
 
-def _go(number: int) -> None:
+def choose(number: int) -> None:
+    """Of the registry's versions."""
     st.query_params[VERSION] = str(number)

@@ -14,7 +14,7 @@ from gptcore.evaluation.verdict import Verdict, read_record
 from gptcore.registry.history import Reign, reigns, shown
 from gptcore.registry.journal import LONGEST_REASON, Line
 from gptcore.registry.judge import WITHDRAWN
-from lab.page.origins import VERSION, made_of
+from lab.page.origins import VERSION, choose, made_of
 from lab.page.parts import empty, known_versions, prefect, shows, told
 from lab.read import gate, versions
 from lab.read.versions import Known
@@ -41,13 +41,13 @@ def show() -> None:
         number = st.selectbox(
             "Version", [*names], key=key, format_func=names.__getitem__, on_change=_chosen, args=(key,)
         )
-        st.query_params[VERSION] = str(number)
+        choose(number)
         _version(next(each for each in found if each.number == number), holder)
         _history()
 
 
 def _chosen(key: str) -> None:
-    st.query_params[VERSION] = str(st.session_state[key])
+    choose(st.session_state[key])
 
 
 def _name(version: Known) -> str:
@@ -161,7 +161,7 @@ def _moved(number: int, because: str) -> None:
     except UserError as error:
         st.toast(f"Prefect has not heard of it: {error}")
     known_versions.clear()
-    st.query_params[VERSION] = str(number)
+    choose(number)
     st.rerun()
 
 
